@@ -1,0 +1,1 @@
+"""Dispatches of a microgrid, on time and on Trio."""

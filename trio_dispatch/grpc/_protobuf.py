@@ -1,0 +1,158 @@
+"""What the compiled protobuf decoders and encoders share: the wire format and its errors.
+
+Source: https://protobuf.dev/programming-guides/encoding/; where it is silent, what the C++
+implementations do (a varint is cut to 64 bits; nesting ends at 100 levels).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import betterproto2 as bp
+
+Decode = Callable[[bytes, int, int, int], Any]  # data, pos, end, depth
+Encode = Callable[[Any], bytes]
+
+MAX_DEPTH = 100
+
+VARINT, FIXED64, DELIMITED, GROUP, END_GROUP, FIXED32 = range(6)
+
+STRUCTS = {
+    bp.TYPE_DOUBLE: struct.Struct("<d"),
+    bp.TYPE_FLOAT: struct.Struct("<f"),
+    bp.TYPE_FIXED32: struct.Struct("<I"),
+    bp.TYPE_FIXED64: struct.Struct("<Q"),
+    bp.TYPE_SFIXED32: struct.Struct("<i"),
+    bp.TYPE_SFIXED64: struct.Struct("<q"),
+}
+_DELIMITED_TYPES = {bp.TYPE_STRING, bp.TYPE_BYTES, bp.TYPE_MESSAGE, bp.TYPE_MAP}
+
+
+class DecodeError(ValueError):
+    """These bytes are not a protobuf message of that type."""
+
+
+class EncodeError(ValueError):
+    """This value does not fit into its field."""
+
+
+class Field(Protocol):
+    """What betterproto2 knows of a field (its `FieldMetadata`)."""
+
+    number: int
+    proto_type: str
+    map_meta: tuple[Any, Any] | None
+    group: str | None
+    unwrap: Callable[[], type] | None
+    optional: bool | None
+    repeated: bool | None
+
+
+def fields_of(cls: Any) -> list[tuple[str, Field]]:
+    """The names and fields of a message class, by number."""
+    meta = cls._betterproto
+    return [(name, meta.meta_by_field_name[name]) for name in meta.sorted_field_names]
+
+
+def class_of(cls: Any, name: str, field: Field) -> Any:
+    """The message or enum class of a field; for a wrapped type, the message that wraps it."""
+    return field.unwrap() if field.unwrap else cls._betterproto.cls_by_field[name]
+
+
+def wire_type(proto_type: str) -> int:
+    """The wire type of a single value."""
+    if proto_type in STRUCTS:
+        return FIXED64 if STRUCTS[proto_type].size == 8 else FIXED32
+    return DELIMITED if proto_type in _DELIMITED_TYPES else VARINT
+
+
+class Source:
+    """Python source in the making, with the names that it refers to."""
+
+    def __init__(self, **names: Any) -> None:
+        self._lines: list[str] = []
+        self.names = names
+
+    def add(self, indent: int, *lines: str) -> None:
+        self._lines.extend("    " * indent + line for line in lines)
+
+    def function(self, name: str, title: str) -> Any:
+        """The function of that name which the source defines."""
+        exec(compile("\n".join(self._lines), title, "exec"), self.names)  # noqa: S102
+        return self.names[name]
+
+
+def read_varint(data: bytes, pos: int) -> tuple[int, int]:
+    """A varint of up to ten bytes, and the position after it."""
+    value = shift = 0
+    while True:
+        byte = data[pos]
+        pos += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value & 0xFFFF_FFFF_FFFF_FFFF, pos
+        shift += 7
+        if shift == 70:
+            raise DecodeError(f"a varint of more than ten bytes before {pos}")
+
+
+def read_tag(data: bytes, pos: int) -> tuple[int, int]:
+    """A field's number and wire type, and the position after them."""
+    tag, after = read_varint(data, pos)
+    if after - pos > 5 or tag > 0xFFFF_FFFF:
+        raise DecodeError(f"the tag at {pos} has more than 32 bits")
+    return tag, after
+
+
+def skip_field(tag: int, data: bytes, pos: int, end: int, depth: int) -> int:
+    """The position after the content of a field that is not known."""
+    if tag < 8:
+        raise DecodeError(f"field number 0 before {pos}")
+    match tag & 7:
+        case 0:
+            _, pos = read_varint(data, pos)
+        case 1:
+            pos += 8
+        case 2:
+            length, pos = read_varint(data, pos)
+            pos += length
+        case 3:
+            pos = _skip_group(tag >> 3, data, pos, end, depth + 1)
+        case 5:
+            pos += 4
+        case other:
+            raise DecodeError(f"wire type {other} before {pos}")
+    if pos > end:
+        raise DecodeError("the message ends in the middle of a field")
+    return pos
+
+
+def _skip_group(number: int, data: bytes, pos: int, end: int, depth: int) -> int:
+    if depth > MAX_DEPTH:
+        raise DecodeError(f"nested deeper than {MAX_DEPTH} levels")
+    while pos < end:
+        tag, pos = read_tag(data, pos)
+        if tag & 7 == END_GROUP:
+            if tag >> 3 != number:
+                raise DecodeError(f"group {number} is ended as group {tag >> 3} before {pos}")
+            return pos
+        pos = skip_field(tag, data, pos, end, depth)
+    raise DecodeError(f"group {number} does not end")
+
+
+_ONE_BYTE = [bytes([value]) for value in range(0x80)]
+
+
+def varint(value: int) -> bytes:
+    """The shortest varint of a number of up to 64 bits; a negative one in two's complement."""
+    if 0 <= value < 0x80:
+        return _ONE_BYTE[value]
+    value &= 0xFFFF_FFFF_FFFF_FFFF
+    out = bytearray()
+    while value >= 0x80:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
