@@ -1,0 +1,43 @@
+"""The metadata by which a request says whose it is."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from base64 import urlsafe_b64encode
+from datetime import datetime
+
+NONCE_BYTES = 16
+
+
+def request_metadata(
+    key: str, secret: str | None, method: str, now: datetime, nonce: bytes | None = None
+) -> dict[str, str]:
+    """The metadata of a request: its key, and with a secret also a signature.
+
+    Args:
+      key: Who asks.
+      secret: What only the service and the holder of the key know.
+      method: The name of the method, the last part of its path.
+      now: The time of the request.
+      nonce: 16 random bytes, never used before.
+    """
+    if secret is None:
+        return {"key": key}
+    stamp = str(int(now.timestamp()))
+    noise = secrets.token_bytes(NONCE_BYTES) if nonce is None else nonce
+    text = urlsafe_b64encode(noise).decode()
+    return {
+        "key": key,
+        "ts": stamp,
+        "nonce": text,
+        "sig": signature(key, secret, stamp, text, method),
+    }
+
+
+def signature(key: str, secret: str, stamp: str, nonce: str, method: str) -> str:
+    """HMAC-SHA256 over the key, time stamp and nonce as they are sent, and the method's name."""
+    message = f"{key}{stamp}{nonce}{method}".encode()
+    digest = hmac.new(secret.encode(), message, hashlib.sha256).digest()
+    return urlsafe_b64encode(digest).rstrip(b"=").decode()

@@ -1,0 +1,250 @@
+"""A dispatch: what some components of a microgrid are to do, and when."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from . import clock
+from ._payload import EMPTY, Payload
+from .events import RunningState
+from .recurrence import Frequency, RecurrenceRule
+from .targets import Target, TargetCategories, TargetIds
+
+__all__ = ["Dispatch"]
+
+log = logging.getLogger("trio_dispatch.dispatch")
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MAX_SECONDS = (1 << 32) - 1
+_MAX_ID = (1 << 64) - 1
+_PULSE = timedelta()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dispatch:
+    """What some components of a microgrid are to do, and when.  A value that does not change.
+
+    Its *occurrences* are the moments at which it starts: `start_time` alone, or with a
+    `recurrence` those that the rule gives.  From each it runs for `duration`, the end not
+    included; if that is None it runs from `start_time` on for ever, and the recurrence is ignored.
+    With a duration of zero it is a *pulse*: it never runs, each occurrence is one message.
+
+    All times are aware datetimes and kept in UTC; others are converted.  Two dispatches are equal
+    if their contents are, whatever they were sent for.
+
+    Attributes:
+      id: What the service calls it, 0 to 2**64 - 1.
+      type: What is to be done, in the words of those who act on it.
+      start_time: The first moment at which it may start.
+      duration: How long each occurrence runs, in whole seconds; None for ever.
+      target: The components it is for.  None only from a service that demands none.
+      active: Whether it is to run at all.
+      dry_run: Whether it is only to be rehearsed.
+      payload: Whatever else the actor has to know: a deeply read-only mapping of JSON.
+      recurrence: How it recurs, if it does.
+      create_time: When the service was told of it.
+      update_time: When its content was last changed.
+      end_time: When its last occurrence ends, according to the service; None if there is no last.
+      deleted: Whether it is gone.
+      pulse: The occurrence that this message is about, if it is a pulse's.
+
+    Raises:
+      ValueError: a field makes no sense; the message names it, its value, and what would be right.
+    """
+
+    id: int
+    type: str
+    start_time: datetime
+    duration: timedelta | None
+    target: Target | None
+    active: bool = True
+    dry_run: bool = False
+    payload: Mapping[str, Any] = EMPTY
+    recurrence: RecurrenceRule | None = None
+    create_time: datetime = _EPOCH
+    update_time: datetime = _EPOCH
+    end_time: datetime | None = None
+    deleted: bool = False
+    pulse: datetime | None = field(default=None, compare=False)
+    # The part of the update time below a microsecond, in nanoseconds.
+    _update_nanos: int = field(default=0, repr=False)
+    # The moment that this message was sent for.
+    _sent_for: datetime | None = field(default=None, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        def keep(name: str, value: object) -> None:
+            object.__setattr__(self, name, value)
+
+        if not isinstance(self.id, int) or not 0 <= self.id <= _MAX_ID:
+            raise ValueError(f"id {self.id!r} is not an integer from 0 to 2**64 - 1")
+        if not isinstance(self.type, str):
+            raise ValueError(f"type {self.type!r} is not a str")
+        if not isinstance(self.target, TargetIds | TargetCategories | None):
+            raise ValueError(f"target {self.target!r} is not a TargetIds or TargetCategories")
+        if self.duration is not None:
+            check_duration(self.duration)
+        for name in ("start_time", "create_time", "update_time"):
+            keep(name, utc(getattr(self, name), name))
+        for name in ("end_time", "pulse", "_sent_for"):
+            if getattr(self, name) is not None:
+                keep(name, utc(getattr(self, name), name))
+        if not isinstance(self.payload, Payload):
+            keep("payload", Payload(self.payload))
+
+    def __hash__(self) -> int:
+        return hash((self.id, self.update_time))
+
+    def running(self, type: str | None = None) -> RunningState:
+        """What this means now for an actor that acts on dispatches of `type`, or on all of them.
+
+        Now is not earlier than what this message was sent for: what says "start" is true for
+        whoever reads it at once, whatever the clock has done since; later, what holds then counts.
+        """
+        if type is not None and type != self.type:
+            return RunningState.DIFFERENT_TYPE
+        if self.pulse is not None or self.running_at(self._now()):
+            return RunningState.RUNNING
+        return RunningState.STOPPED
+
+    @property
+    def until(self) -> datetime | None:
+        """When the present run ends; None if it does not run, or without end.
+
+        It may lie after the next occurrence.  Of a message about a pulse, the pulse.
+        """
+        return self.pulse or self.until_at(self._now())
+
+    @property
+    def next_run(self) -> datetime | None:
+        """The first occurrence from now on, see `next_run_after`."""
+        return self.next_run_after(self._now())
+
+    def missed_runs(self, since: datetime) -> Iterator[datetime]:
+        """The occurrences after `since` whose runs are over by now, in order."""
+        now = self._now()
+        start = self.first_after(utc(since, "since"))
+        while start is not None and (end := self.end_of(start)) is not None and end <= now:
+            yield start
+            start = self.first_after(start)
+
+    def running_at(self, moment: datetime) -> bool:
+        """Whether it runs at a moment: it is active, and the latest occurrence is not yet over."""
+        return self.run_at(utc(moment, "moment")) is not None
+
+    def until_at(self, moment: datetime) -> datetime | None:
+        """When the run of a moment ends; None if it does not run then, or without end."""
+        start = self.run_at(utc(moment, "moment"))
+        return None if start is None else self.end_of(start)
+
+    def next_run_after(self, moment: datetime) -> datetime | None:
+        """The first occurrence at a moment or later, whether or not it is active; None if none."""
+        return self.first_after(utc(moment, "moment"), inclusive=True)
+
+    # For whoever has the time at hand, in UTC.
+
+    def run_at(self, moment: datetime) -> datetime | None:
+        """The occurrence that runs at a moment in UTC, if one does."""
+        if not self.active or self.deleted:
+            return None
+        start = self.last_start(moment)
+        if start is None:
+            return None
+        end = self.end_of(start)
+        return start if end is None or moment < end else None
+
+    def last_start(self, moment: datetime) -> datetime | None:
+        """The latest occurrence that is not after a moment in UTC."""
+        rule = self._rule()
+        if rule is not None:
+            return rule.last_before(self.start_time, moment, inclusive=True)
+        return self.start_time if self.start_time <= moment and self._occurs() else None
+
+    def first_after(self, moment: datetime, *, inclusive: bool = False) -> datetime | None:
+        """The first occurrence after a moment in UTC; with `inclusive`, or at it."""
+        rule = self._rule()
+        if rule is not None:
+            return rule.next_after(self.start_time, moment, inclusive=inclusive)
+        if not self._occurs():
+            return None
+        ahead = self.start_time >= moment if inclusive else self.start_time > moment
+        return self.start_time if ahead else None
+
+    def end_of(self, start: datetime) -> datetime | None:
+        """When a run that began at an occurrence ends; None if it does not before year 10000."""
+        try:
+            return None if self.duration is None else start + self.duration
+        except OverflowError:
+            return None
+
+    def last_end(self) -> datetime | None:
+        """When the run of the last occurrence ends; None if there is no last one, or no end."""
+        rule = self._rule()
+        if rule is None:
+            last = self.start_time if self._occurs() else None
+        else:
+            last = rule.last(self.start_time)
+        return None if last is None else self.end_of(last)
+
+    def sent_for(self, moment: datetime, *, pulse: bool = False) -> Dispatch:
+        """The message that this dispatch is from a moment on; with `pulse`, about that pulse."""
+        return replace(self, _sent_for=moment, pulse=moment if pulse else None)
+
+    def newer_than(self, other: Dispatch) -> bool:
+        """Whether this content was updated after the other, compared in nanoseconds."""
+        return (self.update_time, self._update_nanos) > (other.update_time, other._update_nanos)
+
+    @property
+    def is_pulse(self) -> bool:
+        """Whether its occurrences are pulses: messages without a run."""
+        return self.duration == _PULSE
+
+    def _now(self) -> datetime:
+        now = clock.now()
+        return now if self._sent_for is None else max(now, self._sent_for)
+
+    def _rule(self) -> RecurrenceRule | None:
+        """The rule that gives the occurrences; None if the start time alone does."""
+        rule = self.recurrence
+        if rule is None or self.duration is None or rule.frequency == Frequency.UNSPECIFIED:
+            return None
+        return rule
+
+    def _occurs(self) -> bool:
+        return self.recurrence is None or self.recurrence.problem is None
+
+
+def utc(moment: datetime, name: str) -> datetime:
+    """A moment in UTC.
+
+    Raises:
+      ValueError: it is naive, or not a datetime.
+    """
+    if not isinstance(moment, datetime):
+        raise ValueError(f"{name} {moment!r} is not a datetime")
+    if moment.tzinfo is UTC:
+        return moment
+    if moment.tzinfo is None or moment.utcoffset() is None:
+        raise ValueError(f"{name} {moment!r} has no time zone: give an aware datetime")
+    return moment.astimezone(UTC)
+
+
+def check_duration(duration: timedelta) -> int:
+    """The seconds of a duration.
+
+    Raises:
+      ValueError: it is negative, not of whole seconds, or more than the API can say.
+    """
+    if not isinstance(duration, timedelta):
+        raise ValueError(f"duration {duration!r} is not a timedelta or None")
+    if (
+        duration.microseconds
+        or not 0 <= (seconds := round(duration.total_seconds())) <= _MAX_SECONDS
+    ):
+        raise ValueError(
+            f"duration {duration} is not a number of whole seconds from 0 to 2**32 - 1"
+        )
+    return seconds

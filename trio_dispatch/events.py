@@ -1,0 +1,59 @@
+"""What a dispatcher tells: what happened to a dispatch, and what it is to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .dispatch import Dispatch
+
+__all__ = ["Created", "Deleted", "LifecycleEvent", "MissedRun", "RunningState", "Updated"]
+
+
+class RunningState(Enum):
+    """What a dispatch means for an actor of some type, see `Dispatch.running`."""
+
+    RUNNING = "running"
+    """It is due: start, or reconfigure."""
+
+    STOPPED = "stopped"
+    """It is not due: stop, if you run for it."""
+
+    DIFFERENT_TYPE = "different type"
+    """It is none of your business."""
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """A dispatch has come to be known."""
+
+    dispatch: Dispatch
+
+
+@dataclass(frozen=True, slots=True)
+class Updated:
+    """The content of a dispatch has changed; this is the new one."""
+
+    dispatch: Dispatch
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """A dispatch is gone; this is the last that was known of it, with `deleted` set."""
+
+    dispatch: Dispatch
+
+
+LifecycleEvent = Created | Updated | Deleted
+"""What a dispatcher's lifecycle channel carries."""
+
+
+@dataclass(frozen=True, slots=True)
+class MissedRun:
+    """A run that was not announced, since it was due longer than `catch_up` ago."""
+
+    dispatch: Dispatch
+    start: datetime
