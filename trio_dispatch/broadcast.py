@@ -1,0 +1,294 @@
+"""One message for many: a broadcast whose receivers do not depend on each other.
+
+Theory of operation.  A receiver is a Trio memory channel of tokens beside an ordered dictionary of
+the messages that wait, a token for each.  Whoever receives takes a token, and then the oldest
+message: waiting, cancellation and the end of the channel are Trio's own.  Since a message waits in
+the dictionary, a newer one about the same thing can still take its place.  When two messages cancel
+each other out, a token is left over; it is reused for the next message.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import trio
+
+__all__ = ["Broadcast", "BroadcastStatistics", "Receiver", "ReceiverStatistics"]
+
+M = TypeVar("M")
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiverStatistics:
+    """What a receiver has done.
+
+    Attributes:
+      waiting: The messages that wait to be received.
+      received: The messages that were received.
+      merged: The messages that were merged into one that waited.
+      tasks_waiting: The tasks that wait for a message.
+    """
+
+    waiting: int
+    received: int
+    merged: int
+    tasks_waiting: int
+
+
+@dataclass(frozen=True, slots=True)
+class BroadcastStatistics:
+    """What a broadcast has done.
+
+    Attributes:
+      published: The messages that were published.
+      receivers: The receivers that are open.
+    """
+
+    published: int
+    receivers: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules(Generic[M]):
+    """What a broadcast knows of its messages.
+
+    Attributes:
+      key: What a message is about.
+      type: The type of that.
+      final: Whether no other message about it follows.
+      merge: What is left of two messages about the same thing, the older first; None for nothing.
+      always_merge: Whether a message is merged with one that waits even below a receiver's limit.
+      snapshot: The messages that a new receiver starts with.
+    """
+
+    key: Callable[[M], Hashable]
+    type: Callable[[M], str]
+    final: Callable[[M], bool]
+    merge: Callable[[M, M], M | None]
+    always_merge: bool
+    snapshot: Callable[[], Iterable[M]]
+
+
+class Broadcast(Generic[M]):
+    """Gives every message to every receiver.
+
+    Unlike Trio's memory channels, whose clones share the messages among them, each receiver here
+    gets them all, and none ever waits for another.
+    """
+
+    def __init__(self, rules: Rules[M]) -> None:
+        self._rules = rules
+        # A dict for its order: receivers are served in the order in which they were opened.
+        self._receivers: dict[Receiver[M], None] = {}
+        self._published = 0
+        self._closed = False
+
+    def new_receiver(self, *, type: str | None = None, limit: int = 50) -> Receiver[M]:
+        """A receiver that first gets what is, and then every message, without gap or repeat.
+
+        Args:
+          type: Receive only messages about this type, and the one that tells that something has
+            left it.
+          limit: While fewer messages wait, every one is kept; from then on a newcomer is merged
+            with the one that waits about the same thing, if there is one.  Where a newer message
+            always replaces the older one, the limit does not matter.
+
+        Raises:
+          trio.ClosedResourceError: the broadcast has been closed.
+          ValueError: the limit is less than 1.
+        """
+        if self._closed:
+            raise trio.ClosedResourceError("this broadcast has been closed")
+        if limit < 1:
+            raise ValueError(f"limit {limit!r} is less than 1")
+        receiver = Receiver(self, self._rules, type, limit)
+        for message in self._rules.snapshot():
+            receiver._put(message)
+        return receiver
+
+    def publish(self, message: M) -> None:
+        """Give a message to every receiver.  Never waits, and is no checkpoint."""
+        self._published += 1
+        for receiver in self._receivers:
+            receiver._put(message)
+
+    def amend(self, message: M) -> None:
+        """Merge a message with the one that waits about the same thing, wherever one does.
+
+        For news that matters only to who has not yet read the older one.
+        """
+        for receiver in self._receivers:
+            receiver._amend(message)
+
+    def close(self) -> None:
+        """End every receiver: `trio.EndOfChannel` after what waits.  Idempotent."""
+        self._closed = True
+        for receiver in list(self._receivers):
+            receiver._end()
+        self._receivers.clear()
+
+    def statistics(self) -> BroadcastStatistics:
+        """What this broadcast has done so far."""
+        return BroadcastStatistics(self._published, len(self._receivers))
+
+
+class Receiver(trio.abc.ReceiveChannel[M]):
+    """Receives every message of a `Broadcast`, at its own pace.
+
+    Several tasks may receive from one receiver, and then share its messages; to give each task all
+    of them, give each a receiver of its own, see `clone`.  Use it as a context manager, sync or
+    async, or close it: an open receiver collects messages.
+    """
+
+    def __init__(
+        self, broadcast: Broadcast[M], rules: Rules[M], type: str | None, limit: int
+    ) -> None:
+        self._broadcast = broadcast
+        self._rules = rules
+        self._type = type
+        self._limit = limit
+        self._tokens_in, self._tokens = trio.open_memory_channel[None](math.inf)
+        self._spare_tokens = 0
+        self._waiting: OrderedDict[int, M] = OrderedDict()  # by when they came
+        self._came = 0
+        self._latest: dict[Hashable, int] = {}  # of what waits about one thing, the last
+        self._of_type: set[Hashable] = set()  # what was last said to be of the type
+        self._received = 0
+        self._merged = 0
+        broadcast._receivers[self] = None
+
+    async def receive(self) -> M:
+        """The next message; waits for one.
+
+        A checkpoint; cancelling it loses no message.
+
+        Raises:
+          trio.EndOfChannel: the dispatcher was closed, and nothing waits any more.
+          trio.ClosedResourceError: this receiver has been closed.
+        """
+        while True:
+            await self._tokens.receive()
+            if self._waiting:
+                return self._take()
+            self._spare_tokens -= 1
+
+    def receive_nowait(self) -> M:
+        """The next message, if one waits; otherwise raises `trio.WouldBlock`."""
+        while True:
+            self._tokens.receive_nowait()
+            if self._waiting:
+                return self._take()
+            self._spare_tokens -= 1
+
+    async def receive_batch(self) -> list[M]:
+        """All messages that wait, in order; waits until there is one.  Otherwise like `receive`."""
+        batch = [await self.receive()]
+        while self._waiting:
+            batch.append(self.receive_nowait())
+        return batch
+
+    def clone(self) -> Receiver[M]:
+        """Another receiver: what this one has yet to receive, and then everything that follows.
+
+        From then on the two are independent.  (Clones of Trio's own channels share the messages.)
+
+        Raises:
+          trio.ClosedResourceError: this receiver has been closed.
+        """
+        self._tokens.clone().close()  # raises if it is closed
+        twin = Receiver(self._broadcast, self._rules, self._type, self._limit)
+        twin._waiting = self._waiting.copy()
+        twin._came = self._came
+        twin._latest = self._latest.copy()
+        twin._of_type = self._of_type.copy()
+        for _ in twin._waiting:
+            twin._tokens_in.send_nowait(None)
+        if self not in self._broadcast._receivers:
+            twin._end()
+            del self._broadcast._receivers[twin]
+        return twin
+
+    def close(self) -> None:
+        """Stop receiving; what waits is dropped.  Whoever waits gets `trio.ClosedResourceError`."""
+        self._broadcast._receivers.pop(self, None)
+        self._tokens.close()
+        self._tokens_in.close()
+        self._waiting.clear()
+        self._latest.clear()
+
+    async def aclose(self) -> None:
+        """`close`, and a checkpoint."""
+        self.close()
+        await trio.lowlevel.checkpoint()
+
+    def __enter__(self) -> Receiver[M]:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def statistics(self) -> ReceiverStatistics:
+        """What this receiver has done so far."""
+        return ReceiverStatistics(
+            waiting=len(self._waiting),
+            received=self._received,
+            merged=self._merged,
+            tasks_waiting=self._tokens.statistics().tasks_waiting_receive,
+        )
+
+    def _put(self, message: M) -> None:
+        key = self._rules.key(message)
+        if self._type is not None and not self._concerns(key, message):
+            return
+        number = self._latest.get(key)
+        if number is not None and (self._rules.always_merge or len(self._waiting) >= self._limit):
+            self._merge(key, number, message)
+            return
+        self._came += 1
+        self._waiting[self._came] = message
+        self._latest[key] = self._came
+        if self._spare_tokens:
+            self._spare_tokens -= 1
+        else:
+            self._tokens_in.send_nowait(None)
+
+    def _amend(self, message: M) -> None:
+        key = self._rules.key(message)
+        number = self._latest.get(key)
+        if number is not None:
+            self._merge(key, number, message)
+
+    def _merge(self, key: Hashable, number: int, message: M) -> None:
+        self._merged += 1
+        merged = self._rules.merge(self._waiting[number], message)
+        if merged is None:
+            del self._waiting[number]
+            del self._latest[key]
+            self._spare_tokens += 1
+        else:
+            self._waiting[number] = merged
+
+    def _take(self) -> M:
+        number, message = self._waiting.popitem(last=False)
+        key = self._rules.key(message)
+        if self._latest.get(key) == number:
+            del self._latest[key]
+        self._received += 1
+        return message
+
+    def _concerns(self, key: Hashable, message: M) -> bool:
+        """Whether a message is about the receiver's type, or about what leaves it."""
+        if self._rules.type(message) == self._type and not self._rules.final(message):
+            self._of_type.add(key)
+            return True
+        if key in self._of_type:
+            self._of_type.discard(key)
+            return True
+        return self._rules.type(message) == self._type
+
+    def _end(self) -> None:
+        self._tokens_in.close()
