@@ -1,0 +1,515 @@
+"""Typed calls to a dispatch service."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final, Literal, TypeVar
+
+import betterproto2
+import trio
+
+from . import clock
+from ._generated.frequenz.api.common.v1alpha8.pagination import PaginationParams
+from ._generated.frequenz.api.common.v1alpha8.streaming import Event
+from ._generated.frequenz.api.common.v1alpha8.types import Interval
+from ._generated.frequenz.api.dispatch import v1 as wire
+from ._generated.google.protobuf import FieldMask
+from ._payload import Payload
+from ._signing import request_metadata
+from .codec import (
+    DOMAIN,
+    Undecodable,
+    criteria_to_wire,
+    duration_to_wire,
+    payload_to_wire,
+    rule_to_wire,
+    target_to_wire,
+)
+from .dispatch import Dispatch, utc
+from .errors import DispatchError, ServiceError
+from .grpc import Cardinality, Channel, GRPCError, open_channel
+from .recurrence import RecurrenceRule
+from .targets import Target
+
+__all__ = ["DispatchClient", "DispatchStream", "Page", "SortBy", "StreamEvent", "open_client"]
+
+_SERVICE = "/frequenz.api.dispatch.v1.MicrogridDispatchService/"
+_R = TypeVar("_R", bound=betterproto2.Message)
+
+
+class _Unset:
+    def __repr__(self) -> str:
+        return "unchanged"
+
+
+UNSET: Final = _Unset()
+
+SortBy = Literal["start_time", "create_time", "update_time"]
+_SORT_FIELDS = {
+    "start_time": wire.SortField.START_TIME,
+    "create_time": wire.SortField.CREATE_TIME,
+    "update_time": wire.SortField.LAST_UPDATE_TIME,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of a list; iterate over it for its dispatches.
+
+    Attributes:
+      dispatches: The dispatches of the page, in the order of the list.
+      undecodable: What else was on it, and makes no sense.
+      total: How many dispatches the whole list has, over all of its pages.
+    """
+
+    dispatches: tuple[Dispatch, ...]
+    undecodable: tuple[Undecodable, ...]
+    total: int
+
+    def __iter__(self) -> Iterator[Dispatch]:
+        return iter(self.dispatches)
+
+    def __len__(self) -> int:
+        return len(self.dispatches)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEvent:
+    """What the service says of one change.
+
+    Attributes:
+      event: What happened; a number that the API does not know is kept, without a name.
+      dispatch: The new content, for a deletion the last one; or what came and makes no sense.
+    """
+
+    event: Event
+    dispatch: Dispatch | Undecodable
+
+
+@asynccontextmanager
+async def open_client(
+    server_url: str | None = None,
+    *,
+    key: str | None = None,
+    sign_secret: str | None = None,
+    channel: Channel | None = None,
+    call_timeout: float = 60.0,
+) -> AsyncIterator[DispatchClient]:
+    """Open a client for a dispatch service, with a connection of its own.
+
+    It connects at the first call, and anew at the first call after the connection was lost.  What
+    is not given is taken from the environment.
+
+    Args:
+      server_url: ``grpc://host[:port][?param=value&...]``; else `DISPATCH_API_URL`.
+      key: The key that every request carries; else `DISPATCH_API_AUTH_KEY`, then
+        `DISPATCH_API_KEY`.
+      sign_secret: If there is one, requests are signed with it; else `DISPATCH_API_SIGN_SECRET`.
+      channel: Use this channel, which stays the caller's, in place of a URL.
+      call_timeout: How many seconds each call that is not a stream may take.
+
+    Raises:
+      ValueError: no URL or no key is to be found, or the URL makes no sense.
+    """
+    found_key = _setting(key, "key", "DISPATCH_API_AUTH_KEY", "DISPATCH_API_KEY")
+    secret = sign_secret or os.environ.get("DISPATCH_API_SIGN_SECRET") or None
+    if channel is not None:
+        if server_url is not None:
+            raise ValueError(f"both a channel and the server_url {server_url!r} were given")
+        yield DispatchClient(channel, key=found_key, sign_secret=secret, call_timeout=call_timeout)
+        return
+    url = _setting(server_url, "server_url", "DISPATCH_API_URL")
+    async with open_channel(url, codec=DOMAIN) as own:
+        yield DispatchClient(own, key=found_key, sign_secret=secret, call_timeout=call_timeout)
+
+
+def _setting(value: str | None, name: str, *variables: str) -> str:
+    for found in (value, *map(os.environ.get, variables)):
+        if found:
+            return found
+    raise ValueError(f"no {name}: give it, or set {' or '.join(variables)} in the environment")
+
+
+class DispatchClient:
+    """Calls to a dispatch service, see `open_client`.
+
+    Every call is a checkpoint and can be cancelled, which also ends it at the service.  A call that
+    fails raises a `ServiceError`; whether the service did what it was asked is then unknown, unless
+    the status says that it was refused.
+
+    Args:
+      channel: A channel whose codec is `trio_dispatch.codec.DOMAIN`.
+    """
+
+    def __init__(
+        self,
+        channel: Channel,
+        *,
+        key: str,
+        sign_secret: str | None = None,
+        call_timeout: float = 60.0,
+    ) -> None:
+        self._channel = channel
+        self._key = key
+        self._secret = sign_secret
+        self._timeout = call_timeout
+
+    async def list(
+        self,
+        microgrid_id: int,
+        *,
+        targets: Collection[Target] = (),
+        ids: Collection[int] = (),
+        active: bool | None = None,
+        dry_run: bool | None = None,
+        recurring: bool | None = None,
+        start_from: datetime | None = None,
+        start_to: datetime | None = None,
+        end_from: datetime | None = None,
+        end_to: datetime | None = None,
+        update_from: datetime | None = None,
+        update_to: datetime | None = None,
+        queries: Collection[str] = (),
+        sort_by: SortBy | None = None,
+        descending: bool = True,
+        page_size: int | None = None,
+    ) -> AsyncGenerator[Page, None]:
+        """Iterate over the pages of the dispatches that pass every filter that is given.
+
+        Args:
+          targets: Any of these targets.
+          ids: Any of these ids.
+          active, dry_run, recurring: Only those that are so, or that are not.
+          start_from, start_to: With a start time in this interval, the end not included.
+          end_from, end_to: Likewise for the end of the last occurrence; what has no end passes
+            unless there is an `end_to`.
+          update_from, update_to: Likewise for the time of the last update.
+          queries: Any of these: ``#4`` is the id 4, anything else a part of the type.
+          sort_by: The newest `create_time` first, unless given.
+          page_size: How many a page has at the most; the service has a default.
+
+        Raises:
+          ServiceError: a page could not be had.
+          ValueError: an argument makes no sense.
+        """
+        request = wire.ListMicrogridDispatchesRequest(
+            microgrid_id=microgrid_id,
+            filter=wire.DispatchFilter(
+                targets=[message for t in targets if (message := target_to_wire(t)) is not None],
+                is_active=active,
+                is_dry_run=dry_run,
+                is_recurring=recurring,
+                start_time_interval=_interval("start", start_from, start_to),
+                end_time_interval=_interval("end", end_from, end_to),
+                update_time_interval=_interval("update", update_from, update_to),
+                dispatch_ids=[*ids],
+                queries=[*queries],
+            ),
+        )
+        if sort_by is not None:
+            order = wire.SortOrder.DESCENDING if descending else wire.SortOrder.ASCENDING
+            request.sort_options = wire.SortOptions(
+                sort_field=_SORT_FIELDS[sort_by], sort_order=order
+            )
+        if page_size is not None:
+            request.pagination_params = PaginationParams(page_size=page_size)
+        while True:
+            response = await self._call(
+                "ListMicrogridDispatches",
+                request,
+                wire.ListMicrogridDispatchesResponse,
+                f"microgrid {microgrid_id}: list",
+            )
+            info = response.pagination_info
+            found: list[Any] = response.dispatches
+            yield Page(
+                tuple(item for item in found if isinstance(item, Dispatch)),
+                tuple(item for item in found if isinstance(item, Undecodable)),
+                0 if info is None else info.total_items,
+            )
+            if info is None or not info.next_page_token:
+                return
+            request.pagination_params = PaginationParams(page_token=info.next_page_token)
+
+    async def get(self, microgrid_id: int, dispatch_id: int) -> Dispatch:
+        """One dispatch.
+
+        Raises:
+          ServiceError: with the status `NOT_FOUND`, if there is none with this id.
+        """
+        what = f"microgrid {microgrid_id}, dispatch {dispatch_id}: get"
+        response = await self._call(
+            "GetMicrogridDispatch",
+            wire.GetMicrogridDispatchRequest(microgrid_id=microgrid_id, dispatch_id=dispatch_id),
+            wire.GetMicrogridDispatchResponse,
+            what,
+        )
+        return _decoded(response.dispatch, what)
+
+    async def create(
+        self,
+        microgrid_id: int,
+        *,
+        type: str,
+        start_time: datetime | Literal["NOW"],
+        duration: timedelta | None,
+        target: Target,
+        active: bool = True,
+        dry_run: bool = False,
+        payload: Mapping[str, Any] | None = None,
+        recurrence: RecurrenceRule | None = None,
+    ) -> Dispatch:
+        """Create a dispatch; the service gives it its id.
+
+        Args:
+          start_time: With ``"NOW"`` the service puts in its own time, cut to the second.
+          duration: Whole seconds; None for ever.
+
+        Raises:
+          ServiceError: the service refused it.
+          ValueError: an argument makes no sense.
+        """
+        what = f"microgrid {microgrid_id}: create a dispatch of type {type!r}"
+        at_once = start_time == "NOW"
+        if isinstance(start_time, str) and not at_once:
+            raise ValueError(f"start_time {start_time!r} is neither an aware datetime nor 'NOW'")
+        data = wire.DispatchData(
+            type=type,
+            start_time=utc(start_time, "start_time") if isinstance(start_time, datetime) else None,
+            duration=duration_to_wire(duration),
+            target=target_to_wire(target),
+            is_active=active,
+            is_dry_run=dry_run,
+            payload=payload_to_wire(Payload(payload)) if payload else None,
+            recurrence=rule_to_wire(recurrence),
+        )
+        response = await self._call(
+            "CreateMicrogridDispatch",
+            wire.CreateMicrogridDispatchRequest(
+                microgrid_id=microgrid_id,
+                dispatch_data=data,
+                start_immediately=True if at_once else None,
+            ),
+            wire.CreateMicrogridDispatchResponse,
+            what,
+        )
+        return _decoded(response.dispatch, what)
+
+    async def update(
+        self,
+        microgrid_id: int,
+        dispatch_id: int,
+        *,
+        start_time: datetime | _Unset = UNSET,
+        duration: timedelta | _Unset | None = UNSET,
+        target: Target | _Unset = UNSET,
+        active: bool | _Unset = UNSET,
+        payload: Mapping[str, Any] | _Unset = UNSET,
+        recurrence: RecurrenceRule | _Unset | None = UNSET,
+    ) -> Dispatch:
+        """Change what is given of a dispatch, and leave the rest.
+
+        Args:
+          duration: With None it runs for ever.
+          recurrence: With None it no longer recurs; otherwise the whole rule is replaced.
+
+        Raises:
+          ServiceError: the service refused the change, or has no dispatch with this id.
+          ValueError: an argument makes no sense, or there is none.
+        """
+        what = f"microgrid {microgrid_id}, dispatch {dispatch_id}: update"
+        update = wire.UpdateMicrogridDispatchRequestDispatchUpdate()
+        paths: list[str] = []
+        if not isinstance(start_time, _Unset):
+            paths.append("start_time")
+            update.start_time = utc(start_time, "start_time")
+        if not isinstance(duration, _Unset):
+            paths.append("duration")
+            update.duration = duration_to_wire(duration)
+        if not isinstance(target, _Unset):
+            paths.append("target")
+            update.target = target_to_wire(target)
+        if not isinstance(active, _Unset):
+            paths.append("is_active")
+            update.is_active = active
+        if not isinstance(payload, _Unset):
+            paths.append("payload")
+            update.payload = payload_to_wire(Payload(payload))
+        if not isinstance(recurrence, _Unset):
+            paths += [f"recurrence.{name}" for name in _RULE_PATHS]
+            update.recurrence = _rule_update(recurrence)
+        if not paths:
+            raise ValueError(f"{what}: nothing to change was given")
+        response = await self._call(
+            "UpdateMicrogridDispatch",
+            wire.UpdateMicrogridDispatchRequest(
+                microgrid_id=microgrid_id,
+                dispatch_id=dispatch_id,
+                update_mask=FieldMask(paths=paths),
+                update=update,
+            ),
+            wire.UpdateMicrogridDispatchResponse,
+            what,
+        )
+        return _decoded(response.dispatch, what)
+
+    async def delete(self, microgrid_id: int, dispatch_id: int) -> None:
+        """Delete a dispatch for good.
+
+        Raises:
+          ServiceError: with the status `NOT_FOUND`, if there is none with this id.
+        """
+        await self._call(
+            "DeleteMicrogridDispatch",
+            wire.DeleteMicrogridDispatchRequest(microgrid_id=microgrid_id, dispatch_id=dispatch_id),
+            wire.DeleteMicrogridDispatchResponse,
+            f"microgrid {microgrid_id}, dispatch {dispatch_id}: delete",
+        )
+
+    @asynccontextmanager
+    async def stream(self, microgrid_id: int) -> AsyncIterator[DispatchStream]:
+        """Open the stream of a microgrid's changes: ``async with client.stream(1) as events``.
+
+        When the block is entered the request has been sent.
+
+        Raises:
+          ServiceError: the stream could not be opened; iterating raises it when the stream fails.
+        """
+        what = f"microgrid {microgrid_id}: stream"
+        method = "StreamMicrogridDispatches"
+        async with self._channel.request(
+            _SERVICE + method,
+            Cardinality.UNARY_STREAM,
+            wire.StreamMicrogridDispatchesRequest,
+            wire.StreamMicrogridDispatchesResponse,
+            metadata=self._metadata(method),
+        ) as call:
+            request = wire.StreamMicrogridDispatchesRequest(microgrid_id=microgrid_id)
+            with _translated(what):
+                await call.send_message(request, end=True)
+            stream = DispatchStream(call, what)
+            yield stream
+            if not stream.ended:
+                await call.cancel()
+
+    async def _call(
+        self, method: str, request: betterproto2.Message, response_type: type[_R], what: str
+    ) -> _R:
+        with _translated(what):
+            async with self._channel.request(
+                _SERVICE + method,
+                Cardinality.UNARY_UNARY,
+                type(request),
+                response_type,
+                timeout=self._timeout,
+                metadata=self._metadata(method),
+            ) as call:
+                await call.send_message(request, end=True)
+                response: _R | None = await call.recv_message()
+        assert response is not None
+        return response
+
+    def _metadata(self, method: str) -> dict[str, str]:
+        return request_metadata(self._key, self._secret, method, clock.now())
+
+
+class DispatchStream:
+    """The changes of a microgrid as they come: ``async for event in stream``.
+
+    Iterating raises a `ServiceError` when the stream fails, and stops when the service ends it.
+
+    Attributes:
+      started: Set when the service has begun to answer.  From then on no change is missing.
+      ended: Whether the service has ended it.
+    """
+
+    def __init__(self, call: Any, what: str) -> None:
+        self._call = call
+        self._what = what
+        self.started = trio.Event()
+        self.ended = False
+
+    def __aiter__(self) -> DispatchStream:
+        return self
+
+    async def __anext__(self) -> StreamEvent:
+        with _translated(self._what):
+            if not self.started.is_set():
+                await self._call.recv_initial_metadata()
+                self.started.set()
+            response = await self._call.recv_message()
+            if response is None:
+                self.ended = True
+                await self._call.recv_trailing_metadata()
+                raise StopAsyncIteration
+        dispatch = response.dispatch or Undecodable(None, "a stream message has no dispatch")
+        return StreamEvent(response.event, dispatch)
+
+
+class _translated:  # noqa: N801
+    """Turns the `GRPCError` of a call into a `ServiceError` that says what the call was about."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, exc: BaseException | None, __: object) -> None:
+        if isinstance(exc, GRPCError):
+            raise ServiceError(self._what, exc) from exc
+
+
+def _decoded(dispatch: Any, what: str) -> Dispatch:
+    """The dispatch of a response.
+
+    Raises:
+      DispatchError: it has none that makes sense.
+    """
+    if isinstance(dispatch, Dispatch):
+        return dispatch
+    reason = dispatch.reason if isinstance(dispatch, Undecodable) else "the answer has no dispatch"
+    raise DispatchError(f"{what}: the service did it, but {reason}")
+
+
+def _interval(name: str, start: datetime | None, end: datetime | None) -> Interval | None:
+    if start is None and end is None:
+        return None
+    return Interval(
+        start_time=None if start is None else utc(start, f"{name}_from"),
+        end_time=None if end is None else utc(end, f"{name}_to"),
+    )
+
+
+_RULE_PATHS = (
+    "freq",
+    "interval",
+    "end_criteria",
+    "byminutes",
+    "byhours",
+    "byweekdays",
+    "bymonthdays",
+    "bymonths",
+)
+
+
+def _rule_update(
+    rule: RecurrenceRule | None,
+) -> wire.UpdateMicrogridDispatchRequestDispatchUpdateRecurrenceRuleUpdate | None:
+    message = rule_to_wire(rule)
+    if rule is None or message is None:
+        return None
+    return wire.UpdateMicrogridDispatchRequestDispatchUpdateRecurrenceRuleUpdate(
+        freq=message.freq,
+        interval=message.interval,
+        end_criteria=criteria_to_wire(rule.end_criteria),
+        byminutes=message.byminutes,
+        byhours=message.byhours,
+        byweekdays=message.byweekdays,
+        bymonthdays=message.bymonthdays,
+        bymonths=message.bymonths,
+    )

@@ -1,0 +1,272 @@
+"""The dispatcher: tells of a microgrid's dispatches, as they change and as they are due."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+import trio
+from trio_util import AsyncValue
+
+from . import clock
+from ._nursery import open_service_nursery
+from .agenda import Agenda, Notice, NoticeKind
+from .broadcast import Broadcast, Rules
+from .client import DispatchClient, open_client
+from .dispatch import Dispatch
+from .events import Created, Deleted, LifecycleEvent, MissedRun, Updated
+from .grpc import Channel
+from .mirror import Mirror
+from .sync import Synchronizer, SyncState
+
+__all__ = ["Dispatcher", "DispatcherStatistics", "open_dispatcher"]
+
+log = logging.getLogger("trio_dispatch")
+
+# So many transitions are dealt with before other tasks have their turn.
+_TRANSITIONS_AT_ONCE = 100
+
+
+@asynccontextmanager
+async def open_dispatcher(
+    *,
+    microgrid_id: int,
+    server_url: str | None = None,
+    key: str | None = None,
+    sign_secret: str | None = None,
+    channel: Channel | None = None,
+    resync_interval: timedelta = timedelta(minutes=5),
+    catch_up: timedelta = timedelta(seconds=60),
+    history: timedelta = timedelta(hours=1),
+) -> AsyncIterator[Dispatcher]:
+    """Follow the dispatches of a microgrid: ``async with open_dispatcher(...) as dispatcher``.
+
+    When the block is entered, everything that exists is known.  A service that is merely away is
+    waited for; later, when it goes away, the schedule goes on with what was last known.  When the
+    block is left, for whatever reason, all tasks have ended and every receiver ends.  When it is
+    cancelled, the body is unwound first, with the dispatcher still at work in its ``finally``
+    blocks.
+
+    Args:
+      microgrid_id: Whose dispatches.
+      server_url, key, sign_secret, channel: Where the service is and who asks, see `open_client`.
+      resync_interval: How often everything is listed again, in case something was lost.
+      catch_up: A start, a pulse or a whole run is announced up to so much late; what is later was
+        missed.
+      history: What has ended longer ago than this need not be known.
+
+    Raises:
+      ServiceError: the service refused the first sync: the key is wrong, the microgrid is not
+        the key's, this is no dispatch service; or its certificate does not verify.
+      ValueError: an argument makes no sense.
+    """
+    for name, value in (("resync_interval", resync_interval), ("catch_up", catch_up)):
+        if value < timedelta():
+            raise ValueError(f"{name} {value} is negative")
+    async with open_client(server_url, key=key, sign_secret=sign_secret, channel=channel) as client:
+        dispatcher = Dispatcher(
+            client,
+            microgrid_id,
+            resync_interval=resync_interval,
+            catch_up=catch_up,
+            history=history,
+        )
+        try:
+            async with open_service_nursery() as nursery:
+                nursery.start_soon(dispatcher._keep_time)
+                await nursery.start(dispatcher._synchronizer.run)
+                yield dispatcher
+                nursery.cancel_scope.cancel()
+        finally:
+            dispatcher._close()
+
+
+@dataclass(frozen=True, slots=True)
+class DispatcherStatistics:
+    """What a dispatcher has done.
+
+    Attributes:
+      dispatches: How many are known.
+      announced: How many status messages were published.
+      missed: How many runs were missed.
+      undecodable: How many dispatches that came over the wire made no sense.
+      lateness: How late the last scheduled message was, in seconds.
+      worst_lateness: How late any was that was not missed, in seconds.
+    """
+
+    dispatches: int
+    announced: int
+    missed: int
+    undecodable: int
+    lateness: float
+    worst_lateness: float
+
+
+class Dispatcher:
+    """Tells of a microgrid's dispatches, see `open_dispatcher`.
+
+    Attributes:
+      running_status_change: A message whenever a dispatch is due, ends, or changes while it
+        runs.  A new receiver first gets every dispatch that runs.
+      lifecycle_events: A message whenever a dispatch is created, updated or deleted.  A new
+        receiver first gets `Created` for every dispatch that is known, by id.
+      missed_runs: A message for every run that was due too long ago to be announced.
+      dispatches: All that is known and neither deleted nor retired, by id; live and read-only.
+      client: The client that it uses, for calls of one's own.
+      sync_state: How it stands to its service.
+    """
+
+    def __init__(
+        self,
+        client: DispatchClient,
+        microgrid_id: int,
+        *,
+        resync_interval: timedelta,
+        catch_up: timedelta,
+        history: timedelta,
+    ) -> None:
+        self.client = client
+        self.microgrid_id = microgrid_id
+        self._mirror = Mirror()
+        self._agenda = Agenda(catch_up)
+        self._synchronizer = Synchronizer(
+            client,
+            microgrid_id,
+            self._mirror,
+            self._apply,
+            resync_interval=resync_interval,
+            history=history,
+        )
+        self._nap = trio.CancelScope()
+        self._announced = self._missed = 0
+        self._lateness = self._worst_lateness = 0.0
+        self.dispatches: Mapping[int, Dispatch] = self._mirror.dispatches
+        self.sync_state: AsyncValue[SyncState] = self._synchronizer.state
+        self.lifecycle_events: Broadcast[LifecycleEvent] = Broadcast(
+            Rules(
+                key=lambda event: event.dispatch.id,
+                type=lambda event: event.dispatch.type,
+                final=lambda event: isinstance(event, Deleted),
+                merge=merge_events,
+                always_merge=False,
+                snapshot=lambda: map(
+                    Created, (self.dispatches[id_] for id_ in sorted(self.dispatches))
+                ),
+            )
+        )
+        self.running_status_change: Broadcast[Dispatch] = Broadcast(
+            Rules(
+                key=lambda dispatch: dispatch.id,
+                type=lambda dispatch: dispatch.type,
+                final=lambda dispatch: dispatch.deleted,
+                merge=merge_statuses,
+                always_merge=True,
+                snapshot=self._agenda.running,
+            )
+        )
+        self.missed_runs: Broadcast[MissedRun] = Broadcast(
+            Rules(
+                key=lambda missed: missed.dispatch.id,
+                type=lambda missed: missed.dispatch.type,
+                final=lambda _: False,
+                merge=lambda _, newer: newer,
+                always_merge=False,
+                snapshot=tuple,
+            )
+        )
+
+    def statistics(self) -> DispatcherStatistics:
+        """What this dispatcher has done so far."""
+        return DispatcherStatistics(
+            dispatches=len(self.dispatches),
+            announced=self._announced,
+            missed=self._missed,
+            undecodable=self._synchronizer.undecodable,
+            lateness=self._lateness,
+            worst_lateness=self._worst_lateness,
+        )
+
+    async def _keep_time(self) -> None:
+        """The scheduler task: announces what is due, sleeps until the next, or until woken."""
+        while True:
+            now = clock.now()
+            notices = self._agenda.advance(now, _TRANSITIONS_AT_ONCE)
+            self._announce(notices, now)
+            due = self._agenda.next_due
+            if due is not None and due <= now:
+                await trio.lowlevel.checkpoint()
+                continue
+            with trio.CancelScope() as self._nap:
+                await clock.sleep_towards(due)
+
+    def _apply(self, events: Sequence[LifecycleEvent], retired: Iterable[int]) -> None:
+        """Tell of what has happened, and of what that changes now; no checkpoint in between."""
+        now = clock.now()
+        notices: list[Notice] = []
+        for event in events:
+            self.lifecycle_events.publish(event)
+            dispatch = event.dispatch
+            if isinstance(event, Deleted):
+                notices += self._agenda.remove(dispatch, now)
+                continue
+            if dispatch.recurrence is not None and dispatch.recurrence.problem is not None:
+                log.warning(
+                    "microgrid %d, dispatch %d never runs: %s",
+                    self.microgrid_id,
+                    dispatch.id,
+                    dispatch.recurrence.problem,
+                )
+            notices += self._agenda.upsert(dispatch, now)
+        for id_ in retired:
+            self._agenda.forget(id_)
+        notices.sort(key=lambda notice: notice.order)
+        self._announce(notices, None)
+        self._nap.cancel()
+
+    def _announce(self, notices: Iterable[Notice], scheduled: datetime | None) -> None:
+        for notice in notices:
+            message = notice.message
+            if isinstance(message, MissedRun):
+                self._missed += 1
+                log.warning(
+                    "microgrid %d, dispatch %d: the run of %s was missed",
+                    self.microgrid_id,
+                    message.dispatch.id,
+                    message.start,
+                )
+                self.missed_runs.publish(message)
+            elif notice.kind is NoticeKind.AMEND:
+                self.running_status_change.amend(message)
+            else:
+                self._announced += 1
+                self.running_status_change.publish(message)
+                if scheduled is not None:
+                    self._lateness = (scheduled - notice.moment).total_seconds()
+                    self._worst_lateness = max(self._worst_lateness, self._lateness)
+
+    def _close(self) -> None:
+        self.lifecycle_events.close()
+        self.running_status_change.close()
+        self.missed_runs.close()
+
+
+def merge_events(older: LifecycleEvent, newer: LifecycleEvent) -> LifecycleEvent | None:
+    """What is left of two events about the same dispatch for whoever has read neither."""
+    match older, newer:
+        case Created(), Deleted():
+            return None
+        case Created(), _:
+            return Created(newer.dispatch)
+        case Deleted(), Created():
+            return Updated(newer.dispatch)
+    return newer
+
+
+def merge_statuses(older: Dispatch, newer: Dispatch) -> Dispatch:
+    """The newer status; a pulse that was not yet read stays unless it is not to be acted upon."""
+    if older.pulse is None or newer.pulse is not None or newer.deleted or not newer.active:
+        return newer
+    return replace(newer, pulse=older.pulse)
