@@ -134,10 +134,13 @@ class Agenda:
         self._heap: list[_Item] = []
         self._count = 0
         self._latest = _BEGINNING
+        self._suspended = False
 
     @property
     def next_due(self) -> datetime | None:
         """When to call `advance` next; None if nothing is to come."""
+        if self._suspended:
+            return None
         while self._heap and not self._is_live(self._heap[0]):
             heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else None
@@ -148,13 +151,20 @@ class Agenda:
             entry = self._running[id_]
             yield entry.dispatch.sent_for(entry.since)
 
-    def upsert(self, dispatch: Dispatch, now: datetime) -> list[Notice]:
-        """A dispatch is new, or its content has changed."""
+    def upsert(
+        self, dispatch: Dispatch, now: datetime, *, dealt_with: datetime | None = None
+    ) -> list[Notice]:
+        """A dispatch is new, or its content has changed.
+
+        Args:
+          dealt_with: Of a dispatch that is new here, up to when another agenda has dealt with it.
+        """
         notices: list[Notice] = []
         entry = self._entries.get(dispatch.id)
         if entry is None:
             # Whatever began longer ago belongs to the time before it was known.
-            entry = _Entry(dispatch, _minus(now, self._catch_up + _MICROSECOND))
+            done = _minus(now, self._catch_up + _MICROSECOND)
+            entry = _Entry(dispatch, done if dealt_with is None else max(done, dealt_with))
             self._entries[dispatch.id] = entry
         else:
             self._settle(entry, now, notices)
@@ -188,6 +198,19 @@ class Agenda:
         """A dispatch that has ended is no longer of interest."""
         if id_ not in self._running:
             self._entries.pop(id_, None)
+
+    def suspend(self, now: datetime) -> list[Notice]:
+        """Stop all runs, and start none until `resume`."""
+        self._suspended = True
+        notices: list[Notice] = []
+        for id_ in sorted(self._running):
+            self._stop(self._running[id_], now, notices)
+        return notices
+
+    def resume(self, now: datetime) -> None:
+        """Go on after `suspend`; the next `advance` looks at every dispatch."""
+        self._suspended = False
+        self._look_at_all(now)
 
     def advance(self, now: datetime, limit: int | None = None) -> list[Notice]:
         """Deal with what is due, with `limit` transitions at the most.
@@ -272,7 +295,7 @@ class Agenda:
 
     def _compare(self, entry: _Entry, now: datetime, notices: list[Notice]) -> None:
         dispatch = entry.dispatch
-        start = dispatch.run_at(now)
+        start = None if self._suspended else dispatch.run_at(now)
         if start is None:
             if entry.run is not None:
                 self._stop(entry, now, notices)
@@ -310,7 +333,7 @@ class Agenda:
 
     def _settle(self, entry: _Entry, now: datetime, notices: list[Notice]) -> None:
         """Deal with what is due of one dispatch, before its content changes."""
-        while entry.item is not None and entry.item[0] <= now:
+        while not self._suspended and entry.item is not None and entry.item[0] <= now:
             self._deal(entry, entry.item, now, notices)
 
     def _seen_until(self, entry: _Entry, dispatch: Dispatch, now: datetime) -> datetime:

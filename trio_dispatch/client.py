@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterator,
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import betterproto2
 import trio
@@ -15,21 +15,11 @@ import trio
 from . import clock
 from ._generated.frequenz.api.common.v1alpha8.pagination import PaginationParams
 from ._generated.frequenz.api.common.v1alpha8.streaming import Event
-from ._generated.frequenz.api.common.v1alpha8.types import Interval
 from ._generated.frequenz.api.dispatch import v1 as wire
-from ._generated.google.protobuf import FieldMask
-from ._payload import Payload
+from ._requests import UNSET, SortBy, Unset, create_request, list_request, update_request
 from ._signing import request_metadata
-from .codec import (
-    DOMAIN,
-    Undecodable,
-    criteria_to_wire,
-    duration_to_wire,
-    payload_to_wire,
-    rule_to_wire,
-    target_to_wire,
-)
-from .dispatch import Dispatch, utc
+from .codec import DOMAIN, Undecodable
+from .dispatch import Dispatch
 from .errors import DispatchError, ServiceError
 from .grpc import Cardinality, Channel, GRPCError, open_channel
 from .recurrence import RecurrenceRule
@@ -39,21 +29,6 @@ __all__ = ["DispatchClient", "DispatchStream", "Page", "SortBy", "StreamEvent", 
 
 _SERVICE = "/frequenz.api.dispatch.v1.MicrogridDispatchService/"
 _R = TypeVar("_R", bound=betterproto2.Message)
-
-
-class _Unset:
-    def __repr__(self) -> str:
-        return "unchanged"
-
-
-UNSET: Final = _Unset()
-
-SortBy = Literal["start_time", "create_time", "update_time"]
-_SORT_FIELDS = {
-    "start_time": wire.SortField.START_TIME,
-    "create_time": wire.SortField.CREATE_TIME,
-    "update_time": wire.SortField.LAST_UPDATE_TIME,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,27 +171,21 @@ class DispatchClient:
           ServiceError: a page could not be had.
           ValueError: an argument makes no sense.
         """
-        request = wire.ListMicrogridDispatchesRequest(
-            microgrid_id=microgrid_id,
-            filter=wire.DispatchFilter(
-                targets=[message for t in targets if (message := target_to_wire(t)) is not None],
-                is_active=active,
-                is_dry_run=dry_run,
-                is_recurring=recurring,
-                start_time_interval=_interval("start", start_from, start_to),
-                end_time_interval=_interval("end", end_from, end_to),
-                update_time_interval=_interval("update", update_from, update_to),
-                dispatch_ids=[*ids],
-                queries=[*queries],
-            ),
+        request = list_request(
+            microgrid_id,
+            targets=targets,
+            ids=ids,
+            active=active,
+            dry_run=dry_run,
+            recurring=recurring,
+            start=(start_from, start_to),
+            end=(end_from, end_to),
+            update=(update_from, update_to),
+            queries=queries,
+            sort_by=sort_by,
+            descending=descending,
+            page_size=page_size,
         )
-        if sort_by is not None:
-            order = wire.SortOrder.DESCENDING if descending else wire.SortOrder.ASCENDING
-            request.sort_options = wire.SortOptions(
-                sort_field=_SORT_FIELDS[sort_by], sort_order=order
-            )
-        if page_size is not None:
-            request.pagination_params = PaginationParams(page_size=page_size)
         while True:
             response = await self._call(
                 "ListMicrogridDispatches",
@@ -274,26 +243,20 @@ class DispatchClient:
           ValueError: an argument makes no sense.
         """
         what = f"microgrid {microgrid_id}: create a dispatch of type {type!r}"
-        at_once = start_time == "NOW"
-        if isinstance(start_time, str) and not at_once:
-            raise ValueError(f"start_time {start_time!r} is neither an aware datetime nor 'NOW'")
-        data = wire.DispatchData(
+        request = create_request(
+            microgrid_id,
             type=type,
-            start_time=utc(start_time, "start_time") if isinstance(start_time, datetime) else None,
-            duration=duration_to_wire(duration),
-            target=target_to_wire(target),
-            is_active=active,
-            is_dry_run=dry_run,
-            payload=payload_to_wire(Payload(payload)) if payload else None,
-            recurrence=rule_to_wire(recurrence),
+            start_time=start_time,
+            duration=duration,
+            target=target,
+            active=active,
+            dry_run=dry_run,
+            payload=payload,
+            recurrence=recurrence,
         )
         response = await self._call(
             "CreateMicrogridDispatch",
-            wire.CreateMicrogridDispatchRequest(
-                microgrid_id=microgrid_id,
-                dispatch_data=data,
-                start_immediately=True if at_once else None,
-            ),
+            request,
             wire.CreateMicrogridDispatchResponse,
             what,
         )
@@ -304,12 +267,12 @@ class DispatchClient:
         microgrid_id: int,
         dispatch_id: int,
         *,
-        start_time: datetime | _Unset = UNSET,
-        duration: timedelta | _Unset | None = UNSET,
-        target: Target | _Unset = UNSET,
-        active: bool | _Unset = UNSET,
-        payload: Mapping[str, Any] | _Unset = UNSET,
-        recurrence: RecurrenceRule | _Unset | None = UNSET,
+        start_time: datetime | Unset = UNSET,
+        duration: timedelta | Unset | None = UNSET,
+        target: Target | Unset = UNSET,
+        active: bool | Unset = UNSET,
+        payload: Mapping[str, Any] | Unset = UNSET,
+        recurrence: RecurrenceRule | Unset | None = UNSET,
     ) -> Dispatch:
         """Change what is given of a dispatch, and leave the rest.
 
@@ -322,36 +285,19 @@ class DispatchClient:
           ValueError: an argument makes no sense, or there is none.
         """
         what = f"microgrid {microgrid_id}, dispatch {dispatch_id}: update"
-        update = wire.UpdateMicrogridDispatchRequestDispatchUpdate()
-        paths: list[str] = []
-        if not isinstance(start_time, _Unset):
-            paths.append("start_time")
-            update.start_time = utc(start_time, "start_time")
-        if not isinstance(duration, _Unset):
-            paths.append("duration")
-            update.duration = duration_to_wire(duration)
-        if not isinstance(target, _Unset):
-            paths.append("target")
-            update.target = target_to_wire(target)
-        if not isinstance(active, _Unset):
-            paths.append("is_active")
-            update.is_active = active
-        if not isinstance(payload, _Unset):
-            paths.append("payload")
-            update.payload = payload_to_wire(Payload(payload))
-        if not isinstance(recurrence, _Unset):
-            paths += [f"recurrence.{name}" for name in _RULE_PATHS]
-            update.recurrence = _rule_update(recurrence)
-        if not paths:
-            raise ValueError(f"{what}: nothing to change was given")
+        request = update_request(
+            microgrid_id,
+            dispatch_id,
+            start_time=start_time,
+            duration=duration,
+            target=target,
+            active=active,
+            payload=payload,
+            recurrence=recurrence,
+        )
         response = await self._call(
             "UpdateMicrogridDispatch",
-            wire.UpdateMicrogridDispatchRequest(
-                microgrid_id=microgrid_id,
-                dispatch_id=dispatch_id,
-                update_mask=FieldMask(paths=paths),
-                update=update,
-            ),
+            request,
             wire.UpdateMicrogridDispatchResponse,
             what,
         )
@@ -391,10 +337,7 @@ class DispatchClient:
             request = wire.StreamMicrogridDispatchesRequest(microgrid_id=microgrid_id)
             with _translated(what):
                 await call.send_message(request, end=True)
-            stream = DispatchStream(call, what)
-            yield stream
-            if not stream.ended:
-                await call.cancel()
+            yield DispatchStream(call, what)
 
     async def _call(
         self, method: str, request: betterproto2.Message, response_type: type[_R], what: str
@@ -424,14 +367,12 @@ class DispatchStream:
 
     Attributes:
       started: Set when the service has begun to answer.  From then on no change is missing.
-      ended: Whether the service has ended it.
     """
 
     def __init__(self, call: Any, what: str) -> None:
         self._call = call
         self._what = what
         self.started = trio.Event()
-        self.ended = False
 
     def __aiter__(self) -> DispatchStream:
         return self
@@ -443,7 +384,6 @@ class DispatchStream:
                 self.started.set()
             response = await self._call.recv_message()
             if response is None:
-                self.ended = True
                 await self._call.recv_trailing_metadata()
                 raise StopAsyncIteration
         dispatch = response.dispatch or Undecodable(None, "a stream message has no dispatch")
@@ -474,42 +414,3 @@ def _decoded(dispatch: Any, what: str) -> Dispatch:
         return dispatch
     reason = dispatch.reason if isinstance(dispatch, Undecodable) else "the answer has no dispatch"
     raise DispatchError(f"{what}: the service did it, but {reason}")
-
-
-def _interval(name: str, start: datetime | None, end: datetime | None) -> Interval | None:
-    if start is None and end is None:
-        return None
-    return Interval(
-        start_time=None if start is None else utc(start, f"{name}_from"),
-        end_time=None if end is None else utc(end, f"{name}_to"),
-    )
-
-
-_RULE_PATHS = (
-    "freq",
-    "interval",
-    "end_criteria",
-    "byminutes",
-    "byhours",
-    "byweekdays",
-    "bymonthdays",
-    "bymonths",
-)
-
-
-def _rule_update(
-    rule: RecurrenceRule | None,
-) -> wire.UpdateMicrogridDispatchRequestDispatchUpdateRecurrenceRuleUpdate | None:
-    message = rule_to_wire(rule)
-    if rule is None or message is None:
-        return None
-    return wire.UpdateMicrogridDispatchRequestDispatchUpdateRecurrenceRuleUpdate(
-        freq=message.freq,
-        interval=message.interval,
-        end_criteria=criteria_to_wire(rule.end_criteria),
-        byminutes=message.byminutes,
-        byhours=message.byhours,
-        byweekdays=message.byweekdays,
-        bymonthdays=message.bymonthdays,
-        bymonths=message.bymonths,
-    )

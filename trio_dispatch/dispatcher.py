@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from os import PathLike
+from pathlib import Path
 
 import trio
 from trio_util import AsyncValue
@@ -15,12 +17,13 @@ from . import clock
 from ._nursery import open_service_nursery
 from .agenda import Agenda, Notice, NoticeKind
 from .broadcast import Broadcast, Rules
+from .cache import CacheKeeper, Known, load
 from .client import DispatchClient, open_client
 from .dispatch import Dispatch
 from .events import Created, Deleted, LifecycleEvent, MissedRun, Updated
 from .grpc import Channel
 from .mirror import Mirror
-from .sync import Synchronizer, SyncState
+from .sync import Synchronizer, SyncPhase, SyncState
 
 __all__ = ["Dispatcher", "DispatcherStatistics", "open_dispatcher"]
 
@@ -38,34 +41,49 @@ async def open_dispatcher(
     key: str | None = None,
     sign_secret: str | None = None,
     channel: Channel | None = None,
+    cache: str | PathLike[str] | None = None,
     resync_interval: timedelta = timedelta(minutes=5),
     catch_up: timedelta = timedelta(seconds=60),
+    max_offline: timedelta | None = None,
     history: timedelta = timedelta(hours=1),
 ) -> AsyncIterator[Dispatcher]:
     """Follow the dispatches of a microgrid: ``async with open_dispatcher(...) as dispatcher``.
 
-    When the block is entered, everything that exists is known.  A service that is merely away is
-    waited for; later, when it goes away, the schedule goes on with what was last known.  When the
-    block is left, for whatever reason, all tasks have ended and every receiver ends.  When it is
-    cancelled, the body is unwound first, with the dispatcher still at work in its ``finally``
-    blocks.
+    When the block is entered, everything that exists is known, or what the cache knew of it.
+    Without a cache, a service that is merely away is waited for; later, when it goes away, the
+    schedule goes on with what was last known.  When the block is left, for whatever reason, all
+    tasks have ended and every receiver ends.  When it is cancelled, the body is unwound first, with
+    the dispatcher still at work in its ``finally`` blocks.
 
     Args:
       microgrid_id: Whose dispatches.
       server_url, key, sign_secret, channel: Where the service is and who asks, see `open_client`.
+      cache: A file in which the last known dispatches are kept, and which of them were announced
+        as running, so that a start needs no service.  What ran when the process died and runs no
+        more is told to every status receiver as stopped.  A file that cannot be used is set aside.
       resync_interval: How often everything is listed again, in case something was lost.
       catch_up: A start, a pulse or a whole run is announced up to so much late; what is later was
         missed.
+      max_offline: After so long without the service all runs are stopped, until it is back; never,
+        by default.
       history: What has ended longer ago than this need not be known.
 
     Raises:
-      ServiceError: the service refused the first sync: the key is wrong, the microgrid is not
-        the key's, this is no dispatch service; or its certificate does not verify.
+      ServiceError: nothing is cached, and the service refused the first sync: the key is wrong, the
+        microgrid is not the key's, this is no dispatch service; or its certificate does not verify.
       ValueError: an argument makes no sense.
     """
-    for name, value in (("resync_interval", resync_interval), ("catch_up", catch_up)):
-        if value < timedelta():
-            raise ValueError(f"{name} {value} is negative")
+    spans = {
+        "resync_interval": resync_interval,
+        "catch_up": catch_up,
+        "max_offline": max_offline,
+        "history": history,
+    }
+    for name, span in spans.items():
+        if span is not None and span < timedelta():
+            raise ValueError(f"{name} {span} is negative")
+    path = None if cache is None else Path(cache)
+    known = None if path is None else await clock.run_in_thread(load, path, microgrid_id)
     async with open_client(server_url, key=key, sign_secret=sign_secret, channel=channel) as client:
         dispatcher = Dispatcher(
             client,
@@ -73,10 +91,16 @@ async def open_dispatcher(
             resync_interval=resync_interval,
             catch_up=catch_up,
             history=history,
+            known=known,
+            cache=path,
         )
         try:
             async with open_service_nursery() as nursery:
                 nursery.start_soon(dispatcher._keep_time)
+                if dispatcher._cache is not None:
+                    nursery.start_soon(dispatcher._cache.run)
+                if max_offline is not None:
+                    nursery.start_soon(dispatcher._limit_offline, max_offline)
                 await nursery.start(dispatcher._synchronizer.run)
                 yield dispatcher
                 nursery.cancel_scope.cancel()
@@ -127,10 +151,13 @@ class Dispatcher:
         resync_interval: timedelta,
         catch_up: timedelta,
         history: timedelta,
+        known: Known | None = None,
+        cache: Path | None = None,
     ) -> None:
         self.client = client
         self.microgrid_id = microgrid_id
-        self._mirror = Mirror()
+        self._mirror = Mirror(known.dispatches if known else ())
+        self._catch_up = catch_up
         self._agenda = Agenda(catch_up)
         self._synchronizer = Synchronizer(
             client,
@@ -139,6 +166,7 @@ class Dispatcher:
             self._apply,
             resync_interval=resync_interval,
             history=history,
+            resilient=known is not None,
         )
         self._nap = trio.CancelScope()
         self._announced = self._missed = 0
@@ -164,7 +192,7 @@ class Dispatcher:
                 final=lambda dispatch: dispatch.deleted,
                 merge=merge_statuses,
                 always_merge=True,
-                snapshot=self._agenda.running,
+                snapshot=self._statuses,
             )
         )
         self.missed_runs: Broadcast[MissedRun] = Broadcast(
@@ -177,6 +205,13 @@ class Dispatcher:
                 snapshot=tuple,
             )
         )
+        # What ran when the last process died, and was not announced since.
+        self._orphans: dict[int, Dispatch] = {}
+        # The pulses that were announced before there was anyone to receive them.
+        self._early_pulses: dict[int, Dispatch] | None = {}
+        self._cache = None if cache is None else CacheKeeper(cache, microgrid_id, self._agenda)
+        if known is not None:
+            self._recall(known)
 
     def statistics(self) -> DispatcherStatistics:
         """What this dispatcher has done so far."""
@@ -202,6 +237,51 @@ class Dispatcher:
             with trio.CancelScope() as self._nap:
                 await clock.sleep_towards(due)
 
+    async def _limit_offline(self, limit: timedelta) -> None:
+        """Stops all runs when the service has been away for too long."""
+
+        def is_live(state: SyncState) -> bool:
+            return state.phase is SyncPhase.LIVE
+
+        def is_away(state: SyncState) -> bool:
+            return not is_live(state)
+
+        while True:
+            await self.sync_state.wait_value(is_away, held_for=limit.total_seconds())
+            log.error(
+                "microgrid %d: without the service for %s; all runs are stopped",
+                self.microgrid_id,
+                limit,
+            )
+            self._announce(self._agenda.suspend(clock.now()), None)
+            await self.sync_state.wait_value(is_live)
+            self._agenda.resume(clock.now())
+            self._nap.cancel()
+
+    def _recall(self, known: Known) -> None:
+        """Take up what an earlier process knew."""
+        now = clock.now()
+        notices: list[Notice] = []
+        for dispatch in known.dispatches:
+            if self._cache is not None:
+                self._cache.put(dispatch)
+            notices += self._agenda.upsert(dispatch, now, dealt_with=known.saved)
+            if dispatch.id in known.running and not dispatch.running_at(now):
+                self._orphans[dispatch.id] = dispatch.sent_for(now)
+        notices.sort(key=lambda notice: notice.order)
+        self._announce(notices, None)
+
+    def _statuses(self) -> Iterator[Dispatch]:
+        """What a new status receiver starts with."""
+        yield from self._orphans.values()
+        yield from self._agenda.running()
+        if self._early_pulses is not None:
+            now = clock.now()
+            for dispatch in self._early_pulses.values():
+                if dispatch.pulse is not None and now - dispatch.pulse <= self._catch_up:
+                    yield dispatch
+            self._early_pulses = None
+
     def _apply(self, events: Sequence[LifecycleEvent], retired: Iterable[int]) -> None:
         """Tell of what has happened, and of what that changes now; no checkpoint in between."""
         now = clock.now()
@@ -209,6 +289,8 @@ class Dispatcher:
         for event in events:
             self.lifecycle_events.publish(event)
             dispatch = event.dispatch
+            if self._cache is not None:
+                self._cache.put(dispatch)
             if isinstance(event, Deleted):
                 notices += self._agenda.remove(dispatch, now)
                 continue
@@ -222,11 +304,15 @@ class Dispatcher:
             notices += self._agenda.upsert(dispatch, now)
         for id_ in retired:
             self._agenda.forget(id_)
+            if self._cache is not None:
+                self._cache.drop(id_)
         notices.sort(key=lambda notice: notice.order)
         self._announce(notices, None)
         self._nap.cancel()
 
-    def _announce(self, notices: Iterable[Notice], scheduled: datetime | None) -> None:
+    def _announce(self, notices: Sequence[Notice], scheduled: datetime | None) -> None:
+        if notices and self._cache is not None:
+            self._cache.touch()
         for notice in notices:
             message = notice.message
             if isinstance(message, MissedRun):
@@ -242,6 +328,9 @@ class Dispatcher:
                 self.running_status_change.amend(message)
             else:
                 self._announced += 1
+                self._orphans.pop(message.id, None)
+                if self._early_pulses is not None and message.pulse is not None:
+                    self._early_pulses[message.id] = message
                 self.running_status_change.publish(message)
                 if scheduled is not None:
                     self._lateness = (scheduled - notice.moment).total_seconds()

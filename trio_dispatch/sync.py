@@ -100,7 +100,8 @@ class Synchronizer:
       apply: Takes what has happened, and the ids that have been retired.
       resync_interval: How often the list is read again while the stream goes on.
       history: What has ended longer ago than this is not asked for.
-      resilient: Whether a refusal before the first sync is waited out like any other failure.
+      resilient: Whether something is known already: a refusal is then waited out like any other
+        failure, and `run` does not wait for the first sync.
     """
 
     def __init__(
@@ -123,6 +124,7 @@ class Synchronizer:
         self._resilient = resilient
         self._synced = trio.Event()
         self._list_wanted = trio.Event()
+        self._last_error: str | None = None
         self.undecodable = 0
         self.state: AsyncValue[SyncState] = AsyncValue(SyncState(SyncPhase.CONNECTING, clock.now()))
 
@@ -134,7 +136,8 @@ class Synchronizer:
         """
         async with open_service_nursery() as nursery:
             nursery.start_soon(self._follow_for_ever)
-            await self._synced.wait()
+            if not self._resilient:
+                await self._synced.wait()
             task_status.started()
 
     async def _follow_for_ever(self) -> None:
@@ -147,8 +150,8 @@ class Synchronizer:
                 error = DispatchError(
                     f"microgrid {self._microgrid_id}: the service ended the stream"
                 )
-            except DispatchError as exc:
-                error = exc
+            except* DispatchError as group:
+                error = _gravest(group)
             await self._pause(error, backoff.delay(trio.current_time() - began))
 
     async def _follow(self) -> None:
@@ -179,7 +182,8 @@ class Synchronizer:
         # list was read.
         once_more = not stream.started.is_set()
         while True:
-            self._enter(SyncPhase.SYNCING)
+            if self.state.value.phase is not SyncPhase.LIVE:
+                self._enter(SyncPhase.SYNCING)
             self._list_wanted = trio.Event()
             began = trio.current_time()
             try:
@@ -241,14 +245,28 @@ class Synchronizer:
             if not self._synced.is_set() and not self._resilient:
                 raise error
             delay = _REFUSAL_DELAY
-        log.warning("microgrid %d: %s; next try in %.1f s", self._microgrid_id, error, delay)
+        # The same again and again is no news.
+        level = logging.DEBUG if str(error) == self._last_error else logging.WARNING
+        self._last_error = str(error)
+        log.log(level, "%s; the next try is in %.1f s", error, delay)
         now = clock.now()
         self.state.value = SyncState(SyncPhase.WAITING, now, error, now + timedelta(seconds=delay))
         await trio.sleep(delay)
 
     def _enter(self, phase: SyncPhase) -> None:
+        if phase is SyncPhase.LIVE and self._last_error is not None:
+            log.info("microgrid %d: all is known again", self._microgrid_id)
+            self._last_error = None
         if self.state.value.phase is not phase:
             self.state.value = SyncState(phase, clock.now())
+
+
+def _gravest(group: BaseExceptionGroup[DispatchError]) -> DispatchError:
+    """Of the errors of the stream and of the list, which may fail at the same time, a refusal."""
+    errors = [
+        _gravest(exc) if isinstance(exc, BaseExceptionGroup) else exc for exc in group.exceptions
+    ]
+    return next(filter(is_refusal, errors), errors[0])
 
 
 def is_refusal(error: BaseException | None) -> bool:

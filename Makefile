@@ -1,0 +1,66 @@
+# Every target sets up what it needs: .venv for the project, .venv-interop for other people's
+# implementations of the API, which the tests talk to.
+
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.ready
+INTEROP := .venv-interop/.ready
+SOURCES := trio_dispatch proto tests
+
+.PHONY: help demo test test-long test-all check proto docs bench clean
+
+help:
+	@echo "make demo       watch dispatches being created, started and stopped"
+	@echo "make test       run the tests"
+	@echo "make test-long  run them with many more random cases"
+	@echo "make test-all   run them on every Python from 3.11 on that is there"
+	@echo "make check      lint, types, generated code"
+	@echo "make proto      generate trio_dispatch/_generated from proto/"
+	@echo "make docs       build the documentation"
+	@echo "make bench      measure, side by side with the peers"
+	@echo "make clean      remove everything that was made"
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "trio-dispatch needs Python 3.11 or later; say which with make PYTHON=...")'
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+$(INTEROP): tests/interop/requirements.txt
+	$(PYTHON) -m venv --clear .venv-interop
+	.venv-interop/bin/python -m pip install --quiet --upgrade pip
+	.venv-interop/bin/python -m pip install --quiet --requirement tests/interop/requirements.txt
+	@touch $@
+
+demo: $(STAMP)
+	$(BIN)/trio-dispatch demo
+
+test: $(STAMP) $(INTEROP)
+	$(BIN)/python -m pytest -n auto $(ARGS)
+
+test-long: $(STAMP) $(INTEROP)
+	TRIO_DISPATCH_LONG=1 $(BIN)/python -m pytest -n auto $(ARGS)
+
+test-all: $(INTEROP)
+	.ci/every-python $(ARGS)
+
+check: $(STAMP)
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/mypy -p trio_dispatch
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python proto/check.py
+
+proto: $(STAMP)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python proto/generate.py
+
+docs: $(STAMP)
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
+bench: $(STAMP)
+	$(BIN)/python tests/benchmarks/bench_recurrence.py
+
+clean:
+	rm -rf .venv .venv-* build dist docs/_build .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +

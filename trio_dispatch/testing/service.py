@@ -1,0 +1,130 @@
+"""The real dispatch service in memory, at the other end of memory streams."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import trio
+import trio.testing
+
+from ..client import DispatchClient
+from ..codec import DOMAIN
+from ..dispatch import Dispatch
+from ..grpc import Channel, open_channel
+from ..service import Keys, Store, open_service, open_store
+
+__all__ = ["TEST_KEY", "LocalService", "open_test_service"]
+
+TEST_KEY = "test-key"
+
+
+class LocalService:
+    """A dispatch service to test against, see `open_test_service`.
+
+    Attributes:
+      channel: A channel to it, to be given to `open_dispatcher` or `open_client`.
+      client: A client of its own connection, which is not cut with the others.
+      store: What it keeps.
+    """
+
+    def __init__(self, store: Store, nursery: trio.Nursery, key: str) -> None:
+        self.store = store
+        self.key = key
+        self.channel: Channel
+        self.client: DispatchClient
+        self._nursery = nursery
+        self._run: trio.CancelScope | None = None
+        self._serve: Callable[[trio.abc.Stream], object] | None = None
+        self._connections: set[trio.StapledStream[trio.abc.SendStream, trio.abc.ReceiveStream]] = (
+            set()
+        )
+
+    async def connect(self) -> trio.abc.Stream:
+        """A new connection: a connector for `trio_dispatch.grpc.open_channel`.
+
+        Raises:
+          ConnectionRefusedError: the service is stopped.
+        """
+        await trio.lowlevel.checkpoint()
+        if self._serve is None:
+            raise ConnectionRefusedError("the test service is stopped")
+        ours, theirs = trio.testing.memory_stream_pair()
+        self._connections.add(theirs)
+        self._nursery.start_soon(self._serve_one, theirs)
+        return ours
+
+    async def put(self, dispatch: Dispatch, microgrid_id: int = 1) -> None:
+        """Keep a dispatch exactly as it is, past times and all; watchers are told."""
+        await self.store.put(microgrid_id, dispatch)
+
+    async def drop_connections(self) -> None:
+        """Cut every connection, as a broken network does: without a farewell."""
+        for stream in list(self._connections):
+            await trio.aclose_forcefully(stream)
+
+    async def stop(self) -> None:
+        """End the service, and refuse connections; what it keeps is kept."""
+        if self._run is not None:
+            self._run.cancel()
+            self._run = self._serve = None
+        await self.drop_connections()
+
+    async def restart(self) -> None:
+        """End the service, if it runs, and begin anew with what it kept."""
+        await self.stop()
+        await self._nursery.start(self._run_service)
+
+    async def _run_service(
+        self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        with trio.CancelScope() as self._run:
+            async with open_service(self.store, keys=Keys.of(self.key)) as service:
+                self._serve = service.server.serve_stream
+                task_status.started()
+                await trio.sleep_forever()
+
+    async def _serve_one(
+        self, stream: trio.StapledStream[trio.abc.SendStream, trio.abc.ReceiveStream]
+    ) -> None:
+        serve = self._serve
+        try:
+            if serve is not None:
+                await serve(stream)  # type: ignore[misc]
+        finally:
+            self._connections.discard(stream)
+            await trio.aclose_forcefully(stream)
+
+
+@asynccontextmanager
+async def open_test_service(
+    *, key: str = TEST_KEY, keepalive: bool = True
+) -> AsyncIterator[LocalService]:
+    """Run the real dispatch service, in memory and over memory streams.
+
+    ::
+
+        async with (
+            open_test_service() as service,
+            open_dispatcher(microgrid_id=1, channel=service.channel, key=service.key) as dispatcher,
+        ):
+            await service.client.create(1, type="CHARGE", start_time="NOW", ...)
+
+    Under a `trio.testing.MockClock` a day passes in milliseconds.
+
+    Args:
+      key: The key that lets in.
+      keepalive: Whether idle connections are probed; without, less happens in much virtual time.
+    """
+    async with open_store(None) as store, trio.open_nursery() as nursery:
+        service = LocalService(store, nursery, key)
+        await nursery.start(service._run_service)
+        interval = 60.0 if keepalive else None
+        async with (
+            open_channel(service.connect, codec=DOMAIN, keepalive_interval=interval) as channel,
+            open_channel(service.connect, codec=DOMAIN, keepalive_interval=interval) as own,
+        ):
+            service.channel = channel
+            service.client = DispatchClient(own, key=key)
+            yield service
+        nursery.cancel_scope.cancel()
