@@ -33,7 +33,7 @@ def make(*, always_merge: bool = False, snapshot: tuple[Word, ...] = ()) -> Broa
             type=lambda word: word.type,
             final=lambda word: word.last,
             merge=merge,
-            always_merge=always_merge,
+            merges=lambda _, __, crowded: always_merge or crowded,
             snapshot=lambda: snapshot,
         )
     )

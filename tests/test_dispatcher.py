@@ -358,3 +358,33 @@ def test_a_pulse_survives_everything_but_its_end() -> None:
     assert merge_statuses(pulse, later).pulse == START + HOUR
     for end in ({"deleted": True}, {"active": False}):
         assert merge_statuses(pulse, make_dispatch(**end)).pulse is None
+
+
+async def test_a_stop_that_waits_is_not_replaced_by_a_pulse(
+    autojump_clock: trio.testing.MockClock, service: LocalService
+) -> None:
+    async with dispatching(service) as dispatcher:
+        status = dispatcher.running_status_change.new_receiver()
+        dispatch = await create(service)
+        assert (await status.receive()).running() is RunningState.RUNNING
+        # While nobody reads, it becomes a pulse, and fires.
+        at = START + HOUR
+        await service.client.update(1, dispatch.id, duration=timedelta(), start_time=at)
+        await trio.sleep(2 * 3600)
+        assert [message.pulse for message in drained(status)] == [None, at]
+
+
+async def test_what_waits_is_read_with_what_has_silently_become_of_it(
+    autojump_clock: trio.testing.MockClock, service: LocalService
+) -> None:
+    async with dispatching(service) as dispatcher:
+        status = dispatcher.running_status_change.new_receiver()
+        dispatch = await create(service)
+        assert (await status.receive()).running() is RunningState.RUNNING
+        # It is put off, which stops it, and then deleted, which changes nothing for who knows it.
+        await service.client.update(1, dispatch.id, start_time=START + HOUR)
+        await service.client.delete(1, dispatch.id)
+        await trio.sleep(1.5 * 3600)
+        # Whoever reads of the stop only now must not take it for a start.
+        (message,) = drained(status)
+        assert message.running() is RunningState.STOPPED

@@ -57,7 +57,7 @@ class NoticeKind(IntEnum):
     """A run is over."""
 
     AMEND = 2
-    """A pulse that may still wait to be read is no longer to be acted upon."""
+    """Nothing is to be told, but what still waits to be read is to be read with this content."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,8 +168,6 @@ class Agenda:
             self._entries[dispatch.id] = entry
         else:
             self._settle(entry, now, notices)
-            if entry.dispatch.is_pulse and not dispatch.active:
-                notices.append(Notice(now, NoticeKind.AMEND, dispatch.sent_for(now)))
             done = self._seen_until(entry, dispatch, now)
             entry.dispatch = dispatch
             if entry.run is not None:
@@ -182,6 +180,10 @@ class Agenda:
             self._compare(entry, now, notices)
         entry.done = max(entry.done, now) if dispatch.is_pulse else now
         self._schedule(entry)
+        # A message is read with the content it was sent with.  One that still waits would say of a
+        # dispatch that has silently changed what was once to come.
+        if not notices or notices[-1].message != dispatch:
+            notices.append(Notice(now, NoticeKind.AMEND, dispatch.sent_for(now)))
         return notices
 
     def remove(self, dispatch: Dispatch, now: datetime) -> list[Notice]:
@@ -192,7 +194,7 @@ class Agenda:
         message = dispatch.sent_for(now)
         if self._running.pop(dispatch.id, None) is not None:
             return [Notice(now, NoticeKind.STOP, message)]
-        return [Notice(now, NoticeKind.AMEND, message)] if entry.dispatch.is_pulse else []
+        return [Notice(now, NoticeKind.AMEND, message)]
 
     def forget(self, id_: int) -> None:
         """A dispatch that has ended is no longer of interest."""

@@ -61,7 +61,8 @@ class Rules(Generic[M]):
       type: The type of that.
       final: Whether no other message about it follows.
       merge: What is left of two messages about the same thing, the older first; None for nothing.
-      always_merge: Whether a message is merged with one that waits even below a receiver's limit.
+      merges: Whether a message is to be merged with the older one that waits; asked also whether
+        the receiver's limit is met.
       snapshot: The messages that a new receiver starts with.
     """
 
@@ -69,7 +70,7 @@ class Rules(Generic[M]):
     type: Callable[[M], str]
     final: Callable[[M], bool]
     merge: Callable[[M, M], M | None]
-    always_merge: bool
+    merges: Callable[[M, M, bool], bool]
     snapshot: Callable[[], Iterable[M]]
 
 
@@ -245,9 +246,11 @@ class Receiver(trio.abc.ReceiveChannel[M]):
         if self._type is not None and not self._concerns(key, message):
             return
         number = self._latest.get(key)
-        if number is not None and (self._rules.always_merge or len(self._waiting) >= self._limit):
-            self._merge(key, number, message)
-            return
+        if number is not None:
+            crowded = len(self._waiting) >= self._limit
+            if self._rules.merges(self._waiting[number], message, crowded):
+                self._merge(key, number, message)
+                return
         self._came += 1
         self._waiting[self._came] = message
         self._latest[key] = self._came

@@ -116,7 +116,7 @@ class Dispatch:
 
         It may lie after the next occurrence.  Of a message about a pulse, the pulse.
         """
-        return self.pulse or self.until_at(self._now())
+        return self.until_at(self._now()) or self.pulse
 
     @property
     def next_run(self) -> datetime | None:

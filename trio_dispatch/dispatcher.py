@@ -179,7 +179,7 @@ class Dispatcher:
                 type=lambda event: event.dispatch.type,
                 final=lambda event: isinstance(event, Deleted),
                 merge=merge_events,
-                always_merge=False,
+                merges=lambda _, __, crowded: crowded,
                 snapshot=lambda: map(
                     Created, (self.dispatches[id_] for id_ in sorted(self.dispatches))
                 ),
@@ -191,7 +191,8 @@ class Dispatcher:
                 type=lambda dispatch: dispatch.type,
                 final=lambda dispatch: dispatch.deleted,
                 merge=merge_statuses,
-                always_merge=True,
+                # A pulse is not the end of a run: whoever was told to start has to be told to stop.
+                merges=lambda older, newer, _: newer.pulse is None or older.pulse is not None,
                 snapshot=self._statuses,
             )
         )
@@ -201,7 +202,7 @@ class Dispatcher:
                 type=lambda missed: missed.dispatch.type,
                 final=lambda _: False,
                 merge=lambda _, newer: newer,
-                always_merge=False,
+                merges=lambda _, __, crowded: crowded,
                 snapshot=tuple,
             )
         )

@@ -8,11 +8,14 @@ from contextlib import asynccontextmanager
 import trio
 import trio.testing
 
+from .._generated.frequenz.api.common.v1alpha8.pagination import PaginationParams
+from .._generated.frequenz.api.dispatch import v1 as wire
 from ..client import DispatchClient
-from ..codec import DOMAIN
+from ..codec import DOMAIN, decode_dispatch
 from ..dispatch import Dispatch
 from ..grpc import Channel, open_channel
 from ..service import Keys, Store, open_service, open_store
+from ..service.listing import read_query
 
 __all__ = ["TEST_KEY", "LocalService", "open_test_service"]
 
@@ -57,6 +60,17 @@ class LocalService:
     async def put(self, dispatch: Dispatch, microgrid_id: int = 1) -> None:
         """Keep a dispatch exactly as it is, past times and all; watchers are told."""
         await self.store.put(microgrid_id, dispatch)
+
+    async def dispatches(self, microgrid_id: int = 1) -> dict[int, Dispatch]:
+        """All that the service keeps of a microgrid, by id."""
+        found: dict[int, Dispatch] = {}
+        request = wire.ListMicrogridDispatchesRequest(microgrid_id=microgrid_id)
+        while True:
+            page = await self.store.list(read_query(request))
+            found.update((d.id, d) for d in map(decode_dispatch, page.messages))
+            if page.next_token is None:
+                return found
+            request.pagination_params = PaginationParams(page_token=page.next_token)
 
     async def drop_connections(self) -> None:
         """Cut every connection, as a broken network does: without a farewell."""
