@@ -1,0 +1,105 @@
+"""All that this package takes from the insides of grpclib, h2 and betterproto2.
+
+When an upgrade of one of them moves something, this says what.
+"""
+
+from __future__ import annotations
+
+import inspect
+
+import betterproto2.grpclib
+import grpclib.client
+import grpclib.const
+import grpclib.encoding.base
+import grpclib.metadata
+import grpclib.protocol
+import grpclib.server
+import grpclib.stream
+import h2.connection
+import h2.exceptions
+import h2.frame_buffer
+import pytest
+
+from trio_dispatch.grpc import Channel, ClientStream, Deadline, ServerStream
+
+EXPECTED = {
+    grpclib.client.Stream: [
+        "_send_request_done",
+        "_end_done",
+        "_recv_initial_metadata_done",
+        "_recv_trailing_metadata_done",
+        "_cancel_done",
+        "_trailers_only",
+        "initial_metadata",
+        "trailing_metadata",
+        "peer",
+    ],
+    grpclib.server.Stream: [
+        "_send_initial_metadata_done",
+        "_send_message_done",
+        "_send_trailing_metadata_done",
+        "_cancel_done",
+    ],
+    grpclib.client.Channel: ["request", "close", "__del__"],
+    grpclib.stream.StreamIterator: ["__aiter__", "__anext__", "recv_message"],
+    grpclib.metadata: [
+        "_Metadata",
+        "Deadline",
+        "decode_grpc_message",
+        "encode_grpc_message",
+        "encode_metadata",
+    ],
+    grpclib.protocol.Peer: ["addr", "cert"],
+    grpclib.encoding.base.CodecBase: ["__content_subtype__", "encode", "decode"],
+    grpclib.encoding.base.StatusDetailsCodecBase: ["encode", "decode"],
+    h2.connection.H2Connection: [
+        "_prepare_for_sending",
+        "_receive_frame",
+        "_receive_goaway_frame",
+        "_stream_is_closed_by_end",
+        "_stream_is_closed_by_reset",
+        "open_inbound_streams",
+        "open_outbound_streams",
+    ],
+    betterproto2.grpclib.ServiceBase: ["_call_rpc_handler_server_stream"],
+    betterproto2.grpclib.ServiceStub: [
+        "_unary_unary",
+        "_unary_stream",
+        "_stream_unary",
+        "_stream_stream",
+    ],
+}
+
+
+@pytest.mark.parametrize("owner", EXPECTED, ids=lambda owner: owner.__name__)
+def test_what_is_used_is_there(owner: object) -> None:
+    assert [name for name in EXPECTED[owner] if not hasattr(owner, name)] == []
+
+
+def test_attributes_of_instances() -> None:
+    connection = h2.connection.H2Connection()
+    for name in ("_data_to_send", "_closed_streams", "_frame_dispatch_table", "decoder", "streams"):
+        assert hasattr(connection, name)
+    assert isinstance(connection.incoming_buffer, h2.frame_buffer.FrameBuffer)
+    assert isinstance(connection.incoming_buffer._data, bytearray)
+    assert isinstance(connection._data_to_send, bytearray)
+    assert hasattr(h2.exceptions.StreamClosedError(1), "_events")
+    assert grpclib.metadata.Deadline(_timestamp=1.0)._timestamp == 1.0
+    assert grpclib.const.Handler._fields == ("func", "cardinality", "request_type", "reply_type")
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (ClientStream, grpclib.client.Stream),
+        (ServerStream, grpclib.server.Stream),
+        (Channel, grpclib.client.Channel),
+        (Deadline, grpclib.metadata.Deadline),
+    ],
+)
+def test_no_public_method_is_inherited_that_would_not_work(ours: type, theirs: type) -> None:
+    """Their methods work on asyncio's streams and clock: each has to be replaced, or known."""
+    known = {"from_headers"}
+    public = {name for name, _ in inspect.getmembers(theirs) if not name.startswith("_")}
+    methods = {name for name in public if inspect.isroutine(getattr(theirs, name))}
+    assert {name for name in methods if getattr(ours, name) is getattr(theirs, name)} <= known

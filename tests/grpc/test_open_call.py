@@ -1,0 +1,67 @@
+"""`open_call`: any kind of call by the methods of betterproto2's stubs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import trio.testing
+from conftest import Greeter
+from greeter import GreeterStub, HelloReply, HelloRequest
+
+from trio_dispatch.grpc import Channel, GRPCError, open_call
+
+
+async def test_both_directions(channel: Channel) -> None:
+    async with open_call(GreeterStub(channel).chat) as call:
+        for name in "abc":
+            await call.send_message(HelloRequest(name=name))
+            assert await call.recv_message() == HelloReply(message=f"Hello {name}")
+
+
+async def test_a_stream_of_requests(channel: Channel) -> None:
+    async with open_call(GreeterStub(channel).greet_all) as call:
+        for name in "abc":
+            await call.send_message(HelloRequest(name=name))
+        await call.end()
+        assert await call.recv_message() == HelloReply(message="Hello a, b, c")
+
+
+async def test_a_stream_of_replies_that_is_left(channel: Channel) -> None:
+    stub = GreeterStub(channel)
+    async with open_call(stub.say_hellos, HelloRequest(name="forever")) as replies:
+        async for _ in replies:
+            break
+    assert channel.statistics().streams_open == 0
+
+
+async def test_a_single_reply(channel: Channel) -> None:
+    async with open_call(GreeterStub(channel).say_hello, HelloRequest(name="x")) as call:
+        assert await call.recv_message() == HelloReply(message="Hello x")
+
+
+async def test_what_the_stub_says_counts(
+    channel: Channel, greeter: Greeter, autojump_clock: trio.testing.MockClock
+) -> None:
+    stub = GreeterStub(channel, timeout=5)
+    for options, expected in [({}, 5), ({"timeout": 2.0}, 2)]:
+        start = trio.current_time()
+        with pytest.raises(GRPCError, match="DEADLINE_EXCEEDED"):
+            async with open_call(stub.say_hellos, HelloRequest(name="wait"), **options) as call:  # type: ignore[arg-type]
+                await call.recv_message()
+        assert trio.current_time() - start == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("method", "args", "message"),
+    [
+        ("chat", [HelloRequest()], "takes a stream"),
+        ("say_hello", [], "missing"),
+        ("_send_messages", [], "expected a method"),
+    ],
+)
+async def test_misuse(channel: Channel, method: str, args: list[Any], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        open_call(getattr(GreeterStub(channel), method), *args)
+    with pytest.raises(TypeError, match="expected a method"):
+        open_call(print)

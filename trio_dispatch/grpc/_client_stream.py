@@ -1,0 +1,427 @@
+"""One call, as its client sees it."""
+
+from __future__ import annotations
+
+import math
+import platform
+from collections.abc import Awaitable, Callable
+from enum import Enum
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, Generic, Literal, TypeAlias, TypeVar, TypeVarTuple
+
+import grpclib
+import grpclib.client
+import trio
+from grpclib.const import Cardinality, Status
+from grpclib.exceptions import GRPCError, ProtocolError
+from h2.errors import ErrorCodes
+
+from ._client_connection import ConnectionUnusableError
+from ._deadline import encode_timeout
+from ._framing import ACCEPTED_ENCODINGS, frame_message
+from ._metadata import Headers, MetadataLike, decode_metadata, encode_metadata
+from ._status import error_of_http, status_error
+from ._stream import HTTP2Stream
+
+if TYPE_CHECKING:
+    from .channel import Channel
+
+S = TypeVar("S")
+R = TypeVar("R")
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+USER_AGENT = f"grpc-python-trio-dispatch (python/{platform.python_version()})"
+
+
+class _Pending(Enum):
+    PENDING = "more has to come"
+
+
+_PENDING: Final = _Pending.PENDING
+_Poll: TypeAlias = Callable[[], T | Literal[_Pending.PENDING]]
+
+
+class ClientStream(grpclib.client.Stream[S, R], Generic[S, R]):
+    """A call on a `Channel`, with the interface of grpclib's.
+
+    An async context manager; nothing is sent before the first `send_request` or `send_message`.
+    Leaving the block ends the call: a call with a single reply is waited for, so that its status is
+    known; a stream of replies that was not read to its end is cancelled, as is any call that is
+    left with an exception, `trio.Cancelled` among them. Cancelling sends RST_STREAM(CANCEL) and
+    does not wait for anything.
+
+    Every method is a checkpoint. Receiving may be cancelled and tried again, nothing is lost. A
+    `send_message` that is cancelled when a part of the message is on its way cancels the call.
+
+    One task may send while another one receives.
+
+    Raises:
+      GRPCError: the call has failed; from any method, as soon as it is known. With an explicit
+        timeout or deadline, DEADLINE_EXCEEDED when that has passed. (When the deadline of a
+        cancel scope around the call passes, it is always Trio that cancels.)
+    """
+
+    def __init__(
+        self,
+        channel: Channel,
+        method_name: str,
+        cardinality: Cardinality,
+        request_type: type[S],
+        reply_type: type[R],
+        *,
+        deadline: float,
+        metadata: MetadataLike | None,
+    ) -> None:
+        self._trio_channel = channel
+        self._method_name = method_name
+        self._cardinality = cardinality
+        self._request_type = request_type
+        self._reply_type = reply_type
+        self._explicit = deadline
+        self._enclosing = math.inf
+        self._headers = encode_metadata(metadata or {})
+        self._first: S | None = None
+        self._request: bytes | None = None
+        self._retried = False
+        self._reply: bytes | None = None
+        self._delivered = False
+        self._finished = False
+        self._http2: HTTP2Stream | None = None
+        self._opening: trio.Event | None = None
+
+    async def __aenter__(self) -> ClientStream[S, R]:
+        self._trio_channel.call_started()
+        if self._first is not None:
+            try:
+                await self.send_message(self._first)
+            except BaseException as exc:
+                await self.__aexit__(type(exc), exc, None)
+                raise
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None:
+        succeeded = False
+        try:
+            if exc_val is None and self._status_is_wanted:
+                await self._in_time(self._until, self._poll_status)
+            succeeded = exc_val is None
+        finally:
+            if self._http2 is not None:
+                self._http2.reset(ErrorCodes.CANCEL)
+            self._trio_channel.call_ended(succeeded)
+
+    async def send_request(self, *, end: bool = False) -> None:
+        """Send the headers of the request; `send_message` does it when it has not been done.
+
+        Waits for a connection, and for the server to admit another call.
+
+        Args:
+          end: no message follows.
+        """
+        if self._send_request_done:
+            raise ProtocolError("the request was sent already")
+        if end and not self._cardinality.client_streaming:
+            raise ProtocolError("a request with a single message cannot end before it")
+        await self._in_time(self._open, end)
+        await trio.lowlevel.cancel_shielded_checkpoint()
+
+    async def send_message(self, message: S, *, end: bool = False) -> None:
+        """Send a message, waiting while the other side does not read.
+
+        A message to a server that has answered already with OK is dropped, since it wants no more.
+
+        Args:
+          end: it is the last one; for a request with a single message it is.
+        """
+        if self._end_done:
+            raise ProtocolError("the request has ended")
+        data = frame_message(self._encode(message))
+        if not self._cardinality.client_streaming:
+            end = True
+            self._request = data
+        await self._in_time(self._send, data, end)
+        self._trio_channel.messages_sent += 1
+
+    async def end(self) -> None:
+        """Say that no more messages follow."""
+        if not self._send_request_done:
+            raise ProtocolError("the request was not sent yet")
+        if self._end_done:
+            raise ProtocolError("the request has ended")
+        if not self._cardinality.client_streaming:
+            raise ProtocolError("a request with a single message cannot end before it")
+        await self._in_time(self._send, b"", True)
+
+    async def recv_initial_metadata(self) -> None:
+        """Wait for `initial_metadata`."""
+        await self._in_time(self._until, self._poll_headers)
+
+    async def recv_message(self) -> R | None:
+        """The next message, None when the call has ended with OK.
+
+        A single reply counts only with the status of the call: it is waited for, too.
+        """
+        poll = self._poll_next if self._cardinality.server_streaming else self._poll_reply
+        payload = await self._in_time(self._until, poll)
+        if payload is None:
+            return None
+        self._trio_channel.messages_received += 1
+        return self._decode(payload)
+
+    async def recv_trailing_metadata(self) -> None:
+        """Wait for the end of the call, and `trailing_metadata`; messages unread are dropped."""
+        if self._http2 is not None and self._cardinality.server_streaming:
+            self._http2.discard()
+        await self._in_time(self._until, self._poll_status)
+
+    async def cancel(self) -> None:
+        """End the call here and now; leaving the block is then no error."""
+        if self._http2 is None:
+            raise ProtocolError("the request was not sent yet")
+        self._cancel_done = True
+        self._http2.reset(ErrorCodes.CANCEL)
+        await trio.lowlevel.checkpoint()
+
+    def send_on_entry(self, request: S) -> None:
+        """Have the block begin with sending this, the only request."""
+        self._first = request
+
+    # Sending.
+
+    async def _see_it_open(self) -> None:
+        """Send the request's headers, or let the task finish that is doing it."""
+        while not self._send_request_done:
+            if self._opening is not None:
+                await self._opening.wait()
+                continue
+            self._opening = trio.Event()
+            try:
+                await self._open()
+            finally:
+                self._opening.set()
+                self._opening = None
+
+    async def _open(self, end: bool = False) -> None:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        while True:
+            connection = await self._trio_channel.connection()
+            try:
+                self._http2 = await connection.open_stream(self._request_headers, end_stream=end)
+            except ConnectionUnusableError:
+                continue
+            self._send_request_done = True
+            self._end_done = end
+            self.peer = connection.peer
+            return
+
+    def _request_headers(self) -> Headers:
+        deadline = self._explicit
+        if not self._cardinality.server_streaming:
+            # A deadline that may still be moved is not told to a stream that may be long.
+            self._enclosing = trio.current_effective_deadline()
+            deadline = min(deadline, self._enclosing)
+        channel = self._trio_channel
+        headers = [
+            (":method", "POST"),
+            (":scheme", channel.scheme),
+            (":path", self._method_name),
+            (":authority", channel.authority),
+            ("te", "trailers"),
+            ("content-type", channel.content_type),
+            ("user-agent", USER_AGENT),
+            ("grpc-accept-encoding", ",".join(ACCEPTED_ENCODINGS)),
+        ]
+        if deadline != math.inf:
+            headers.append(("grpc-timeout", encode_timeout(deadline - trio.current_time())))
+        headers.extend(self._headers)
+        return headers
+
+    async def _send(self, data: bytes, end: bool) -> None:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        await self._see_it_open()
+        self._end_done = end
+        if not await self._stream_now.send_data(data, end_stream=end):
+            await self._until(self._poll_over)
+        await trio.lowlevel.cancel_shielded_checkpoint()
+
+    async def _send_again(self) -> None:
+        """Repeat a request of which the server has promised not to have looked at it."""
+        assert self._request is not None
+        self._retried = True
+        await self._open()
+        self._end_done = True
+        await self._stream_now.send_data(self._request, end_stream=True)
+
+    # Receiving.
+
+    async def _until(self, poll: _Poll[T]) -> T:
+        """Wait until `poll` knows; it looks at what has come, and raises what there is to raise."""
+        if not self._send_request_done and not self._cardinality.client_streaming:
+            raise ProtocolError("the request was not sent yet")
+        await trio.lowlevel.checkpoint_if_cancelled()
+        await self._see_it_open()
+        waited = False
+        while True:
+            if self._may_be_sent_again:
+                await self._send_again()
+            try:
+                result = poll()
+            except GRPCError as error:
+                if error.status is Status.DEADLINE_EXCEEDED:
+                    await self._enclosing_deadline()
+                raise
+            if result is not _PENDING:
+                break
+            await self._stream_now.arrival()
+            waited = True
+        if not waited:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        return result
+
+    def _poll_headers(self) -> Literal[_Pending.PENDING] | None:
+        if self._recv_initial_metadata_done:
+            return None
+        stream = self._stream_now
+        if stream.headers is None:
+            if stream.remote_ended:
+                raise GRPCError(Status.INTERNAL, "the stream ended without a response")
+            self._raise_failure()
+            return _PENDING
+        self._request = None
+        headers = dict(stream.headers)
+        if "grpc-status" in headers:
+            self._trailers_only = True
+            self.initial_metadata = decode_metadata([])
+        else:
+            error = error_of_http(headers)
+            if error is not None:
+                raise error
+            self.initial_metadata = decode_metadata(stream.headers)
+            stream.messages.encoding = headers.get("grpc-encoding", "identity")
+        self._recv_initial_metadata_done = True
+        return None
+
+    def _poll_next(self) -> bytes | Literal[_Pending.PENDING] | None:
+        if self._poll_headers() is _PENDING:
+            return _PENDING
+        stream = self._stream_now
+        if stream.messages.ready:
+            return stream.take_message()
+        return self._poll_status()
+
+    def _poll_reply(self) -> bytes | Literal[_Pending.PENDING] | None:
+        if self._poll_headers() is _PENDING:
+            return _PENDING
+        if self._delivered:
+            return None
+        stream = self._stream_now
+        while stream.messages.ready:
+            if self._reply is not None:
+                raise GRPCError(Status.INTERNAL, "the server sent more than the one reply")
+            self._reply = stream.take_message()
+        if self._poll_status() is _PENDING:
+            return _PENDING
+        if self._reply is None:
+            raise GRPCError(Status.INTERNAL, "the call ended with OK but without a reply")
+        self._delivered = True
+        return self._reply
+
+    def _poll_status(self) -> Literal[_Pending.PENDING] | None:
+        if self._poll_headers() is _PENDING:
+            return _PENDING
+        stream = self._stream_now
+        if not (stream.remote_ended or self._trailers_only):
+            self._raise_failure()
+            return _PENDING
+        trailers = stream.headers if self._trailers_only else stream.trailers
+        if trailers is None:
+            raise GRPCError(Status.UNKNOWN, "the response ended without trailers")
+        self.trailing_metadata = decode_metadata(trailers)
+        self._recv_trailing_metadata_done = True
+        error = status_error(dict(trailers), self._trio_channel.status_details_codec)
+        if error is not None:
+            raise error
+        if len(stream.messages) and not stream.messages.ready:
+            raise GRPCError(Status.INTERNAL, "the response ended in the middle of a message")
+        self._finished = True
+        return None
+
+    def _poll_over(self) -> None:
+        """What it means that nothing more can be sent."""
+        if self._stream_now.remote_ended:
+            self._poll_status()
+        else:
+            self._raise_failure()
+
+    # Odds and ends.
+
+    @property
+    def _stream_now(self) -> HTTP2Stream:
+        assert self._http2 is not None
+        return self._http2
+
+    @property
+    def _status_is_wanted(self) -> bool:
+        return (
+            self._end_done
+            and not self._cancel_done
+            and not self._finished
+            and not self._cardinality.server_streaming
+        )
+
+    @property
+    def _may_be_sent_again(self) -> bool:
+        failure = self._stream_now.failure
+        return (
+            failure is not None
+            and failure.unprocessed
+            and self._request is not None
+            and not self._retried
+        )
+
+    def _raise_failure(self) -> None:
+        failure = self._stream_now.failure
+        if failure is not None:
+            raise failure.error()
+
+    async def _in_time(self, operation: Callable[[*Ts], Awaitable[T]], *args: *Ts) -> T:
+        """Await an operation with the explicit deadline of the call, if it has one.
+
+        A scope for each, since a scope must not stay open while the caller's block runs.
+        """
+        if self._explicit == math.inf:
+            return await operation(*args)
+        with trio.CancelScope(deadline=self._explicit):
+            return await operation(*args)
+        raise GRPCError(Status.DEADLINE_EXCEEDED, "the deadline of the call has passed")
+
+    async def _enclosing_deadline(self) -> None:
+        """The server has noticed first that the deadline of our caller's scope is over.
+
+        Then it is for Trio to cancel, which it does in a moment.
+        """
+        if (
+            self._enclosing < self._explicit
+            and trio.current_effective_deadline() <= self._enclosing
+        ):
+            await trio.sleep_until(self._enclosing)
+            await trio.lowlevel.checkpoint()
+
+    def _encode(self, message: S) -> bytes:
+        try:
+            return self._trio_channel.codec.encode(message, self._request_type)
+        except Exception as exc:
+            raise GRPCError(Status.INTERNAL, f"the request cannot be encoded: {exc}") from exc
+
+    def _decode(self, payload: bytes) -> R:
+        try:
+            reply: R = self._trio_channel.codec.decode(payload, self._reply_type)
+        except Exception as exc:
+            raise GRPCError(Status.INTERNAL, f"the reply cannot be decoded: {exc}") from exc
+        return reply

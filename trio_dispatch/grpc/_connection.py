@@ -1,0 +1,343 @@
+"""One HTTP/2 connection on a Trio stream: what both ends of it do."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import trio
+from grpclib.const import Status
+from h2 import events
+from h2.errors import ErrorCodes
+from h2.exceptions import ProtocolError
+
+from ._http2 import CONNECTION_WINDOW, HTTP2
+from ._metadata import text_headers
+from ._peer import Peer
+from ._status import Failure, failure_of_reset
+from ._stream import HTTP2Stream
+
+log = logging.getLogger(__name__)
+
+_READ_SIZE = 32 * 1024
+# Calls wait to send while more than this waits to be written.
+_HIGH_WATER = 64 * 1024
+# A peer that makes us answer so much without reading it is not worth more memory.
+_MAX_OUTGOING = 1024 * 1024
+_CREDIT_STEP = CONNECTION_WINDOW // 4
+# The time for last words, and for the transport to close.
+_CLOSE_TIMEOUT = 1.0
+_PING = b"\0\0\0alive"
+
+
+class Connection:
+    """HTTP/2 over any `trio.abc.Stream`.
+
+    `run` reads, writes and pings until the connection is over; everything else is sync and called
+    by the tasks that make calls.  What they queue in `h2` is written by one task, all that has
+    gathered at once (`flush` wakes it).
+
+    `close` ends the connection: its streams fail at once, what is queued is still written if the
+    peer takes it within a second, then `run` returns.  Nothing is raised for it; `failure` says
+    why.  Cancelling `run` does the same, except that a peer that does not read is not waited for.
+    """
+
+    client_side: ClassVar[bool]
+
+    def __init__(
+        self,
+        transport: trio.abc.Stream,
+        h2: HTTP2,
+        *,
+        max_message_size: int,
+        handshake_timeout: float,
+        keepalive_interval: float | None,
+        keepalive_timeout: float,
+    ) -> None:
+        self.h2 = h2
+        self.peer = Peer(transport)
+        self.max_message_size = max_message_size
+        self.streams: dict[int, HTTP2Stream] = {}
+        #: Streams with a task that waits for room to send.
+        self.blocked: set[HTTP2Stream] = set()
+        self.failure: Failure | None = None
+        #: A GOAWAY went one way or the other: no new streams.
+        self.draining = False
+        self.bytes_sent = 0
+        self.bytes_received = 0
+        self._transport = transport
+        self._handshake_timeout = handshake_timeout
+        self._keepalive_interval = math.inf if keepalive_interval is None else keepalive_interval
+        self._keepalive_timeout = keepalive_timeout
+        self._ready = trio.Event()
+        self._credit = 0
+        self._writing = False
+        self._output = trio.lowlevel.ParkingLot()
+        self._last_received = -math.inf
+        self._scope = trio.CancelScope()
+        # What is not here needs nothing done: h2 answers pings and settings by itself, and what it
+        # does not know is to be ignored.
+        self._handlers: dict[type[events.Event], Callable[[Any], None]] = {
+            events.RequestReceived: self._request_received,
+            events.ResponseReceived: self._headers_received,
+            events.DataReceived: self._data_received,
+            events.TrailersReceived: self._trailers_received,
+            events.StreamEnded: self._end_received,
+            events.StreamReset: self._reset_received,
+            events.WindowUpdated: self._window_opened,
+            events.RemoteSettingsChanged: self._settings_received,
+            events.ConnectionTerminated: self._goaway_received,
+        }
+
+    async def run(self) -> None:
+        """Serve the connection until it is over, then close the transport."""
+        self.h2.start()
+        self._last_received = trio.current_time()
+        try:
+            with self._scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._read)
+                    nursery.start_soon(self._keep_alive)
+                    await self._write()
+                    nursery.cancel_scope.cancel()
+        finally:
+            self.close(Failure(Status.UNAVAILABLE, "the connection was closed"))
+            await self._close_transport()
+
+    @property
+    def has_room(self) -> bool:
+        """Whether calls may queue more."""
+        return self.h2.outgoing_size < _HIGH_WATER
+
+    def flush(self) -> None:
+        """See that what is queued gets written."""
+        self._output.unpark_all()
+
+    def close(self, failure: Failure, *, code: ErrorCodes | None = ErrorCodes.NO_ERROR) -> None:
+        """End the connection, with a GOAWAY unless `code` is None."""
+        if self.failure is not None:
+            return
+        self.failure = failure
+        if code is not None:
+            self.h2.close_connection(code, additional_data=failure.message.encode())
+        for stream in self.streams.values():
+            stream.fail(failure)
+        self.streams.clear()
+        self.give_up_at(trio.current_time())
+        self.flush()
+        self._changed()
+
+    def drain(self, last_stream_id: int) -> None:
+        """Announce that there will be no new streams; close when those there are have ended."""
+        if self.failure is None and not self.draining:
+            self.draining = True
+            self.h2.announce_goaway(last_stream_id)
+            self.flush()
+            self._changed()
+            self._close_if_drained()
+
+    def give_up_at(self, deadline: float) -> None:
+        """Do not let the connection last longer than that, whatever the other side does."""
+        self._scope.deadline = min(self._scope.deadline, deadline + _CLOSE_TIMEOUT)
+
+    def return_credit(self, stream: HTTP2Stream, size: int) -> None:
+        """Let the other side send so much more on this stream."""
+        if self.failure is None and self.h2.is_open(stream.id):
+            self.h2.increment_flow_control_window(size, stream.id)
+            self.flush()
+
+    def reset_stream(self, stream: HTTP2Stream, code: ErrorCodes) -> None:
+        """Send RST_STREAM, unless the stream is closed already."""
+        if self.streams.get(stream.id) is stream:
+            if self.h2.is_open(stream.id):
+                self.h2.reset_stream(stream.id, code)
+                self.flush()
+            self.stream_closed(stream)
+
+    def stream_closed(self, stream: HTTP2Stream) -> None:
+        """Both sides have ended the stream, or one has reset it."""
+        if self.streams.pop(stream.id, None) is not None:
+            self.h2.forget(stream.id)
+            self._changed()
+            self._close_if_drained()
+
+    # For the two ends to override.
+
+    def _changed(self) -> None:
+        """There may be room for another stream, or there never will be."""
+
+    def _request_received(self, event: events.RequestReceived) -> None:
+        raise NotImplementedError
+
+    def _goaway_received(self, event: events.ConnectionTerminated) -> None:
+        raise NotImplementedError
+
+    def _count(self, event: events.Event) -> None:
+        """Look at what the other side does, before it is done."""
+
+    @property
+    def _has_calls(self) -> bool:
+        """Whether it matters that the other side is there."""
+        return True
+
+    async def _call(self) -> None:
+        """Wait for a call to be made."""
+
+    # The tasks.
+
+    async def _write(self) -> None:
+        while True:
+            data = self.h2.data_to_send()
+            if data:
+                self._writing = True
+                try:
+                    await self._transport.send_all(data)
+                except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+                    self.close(_lost(exc), code=None)
+                    return
+                self._writing = False
+                self.bytes_sent += len(data)
+                for stream in tuple(self.blocked):
+                    stream.opened()
+            elif self.failure is not None:
+                return
+            else:
+                await self._output.park()
+
+    async def _read(self) -> None:
+        while self.failure is None:
+            try:
+                data = await self._transport.receive_some(_READ_SIZE)
+            except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+                self.close(_lost(exc), code=None)
+                return
+            if not data:
+                self.close(Failure(Status.UNAVAILABLE, "the other side closed the connection"))
+                return
+            self._last_received = trio.current_time()
+            self.bytes_received += len(data)
+            self._receive(data)
+
+    async def _keep_alive(self) -> None:
+        """Notice a peer that never says hello, and later one that says nothing any more."""
+        with trio.move_on_after(self._handshake_timeout):
+            await self._ready.wait()
+        if not self._ready.is_set():
+            failure = Failure(
+                Status.UNAVAILABLE,
+                f"the other side did not speak HTTP/2 within {self._handshake_timeout:.3g} s",
+            )
+            self.close(failure, code=ErrorCodes.SETTINGS_TIMEOUT)
+            return
+        while True:
+            due = self._last_received + self._keepalive_interval
+            await trio.sleep_until(due)
+            asked = trio.current_time()
+            if self._last_received + self._keepalive_interval > due:
+                continue
+            if not self._has_calls:
+                await self._call()
+                continue
+            self.h2.ping(_PING)
+            self.flush()
+            await trio.sleep(self._keepalive_timeout)
+            if self._last_received < asked:
+                failure = Failure(
+                    Status.UNAVAILABLE,
+                    f"the other side has not answered a ping for {self._keepalive_timeout:g} s",
+                )
+                self.close(failure)
+                return
+
+    async def _close_transport(self) -> None:
+        with trio.move_on_after(_CLOSE_TIMEOUT, shield=True):
+            with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                # In the middle of a frame nothing else can be said.
+                if not self._writing:
+                    await self._transport.send_all(self.h2.data_to_send())
+            await self._transport.aclose()
+            return
+        await trio.aclose_forcefully(self._transport)
+
+    # What has come.
+
+    def _receive(self, data: bytes | bytearray) -> None:
+        try:
+            happened = self.h2.receive_data(data)
+        except ProtocolError as exc:
+            log.info("%s broke HTTP/2: %s", self.peer.addr() or "the other side", exc)
+            # h2 has queued the GOAWAY, with the code of the error.
+            message = f"the other side broke HTTP/2: {exc}"
+            self.close(Failure(Status.UNAVAILABLE, message, exc), code=None)
+            return
+        except Exception as exc:
+            log.exception("%s sent what h2 was not prepared for", self.peer.addr())
+            message = "the other side sent what could not be understood"
+            self.close(Failure(Status.INTERNAL, message, exc), code=ErrorCodes.INTERNAL_ERROR)
+            return
+        for event in happened:
+            self._count(event)
+            handle = self._handlers.get(type(event))
+            if handle is not None and self.failure is None:
+                handle(event)
+        if self.h2.outgoing_size > _MAX_OUTGOING:
+            failure = Failure(Status.UNAVAILABLE, "the other side asks much and reads nothing")
+            self.close(failure, code=ErrorCodes.ENHANCE_YOUR_CALM)
+        self.flush()
+
+    def _headers_received(self, event: events.ResponseReceived) -> None:
+        stream = self.streams.get(event.stream_id)
+        if stream is not None:
+            stream.headers_received(text_headers(event.headers))
+
+    def _data_received(self, event: events.DataReceived) -> None:
+        size = event.flow_controlled_length
+        stream = self.streams.get(event.stream_id)
+        if stream is not None:
+            stream.data_received(event.data, size)
+        self._credit += size
+        if self._credit >= _CREDIT_STEP:
+            self.h2.increment_flow_control_window(self._credit)
+            self._credit = 0
+
+    def _trailers_received(self, event: events.TrailersReceived) -> None:
+        stream = self.streams.get(event.stream_id)
+        if stream is not None:
+            stream.trailers_received(text_headers(event.headers))
+
+    def _end_received(self, event: events.StreamEnded) -> None:
+        stream = self.streams.get(event.stream_id)
+        if stream is not None:
+            stream.end_received()
+            if stream.local_ended:
+                self.stream_closed(stream)
+
+    def _reset_received(self, event: events.StreamReset) -> None:
+        stream = self.streams.get(event.stream_id)
+        if stream is not None:
+            stream.fail(failure_of_reset(event.error_code))
+            self.stream_closed(stream)
+
+    def _window_opened(self, event: events.WindowUpdated) -> None:
+        if event.stream_id == 0:
+            for stream in tuple(self.blocked):
+                stream.opened()
+        elif event.stream_id in self.streams:
+            self.streams[event.stream_id].opened()
+
+    def _settings_received(self, _event: events.RemoteSettingsChanged) -> None:
+        self._ready.set()
+        for stream in tuple(self.blocked):
+            stream.opened()
+        self._changed()
+
+    def _close_if_drained(self) -> None:
+        if self.draining and not self.streams:
+            self.close(Failure(Status.UNAVAILABLE, "the connection was closed"))
+
+
+def _lost(cause: BaseException) -> Failure:
+    return Failure(Status.UNAVAILABLE, f"the connection was lost: {cause}", cause)

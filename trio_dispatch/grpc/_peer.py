@@ -1,0 +1,39 @@
+"""Who is at the other end of a connection."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpclib.protocol
+import trio
+
+
+class Peer(grpclib.protocol.Peer):
+    """The other end of a connection, as far as the transport knows it."""
+
+    def __init__(self, transport: trio.abc.Stream) -> None:
+        self._tls = transport if isinstance(transport, trio.SSLStream) else None
+        # Asked for now: a socket that is closed has forgotten it.
+        self._addr = _address(transport)
+
+    def addr(self) -> Any:
+        """Its address as the socket has it, or None without a socket."""
+        return self._addr
+
+    def cert(self) -> dict[str, Any] | None:
+        """Its certificate as `ssl.SSLSocket.getpeercert` has it, or None without TLS."""
+        if self._tls is None:
+            return None
+        cert: dict[str, Any] | None = self._tls.getpeercert()
+        return cert
+
+
+def _address(stream: trio.abc.Stream) -> Any:
+    while isinstance(stream, trio.SSLStream):
+        stream = stream.transport_stream
+    if not isinstance(stream, trio.SocketStream):
+        return None
+    try:
+        return stream.socket.getpeername()
+    except OSError:
+        return None

@@ -1,0 +1,52 @@
+"""What the services of generated code offer."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
+from typing import Any, Protocol
+
+import grpclib.const
+from betterproto2.grpclib import ServiceBase
+
+from ._server_stream import ServerStream
+
+
+class Servable(Protocol):
+    """A service made with the base classes that betterproto2 or grpclib generates."""
+
+    def __mapping__(self) -> dict[str, grpclib.const.Handler]: ...
+
+
+def methods_of(services: Iterable[Servable]) -> dict[str, grpclib.const.Handler]:
+    """All methods of the services, by their full names.
+
+    Raises:
+      ValueError: two services have a method of the same name.
+    """
+    methods: dict[str, grpclib.const.Handler] = {}
+    for service in services:
+        if isinstance(service, ServiceBase):
+            # betterproto2's own leaves the generator of a cancelled call to the garbage collector.
+            service._call_rpc_handler_server_stream = _send_replies  # type: ignore[method-assign, assignment]
+        for name, handler in service.__mapping__().items():
+            if name in methods:
+                raise ValueError(f"{name} is served twice")
+            methods[name] = handler
+    return methods
+
+
+async def _send_replies(
+    handler: Callable[[Any], Any], stream: ServerStream[Any, Any], request: Any
+) -> None:
+    """Send what a handler yields; its generator is closed here, in its own task."""
+    replies = handler(request)
+    if not isinstance(replies, AsyncIterable):
+        # A coroutine: a method without a `yield`, which can only raise, or send nothing.
+        await replies
+        return
+    try:
+        async for reply in replies:
+            await stream.send_message(reply)
+    finally:
+        if isinstance(replies, AsyncGenerator):
+            await replies.aclose()

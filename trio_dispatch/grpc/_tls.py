@@ -1,0 +1,77 @@
+"""TLS for HTTP/2: contexts, the handshake, and errors that say what is wrong."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+from typing import TypeAlias, cast
+
+import trio
+
+SSLContext: TypeAlias = ssl.SSLContext
+
+_ALPN = "h2"
+
+
+def client_context(
+    *,
+    root_certificates: Path | None = None,
+    private_key: Path | None = None,
+    certificate_chain: Path | None = None,
+) -> ssl.SSLContext:
+    """A context that verifies the server; by the system's roots unless others are given.
+
+    Raises:
+      ValueError: a file cannot be read, or is not what it has to be.
+    """
+    try:
+        context = ssl.create_default_context(cafile=root_certificates)
+    except (OSError, ssl.SSLError) as exc:
+        raise ValueError(f"cannot use the root certificates in {root_certificates}: {exc}") from exc
+    if certificate_chain is not None:
+        try:
+            context.load_cert_chain(certificate_chain, private_key)
+        except (OSError, ssl.SSLError) as exc:
+            raise ValueError(
+                f"cannot use the certificate in {certificate_chain}"
+                f" with the key in {private_key}: {exc}"
+            ) from exc
+    return context
+
+
+def prepare_context(context: ssl.SSLContext) -> ssl.SSLContext:
+    """Make the context offer what gRPC demands: HTTP/2 by ALPN, and at least TLS 1.2."""
+    context.set_alpn_protocols([_ALPN])
+    # (The constants for "as low as possible" are negative.)
+    context.minimum_version = max(context.minimum_version, ssl.TLSVersion.TLSv1_2)
+    return context
+
+
+async def handshake(stream: trio.SSLStream[trio.abc.Stream], *, who: str) -> None:
+    """Shake hands, and see that HTTP/2 was agreed upon.
+
+    Raises:
+      ConnectionError: there will be no HTTP/2; the message says why, the cause is kept.
+    """
+    try:
+        await stream.do_handshake()
+    except trio.BrokenResourceError as exc:
+        cause = exc.__cause__ or exc
+        raise ConnectionError(_explain(cause, who)) from cause
+    protocol = cast("str | None", stream.selected_alpn_protocol())
+    if protocol != _ALPN:
+        chosen = f"chose {protocol!r}" if protocol else "chose nothing"
+        raise ConnectionError(
+            f"{who} does not offer HTTP/2 over TLS: by ALPN it {chosen}, not 'h2'"
+        )
+
+
+def _explain(cause: BaseException, who: str) -> str:
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return f"the certificate of {who} does not verify: {cause.verify_message}"
+    reason = getattr(cause, "reason", None)
+    if reason == "WRONG_VERSION_NUMBER":
+        return f"{who} does not speak TLS"
+    if reason in {"NO_APPLICATION_PROTOCOL", "TLSV1_ALERT_NO_APPLICATION_PROTOCOL"}:
+        return f"{who} does not offer HTTP/2 over TLS: it refused the ALPN protocol 'h2'"
+    return f"the TLS handshake with {who} failed: {str(cause) or type(cause).__name__}"

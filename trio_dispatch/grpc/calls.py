@@ -1,0 +1,160 @@
+"""A call by a method of betterproto2's stubs, whatever its kind."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+from types import MethodType
+from typing import Any, NamedTuple, TypeAlias, TypeVar, overload
+
+import grpclib.metadata
+from betterproto2.grpclib import ServiceStub
+from grpclib.const import Cardinality
+
+from ._client_stream import ClientStream
+from ._metadata import MetadataLike
+
+S = TypeVar("S")
+R = TypeVar("R")
+
+_Messages: TypeAlias = AsyncIterable[S] | Iterable[S]
+
+
+@overload
+def open_call(
+    method: Callable[[_Messages[S]], Awaitable[R]],
+    *,
+    timeout: float | None = None,
+    deadline: grpclib.metadata.Deadline | None = None,
+    metadata: MetadataLike | None = None,
+) -> ClientStream[S, R]: ...
+
+
+@overload
+def open_call(
+    method: Callable[[_Messages[S]], AsyncIterator[R]],
+    *,
+    timeout: float | None = None,
+    deadline: grpclib.metadata.Deadline | None = None,
+    metadata: MetadataLike | None = None,
+) -> ClientStream[S, R]: ...
+
+
+@overload
+def open_call(
+    method: Callable[[S], Awaitable[R]],
+    request: S,
+    *,
+    timeout: float | None = None,
+    deadline: grpclib.metadata.Deadline | None = None,
+    metadata: MetadataLike | None = None,
+) -> ClientStream[S, R]: ...
+
+
+@overload
+def open_call(
+    method: Callable[[S], AsyncIterator[R]],
+    request: S,
+    *,
+    timeout: float | None = None,
+    deadline: grpclib.metadata.Deadline | None = None,
+    metadata: MetadataLike | None = None,
+) -> ClientStream[S, R]: ...
+
+
+def open_call(
+    method: Callable[..., Any],
+    request: Any = None,
+    *,
+    timeout: float | None = None,
+    deadline: grpclib.metadata.Deadline | None = None,
+    metadata: MetadataLike | None = None,
+) -> ClientStream[Any, Any]:
+    """Open a call of a stub's method, to send and receive message by message::
+
+        async with open_call(stub.chat) as call:
+            await call.send_message(HelloRequest(name="Trio"))
+            print(await call.recv_message())
+
+        async with open_call(stub.say_hellos, HelloRequest(name="Trio")) as replies:
+            async for reply in replies:
+                print(reply)
+
+    On Trio it is the way to call what has a stream in both directions, for which betterproto2's
+    stubs start an asyncio task; and the way to read a stream of replies that may be left before
+    its end, since it is closed where the block ends.
+
+    Args:
+      method: A method of a stub that betterproto2 has generated, not called.
+      request: The request, for a method that takes a single one. It is sent when the block is
+        entered.
+
+    The others are those of the method; what is not given is taken from the stub.
+
+    Raises:
+      TypeError: it is no such method, or a request is missing or too many.
+    """
+    stub = getattr(method, "__self__", None)
+    if not isinstance(method, MethodType) or not isinstance(stub, ServiceStub):
+        raise TypeError(f"expected a method of a betterproto2 stub, got {method!r}")
+    described = _describe(method, stub, request)
+    streaming = described.cardinality.client_streaming
+    if streaming and request is not None:
+        raise TypeError(f"{described.route} takes a stream of requests: send them on the call")
+    if request is None and not streaming:
+        raise TypeError(f"{described.route} takes a request, which is missing")
+    channel: Any = stub.channel
+    call: ClientStream[Any, Any] = channel.request(
+        *described,
+        timeout=stub.timeout if timeout is None else timeout,
+        deadline=stub.deadline if deadline is None else deadline,
+        metadata=stub.metadata if metadata is None else metadata,
+    )
+    if not streaming:
+        call.send_on_entry(request)
+    return call
+
+
+class _Description(NamedTuple):
+    route: str
+    cardinality: Cardinality
+    request_type: type[Any]
+    reply_type: type[Any]
+
+
+class _DescribedError(Exception):
+    """Carries what a stub's method was about to do."""
+
+
+def _describe(method: MethodType, stub: ServiceStub, request: Any) -> _Description:
+    """Find out what a stub's method calls, which is written down only in its body.
+
+    The method is run, up to its first and only step, on a copy of the stub that goes no further.
+    """
+
+    def unary(cardinality: Cardinality) -> Callable[..., Any]:
+        def step(route: str, request: Any, reply_type: type[Any], **_: Any) -> Any:
+            raise _DescribedError(_Description(route, cardinality, type(request), reply_type))
+
+        return step
+
+    def streaming(cardinality: Cardinality) -> Callable[..., Any]:
+        def step(
+            route: str, _requests: Any, request_type: type[Any], reply_type: type[Any], **_: Any
+        ) -> Any:
+            raise _DescribedError(_Description(route, cardinality, request_type, reply_type))
+
+        return step
+
+    probe: Any = copy.copy(stub)
+    probe._unary_unary = unary(Cardinality.UNARY_UNARY)
+    probe._unary_stream = unary(Cardinality.UNARY_STREAM)
+    probe._stream_unary = streaming(Cardinality.STREAM_UNARY)
+    probe._stream_stream = streaming(Cardinality.STREAM_STREAM)
+    running = method.__func__(probe, request)
+    try:
+        (running.__anext__() if hasattr(running, "__anext__") else running).send(None)
+    except _DescribedError as described:
+        description: _Description = described.args[0]
+        return description
+    raise TypeError(f"{method!r} makes no call")
