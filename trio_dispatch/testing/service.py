@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import trio
@@ -38,10 +38,8 @@ class LocalService:
         self.client: DispatchClient
         self._nursery = nursery
         self._run: trio.CancelScope | None = None
-        self._serve: Callable[[trio.abc.Stream], object] | None = None
-        self._connections: set[trio.StapledStream[trio.abc.SendStream, trio.abc.ReceiveStream]] = (
-            set()
-        )
+        self._serve: Callable[[trio.abc.Stream], Awaitable[None]] | None = None
+        self._connections: set[trio.abc.Stream] = set()
 
     async def connect(self) -> trio.abc.Stream:
         """A new connection: a connector for `trio_dispatch.grpc.open_channel`.
@@ -98,13 +96,11 @@ class LocalService:
                 task_status.started()
                 await trio.sleep_forever()
 
-    async def _serve_one(
-        self, stream: trio.StapledStream[trio.abc.SendStream, trio.abc.ReceiveStream]
-    ) -> None:
+    async def _serve_one(self, stream: trio.abc.Stream) -> None:
         serve = self._serve
         try:
             if serve is not None:
-                await serve(stream)  # type: ignore[misc]
+                await serve(stream)
         finally:
             self._connections.discard(stream)
             await trio.aclose_forcefully(stream)
