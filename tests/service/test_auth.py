@@ -1,0 +1,342 @@
+"""Keys, signatures, replays and rights."""
+
+from __future__ import annotations
+
+import gc
+import json
+import logging
+import tracemalloc
+from base64 import urlsafe_b64encode
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from multidict import MultiDict
+from trio.testing import MockClock
+
+from trio_dispatch import clock
+from trio_dispatch._signing import request_metadata
+from trio_dispatch.client import DispatchClient
+from trio_dispatch.errors import ServiceError
+from trio_dispatch.grpc import GRPCError, Status
+from trio_dispatch.service import Authenticator, Key, Keys, Right, auth
+
+from .conftest import wired
+from .test_calls import create, listed
+
+GOLDEN = json.loads((Path(__file__).parent / "data/golden_signatures.json").read_text())
+NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+METHOD = "/frequenz.api.dispatch.v1.MicrogridDispatchService/GetMicrogridDispatch"
+SIGNED = Key("open", "sesame", "signed")
+
+
+def passes(
+    authenticator: Authenticator,
+    metadata: dict[str, Any],
+    now: datetime = NOW,
+    method: str = METHOD,
+) -> bool:
+    try:
+        key = authenticator.authenticate(MultiDict(metadata), method, now)
+    except GRPCError as exc:
+        refusal = exc
+    else:
+        assert key is not None
+        return True
+    assert refusal.status is Status.UNAUTHENTICATED
+    assert refusal.message == "the request is not authenticated"
+    return False
+
+
+def signed(now: datetime = NOW, number: int = 0, **changes: str) -> dict[str, str]:
+    metadata = request_metadata(
+        "open", "sesame", "GetMicrogridDispatch", now, number.to_bytes(16, "big")
+    )
+    return {**metadata, **changes}
+
+
+@pytest.mark.parametrize("golden", GOLDEN)
+def test_golden_signatures(golden: dict[str, Any]) -> None:
+    authenticator = Authenticator(Keys([Key(golden["key"], golden["secret"])]))
+    now = datetime.fromtimestamp(golden["unix_time"], UTC)
+    method = f"/frequenz.api.dispatch.v1.MicrogridDispatchService/{golden['method']}"
+    assert passes(authenticator, golden["metadata"], now, method)
+    assert not passes(authenticator, golden["metadata"], now, method)
+    other = Authenticator(Keys([Key(golden["key"], golden["secret"])]))
+    assert not passes(other, golden["metadata"], now, METHOD)
+
+
+def test_a_key_without_a_secret_needs_no_signature() -> None:
+    authenticator = Authenticator(Keys.of("k1", "k2"))
+    assert passes(authenticator, {"key": "k1"})
+    assert passes(authenticator, {"key": "k2"})
+    assert passes(authenticator, {"key": "k2", "ts": "0", "nonce": "x", "sig": "y"})
+    for wrong in ({}, {"key": ""}, {"key": "k"}, {"key": "k11"}, {"Key ": "k1"}):
+        assert not passes(authenticator, wrong)
+    double = MultiDict([("key", "k1"), ("key", "k1")])
+    assert not passes(authenticator, double)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"sig": "A" * 43},
+        {"sig": ""},
+        {"sig": "ü"},
+        {"ts": str(int(NOW.timestamp()) + 1)},
+        {"ts": "1e9"},
+        {"nonce": urlsafe_b64encode(bytes(15) + b"x").decode()},
+        {"key": "close"},
+    ],
+)
+def test_what_was_altered_is_refused(changes: dict[str, str]) -> None:
+    authenticator = Authenticator(Keys([SIGNED, Key("close", "other")]))
+    assert not passes(authenticator, signed(**changes))
+    assert passes(authenticator, signed())
+
+
+@pytest.mark.parametrize("missing", ["key", "ts", "nonce", "sig"])
+def test_what_is_missing_is_refused(missing: str) -> None:
+    metadata = signed()
+    del metadata[missing]
+    assert not passes(Authenticator(Keys([SIGNED])), metadata)
+
+
+def test_a_signature_with_another_secret_is_refused() -> None:
+    forged = request_metadata("open", "guess", "GetMicrogridDispatch", NOW)
+    assert not passes(Authenticator(Keys([SIGNED])), forged)
+
+
+@pytest.mark.parametrize(
+    ("ts", "nonce"),
+    [
+        ("", "AAAAAAAAAAAAAAAAAAAAAA=="),
+        ("+1767268800", "AAAAAAAAAAAAAAAAAAAAAA=="),
+        ("1767268800.0", "AAAAAAAAAAAAAAAAAAAAAA=="),
+        ("9" * 5000, "AAAAAAAAAAAAAAAAAAAAAA=="),
+        ("1767268800", ""),
+        ("1767268800", "AAAAAAAAAAAAAAAAAAAAAA"),
+        ("1767268800", "AAAAAAAAAAAAAAAAAAAAAB=="),
+        ("1767268800", "AAAAAAAAAAAAAAAAAAAAA\n=="),
+        ("1767268800", "AAAA"),
+    ],
+)
+def test_what_is_signed_and_not_as_it_has_to_be_is_refused(ts: str, nonce: str) -> None:
+    sig = auth.signature("open", "sesame", ts, nonce, "GetMicrogridDispatch")
+    metadata = {"key": "open", "ts": ts, "nonce": nonce, "sig": sig}
+    assert not passes(Authenticator(Keys([SIGNED])), metadata)
+
+
+@pytest.mark.parametrize(("seconds", "good"), [(300, True), (301, False), (86_400, False)])
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_the_window(seconds: int, good: bool, sign: int) -> None:
+    when = NOW + sign * timedelta(seconds=seconds)
+    assert passes(Authenticator(Keys([SIGNED])), signed(when)) is good
+
+
+def test_a_replay_is_refused_as_long_as_it_would_be_in_time() -> None:
+    authenticator = Authenticator(Keys([SIGNED, Key("other", "sesame")]))
+    ahead = NOW + timedelta(seconds=300)
+    assert passes(authenticator, signed(ahead))
+    for seconds in (0, 1, 299, 600, 601, 86_400):
+        assert not passes(authenticator, signed(ahead), NOW + timedelta(seconds=seconds))
+    # Another key may use the same nonce.
+    own = request_metadata("other", "sesame", "GetMicrogridDispatch", NOW, bytes(16))
+    assert passes(authenticator, own)
+    assert passes(authenticator, signed())
+
+
+def test_a_flood_makes_the_window_narrower_and_lets_no_replay_through(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(auth, "REMEMBERED_NONCES", 10)
+    authenticator = Authenticator(Keys([SIGNED]))
+    used = []
+    for number in range(100):
+        metadata = signed(NOW + timedelta(seconds=number), number)
+        assert passes(authenticator, metadata, NOW + timedelta(seconds=number))
+        used.append(metadata)
+    for metadata in used:
+        assert not passes(authenticator, metadata, NOW + timedelta(seconds=100))
+    (nonces,) = authenticator._nonces.values()
+    assert nonces._count == sum(map(len, nonces._by_second.values())) == 10
+
+
+def test_keys_that_are_tried_cost_no_memory() -> None:
+    authenticator = Authenticator(Keys([SIGNED]))
+    tracemalloc.start()
+    try:
+        for number in range(1000):
+            assert not passes(authenticator, signed(number=number, key=f"try {number}"))
+            assert not passes(authenticator, signed(number=number, sig="x"))
+        gc.collect()
+        before = tracemalloc.get_traced_memory()[0]
+        for number in range(1000, 6000):
+            assert not passes(authenticator, signed(number=number, key=f"try {number}"))
+            assert not passes(authenticator, signed(number=number, sig="x"))
+        gc.collect()
+        assert tracemalloc.get_traced_memory()[0] - before < 20_000
+    finally:
+        tracemalloc.stop()
+    assert not authenticator._nonces
+
+
+def test_keys_and_secrets_do_not_show(caplog: pytest.LogCaptureFixture) -> None:
+    keys = Keys([SIGNED])
+    shown = f"{keys!r} {keys} {SIGNED!r} {SIGNED}"
+    with caplog.at_level(logging.DEBUG):
+        passes(Authenticator(keys), signed())
+        passes(Authenticator(keys), signed(sig="x"))
+    shown += caplog.text
+    assert "open" not in shown
+    assert "sesame" not in shown
+    with pytest.raises(ValueError, match="the same") as caught:
+        Keys([SIGNED, Key("open")])
+    assert "open" not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["", " k", "ü", "a\nb"])
+def test_keys_that_metadata_cannot_carry(key: str) -> None:
+    with pytest.raises(ValueError, match="the key"):
+        Key(key)
+
+
+# Files.
+
+
+def load(tmp_path: Path, text: str) -> Keys:
+    path = tmp_path / "keys.toml"
+    path.write_text(text)
+    return Keys.load(path)
+
+
+def test_a_file_of_keys(tmp_path: Path) -> None:
+    keys = load(
+        tmp_path,
+        """
+        [[keys]]
+        key = "all"
+
+        [[keys]]
+        name = "site 1"
+        key = "some"
+        secret = "s3cret"
+        microgrids = [1, 2]
+        rights = ["read"]
+        """,
+    )
+    assert len(keys) == 2
+    assert keys.find("all") == Key("all", name="key 1")
+    assert keys.find("some") == Key(
+        "some", "s3cret", "site 1", frozenset({1, 2}), frozenset({Right.READ})
+    )
+    assert keys.find("none") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "no tables"),
+        ("keys = []", "no tables"),
+        ("keys = [1]", "key 1 is not a table"),
+        ('x = 1\n[[keys]]\nkey = "s3cret"', "'x' is not known"),
+        ('[[keys]]\nsecret = "s3cret"', "key 1: key is not a string"),
+        ('[[keys]]\nkey = "s3cret"\nsecret = 5', "key 1: secret is not a string"),
+        ('[[keys]]\nkey = "s3cret"\nsecret = ""', "the secret of the key 'key 1' is empty"),
+        ('[[keys]]\nkey = "s3cret"\nmicrogrid = [1]', "key 1: 'microgrid' is not known"),
+        ('[[keys]]\nkey = "s3cret"\nmicrogrids = 1', "key 1: microgrids is not a list"),
+        ('[[keys]]\nkey = "s3cret"\nmicrogrids = [true]', "key 1: microgrids is not a list"),
+        ('[[keys]]\nkey = "s3cret"\nrights = ["admin"]', "key 1: rights is not a list"),
+        ('[[keys]]\nkey = "s3cret"\nrights = "read"', "key 1: rights is not a list"),
+        ('[[keys]]\nkey = "s3cret"\n[[keys]]\nkey = "s3cret"', "'key 1' and 'key 2' are the same"),
+        ('[[keys]]\nkey = "s3cret', "Unterminated string"),
+    ],
+)
+def test_files_that_make_no_sense(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        load(tmp_path, text)
+    assert "keys.toml" in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+
+
+# Over the wire.
+
+
+async def refused(call: Any, status: Status) -> str | None:
+    with pytest.raises(ServiceError) as caught:
+        await call
+    assert caught.value.status is status
+    return caught.value.message
+
+
+async def first_event(client: DispatchClient) -> None:
+    async with client.stream(1) as events:
+        async for _ in events:
+            break
+
+
+async def test_without_a_key_nothing_is_done(autojump_clock: MockClock) -> None:
+    async with wired(keys=Keys([Key("good"), SIGNED])) as service:
+        async with service.client("good") as client:
+            made = await create(client)
+        for key, secret in (("bad", None), ("open", None), ("open", "guess")):
+            async with service.client(key, secret) as client:
+                for call in (
+                    create(client),
+                    listed(client),
+                    client.get(1, made.id),
+                    client.update(1, made.id, active=False),
+                    client.delete(1, made.id),
+                    first_event(client),
+                ):
+                    message = await refused(call, Status.UNAUTHENTICATED)
+                    assert message == "the request is not authenticated"
+        async with service.client("open", "sesame") as client:
+            assert await listed(client) == [made.id]
+
+
+async def test_rights(autojump_clock: MockClock) -> None:
+    keys = Keys(
+        [
+            Key("all"),
+            Key("reader", microgrids=frozenset({1}), rights=frozenset({Right.READ})),
+            Key("writer", rights=frozenset({Right.WRITE})),
+        ]
+    )
+    async with wired(keys=keys) as service:
+        async with service.client("all") as client:
+            made = await create(client)
+        messages = set()
+        async with service.client("reader") as client:
+            assert await client.get(1, made.id) == made
+            assert await listed(client) == [made.id]
+            for call in (
+                listed(client, 2),
+                client.get(2, made.id),
+                create(client),
+                client.update(1, made.id, active=False),
+                client.delete(1, made.id),
+            ):
+                messages.add(await refused(call, Status.PERMISSION_DENIED))
+        async with service.client("writer") as client:
+            await client.update(1, made.id, active=False)
+            for call in (listed(client), client.get(1, made.id), first_event(client)):
+                messages.add(await refused(call, Status.PERMISSION_DENIED))
+        assert messages == {"the key does not permit this"}
+
+
+async def test_keys_are_changed_while_it_serves(autojump_clock: MockClock) -> None:
+    async with wired(keys=Keys.of("old")) as service, service.client("old") as client:
+        assert await listed(client) == []
+        service.service.keys = Keys.of("new")
+        await refused(listed(client), Status.UNAUTHENTICATED)
+        async with service.client("new") as other:
+            assert await listed(other) == []
+
+
+async def test_a_clock_that_is_off(autojump_clock: MockClock) -> None:
+    async with wired(keys=Keys([SIGNED])) as service:
+        authenticator = service.service._authenticator
+        stale = signed(clock.now() - timedelta(seconds=301))
+        assert not passes(authenticator, stale, clock.now())

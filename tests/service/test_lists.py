@@ -1,0 +1,344 @@
+"""Lists: pages while their content changes, tokens, limits; on both stores."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from typing import Any
+
+import pytest
+import trio
+
+from trio_dispatch._generated.frequenz.api.common.v1alpha8.pagination import PaginationParams
+from trio_dispatch._generated.frequenz.api.dispatch import v1 as wire
+from trio_dispatch.codec import WIRE, time_from_nanos
+from trio_dispatch.service import InvalidRequestError, Store, listing
+from trio_dispatch.service.listing import read_query
+
+from .conftest import OpenStore
+from .test_rules import data, payload_to_wire
+
+List = wire.ListMicrogridDispatchesRequest
+BY_UPDATE = wire.SortField.LAST_UPDATE_TIME
+BY_START = wire.SortField.START_TIME
+ASCENDING, DESCENDING = wire.SortOrder.ASCENDING, wire.SortOrder.DESCENDING
+NOW = 1_767_225_600 * 10**9
+
+
+def request(token: str | None = None, size: int | None = None, **fields: Any) -> List:
+    params = PaginationParams(page_token=token) if token else PaginationParams(page_size=size)
+    return List(microgrid_id=fields.pop("microgrid_id", 1), pagination_params=params, **fields)
+
+
+def ordered(field: wire.SortField, order: wire.SortOrder) -> dict[str, Any]:
+    return {"sort_options": wire.SortOptions(sort_field=field, sort_order=order)}
+
+
+async def fill(store: Store, number: int, **changes: Any) -> None:
+    for index in range(number):
+        # Starts in another order than it is created in.
+        start = time_from_nanos(NOW + index * 7919 % 101 * 10**9)
+        await store.create(1, data(start_time=start, **changes), now=NOW + index)
+
+
+async def touch(store: Store, id_: int, now: int) -> None:
+    def edit(old: wire.DispatchData) -> wire.DispatchData:
+        assert old.start_time is not None
+        old.is_active = not old.is_active
+        old.start_time = time_from_nanos(now * 31 % 10**18)
+        return old
+
+    await store.update(1, id_, edit, now=now)
+
+
+def ids_of(page: listing.Page) -> list[int]:
+    decoded = [WIRE.decode(message, wire.Dispatch).metadata for message in page.messages]
+    return [metadata.dispatch_id for metadata in decoded if metadata is not None]
+
+
+async def all_ids(store: Store, first: List) -> list[int]:
+    page = await store.list(read_query(first))
+    ids = ids_of(page)
+    while page.next_token is not None:
+        page = await store.list(read_query(request(page.next_token)))
+        ids += ids_of(page)
+    return ids
+
+
+@pytest.mark.parametrize("order", [ASCENDING, DESCENDING])
+@pytest.mark.parametrize("field", [wire.SortField.CREATE_TIME, BY_START, BY_UPDATE])
+async def test_nothing_comes_twice_and_nothing_is_skipped(
+    store: Store, field: wire.SortField, order: wire.SortOrder
+) -> None:
+    await fill(store, 40)
+    snapshot = await all_ids(store, request(**ordered(field, order)))
+    assert sorted(snapshot) == list(range(1, 41))
+    page = await store.list(read_query(request(size=4, **ordered(field, order))))
+    walked = ids_of(page)
+    now = NOW + 10**9
+    deleted = set()
+    while page.next_token is not None:
+        # Everything moves, some often; something goes, and something comes.
+        for id_ in range(1, 41):
+            if id_ not in deleted:
+                now += 1
+                await touch(store, id_, now)
+        await touch(store, walked[-1], now + 1)
+        gone = snapshot[len(walked) + 2] if len(walked) + 2 < len(snapshot) else walked[0]
+        if gone not in deleted:
+            await store.delete(1, gone)
+            deleted.add(gone)
+        await store.create(1, data(), now=now)
+        page = await store.list(read_query(request(page.next_token)))
+        assert page.total == 40  # as many came as went
+        walked += ids_of(page)
+    unread = deleted - set(walked)
+    assert walked == [id_ for id_ in snapshot if id_ not in unread]
+
+
+async def test_past_what_is_remembered_a_walk_goes_on_as_others_do(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "REMEMBERED", 5)
+    monkeypatch.setattr("trio_dispatch.service.memory.REMEMBERED", 5)
+    if type(store).__name__ == "SqliteStore":
+        monkeypatch.setattr("trio_dispatch.service.sqlite.REMEMBERED", 5)
+    await fill(store, 10)
+    page = await store.list(read_query(request(size=3, **ordered(BY_UPDATE, DESCENDING))))
+    assert ids_of(page) == [10, 9, 8]
+    for number in range(30):
+        await touch(store, 1, NOW + 10**9 + number)
+    rest = await all_ids(store, request(page.next_token))
+    assert rest == [7, 6, 5, 4, 3, 2]  # 1 has moved to the front
+
+
+async def test_a_token_is_good_after_a_restart(open_any_store: OpenStore) -> None:
+    async with open_any_store() as store:
+        await fill(store, 9)
+        page = await store.list(read_query(request(size=3)))
+        if type(store).__name__ == "MemoryStore":
+            return
+    async with open_any_store() as store:
+        await store.create(1, data(), now=NOW + 10**9)
+        assert await all_ids(store, request(page.next_token)) == [6, 5, 4, 3, 2, 1]
+
+
+async def test_sizes_of_pages(store: Store) -> None:
+    await fill(store, 120)
+    assert len(ids_of(await store.list(read_query(request())))) == 100
+    assert len(ids_of(await store.list(read_query(request(size=0))))) == 100
+    assert len(ids_of(await store.list(read_query(request(size=119))))) == 119
+    last = await store.list(read_query(request(size=120)))
+    assert last.next_token is None
+    assert read_query(request(size=2**32 - 1)).size == 1000
+    assert read_query(List(microgrid_id=1)).size == 100
+
+
+async def test_a_page_is_no_larger_than_clients_take(store: Store) -> None:
+    await fill(store, 70, payload=payload_to_wire({"x": "y" * 50_000}))
+    page = await store.list(read_query(request(size=1000)))
+    assert 1_900_000 < sum(map(len, page.messages)) <= 2 * 1024 * 1024
+    assert page.total == 70
+    assert await all_ids(store, request(size=1000)) == list(range(70, 0, -1))
+
+
+async def test_what_has_no_end_passes_where_there_is_no_upper_bound(store: Store) -> None:
+    await store.create(1, data(duration=None), now=NOW)
+    await store.create(1, data(duration=60), now=NOW)
+
+    async def passing(low: int | None, high: int | None) -> list[int]:
+        interval = listing.Interval(
+            start_time=None if low is None else time_from_nanos(low),
+            end_time=None if high is None else time_from_nanos(high),
+        )
+        return await all_ids(store, request(filter=wire.DispatchFilter(end_time_interval=interval)))
+
+    start = data().start_time
+    assert start is not None
+    end = listing.time_to_nanos(start) + 60 * 10**9
+    assert await passing(None, None) == [2, 1]
+    assert await passing(end, None) == [2, 1]
+    assert await passing(end + 1, None) == [1]
+    assert await passing(None, end + 1) == [2]
+    assert await passing(None, end) == []
+    assert await passing(end, 253_402_300_799 * 10**9) == [2]
+
+
+def target(ids: list[int]) -> wire.TargetComponents:
+    return wire.TargetComponents(component_ids=wire.TargetComponentsIdSet(ids=ids))
+
+
+def categories(*numbers: int) -> wire.TargetComponents:
+    return wire.TargetComponents(
+        component_categories=wire.TargetComponentsCategorySet(
+            categories=[listing_category(number) for number in numbers]
+        )
+    )
+
+
+def typed(*numbers: int, battery: int | None = None) -> wire.TargetComponents:
+    return wire.TargetComponents(
+        component_categories_types=wire.TargetComponentsCategoryTypeSet(
+            categories=[
+                wire.TargetComponentsCategoryAndType(
+                    category=listing_category(number),
+                    **({} if battery is None else {"battery": battery}),  # type: ignore[arg-type]
+                )
+                for number in numbers
+            ]
+        )
+    )
+
+
+def listing_category(number: int) -> Any:
+    field = wire.TargetComponentsCategorySet._betterproto.cls_by_field["categories"]
+    return field(number)
+
+
+async def test_targets_are_the_same_whatever_their_order(store: Store) -> None:
+    for sent in (
+        target([3, 1, 2]),
+        target([1, 2]),
+        categories(5, 4711),
+        typed(4711, 5),
+        typed(5, battery=1),
+    ):
+        await store.create(1, data(target=sent), now=NOW)
+
+    async def having(*targets: wire.TargetComponents) -> list[int]:
+        filter_ = wire.DispatchFilter(targets=[*targets])
+        return sorted(await all_ids(store, request(filter=filter_)))
+
+    assert await having(target([2, 3, 1, 1])) == [1]
+    assert await having(target([1, 2]), target([3, 2, 1]), target([4])) == [1, 2]
+    assert await having(categories(4711, 5)) == [3, 4]
+    assert await having(typed(5, battery=1)) == [5]
+    assert await having(typed(5)) == []
+
+
+async def test_recurring_or_not(store: Store) -> None:
+    daily = wire.RecurrenceRule(freq=wire.RecurrenceRuleFrequency.DAILY, interval=1)
+    await store.create(1, data(recurrence=daily), now=NOW)
+    await store.create(1, data(recurrence=wire.RecurrenceRule(byhours=[1])), now=NOW)
+    await store.create(1, data(is_dry_run=True), now=NOW)
+    for filter_, expected in (
+        (wire.DispatchFilter(is_recurring=True), [1]),
+        (wire.DispatchFilter(is_recurring=False), [3, 2]),
+        (wire.DispatchFilter(filter=wire.DispatchFilterRecurrenceFilter()), [3, 2, 1]),
+        (wire.DispatchFilter(is_dry_run=True), [3]),
+    ):
+        assert await all_ids(store, request(filter=filter_)) == expected
+
+
+async def test_many_ids_queries_and_targets(store: Store) -> None:
+    await fill(store, 3)
+    filter_ = wire.DispatchFilter(
+        dispatch_ids=[*range(2, 10_002)],
+        queries=[f"#{number}" for number in range(100)],
+        targets=[target([number]) for number in range(1000)],
+    )
+    assert await all_ids(store, request(filter=filter_)) == [3, 2]
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"filter": wire.DispatchFilter(dispatch_ids=[1] * 10_001)}, "filter.dispatch_ids"),
+        ({"filter": wire.DispatchFilter(queries=["x"] * 101)}, "filter.queries"),
+        ({"filter": wire.DispatchFilter(targets=[target([1])] * 1001)}, "filter.targets"),
+        (ordered(wire.SortField(4), ASCENDING), "sort_options.sort_field"),
+        (ordered(BY_START, wire.SortOrder(3)), "sort_options.sort_order"),
+    ],
+)
+def test_lists_that_make_no_sense(fields: dict[str, Any], field: str) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        read_query(request(**fields))
+    assert caught.value.field == field
+
+
+# Tokens.
+
+
+async def a_token(store: Store, **fields: Any) -> str:
+    page = await store.list(read_query(request(size=1, **fields)))
+    assert page.next_token is not None
+    return page.next_token
+
+
+async def test_a_token_belongs_to_its_list(store: Store) -> None:
+    await fill(store, 3)
+    filter_ = wire.DispatchFilter(is_active=True)
+    token = await a_token(store, filter=filter_, **ordered(BY_START, ASCENDING))
+    bare = read_query(request(token))
+    assert bare == read_query(request(token, filter=filter_, **ordered(BY_START, ASCENDING)))
+    assert (bare.key, bare.descending, bare.size) == (listing.SortKey.STARTS, False, 1)
+    for wrong in (
+        {"microgrid_id": 2},
+        {"filter": wire.DispatchFilter(is_active=False)},
+        ordered(BY_START, DESCENDING),
+        ordered(BY_UPDATE, ASCENDING),
+    ):
+        with pytest.raises(InvalidRequestError, match=r"pagination_params\.page_token: is that"):
+            read_query(request(token, **wrong))
+
+
+def made(content: Any) -> str:
+    body = json.dumps(content).encode()
+    return urlsafe_b64encode(zlib.crc32(body).to_bytes(4, "big") + body).decode()
+
+
+GOOD = [1, 1, "created", True, 10, 5, NOW, 7, ""]
+
+
+def other(index: int, value: Any) -> str:
+    return made([*GOOD[:index], value, *GOOD[index + 1 :]])
+
+
+def test_a_token_that_could_be_ours() -> None:
+    assert read_query(request(made(GOOD))).after == (NOW, 7)
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        "x",
+        "nonsense!",
+        "ü",
+        "A" * 1_000_001,
+        made(GOOD)[:-4],
+        made(GOOD).swapcase(),
+        made({}),
+        made([]),
+        made(GOOD[:-1]),
+        other(0, 2),
+        other(2, "id"),
+        other(3, 1),
+        other(4, 0),
+        other(4, 1001),
+        other(5, -1),
+        other(5, 1 << 63),
+        other(6, 1e3),
+        other(6, 10**30),
+        other(6, -(10**30)),
+        other(7, -1),
+        other(7, 1 << 64),
+        other(8, "0"),
+        other(8, "ff"),
+        other(8, "08"),
+    ],
+)
+def test_a_token_that_is_none(token: str) -> None:
+    with pytest.raises(InvalidRequestError, match="is not one that a list of this service gave"):
+        read_query(request(token))
+
+
+async def test_every_altered_token_is_refused(store: Store) -> None:
+    await fill(store, 3)
+    token = await a_token(store)
+    raw = urlsafe_b64decode(token + "=" * (-len(token) % 4))
+    for index in range(len(raw)):
+        altered = raw[:index] + bytes([raw[index] ^ 1]) + raw[index + 1 :]
+        with pytest.raises(InvalidRequestError):
+            read_query(request(urlsafe_b64encode(altered).decode()))
+    await trio.lowlevel.checkpoint()

@@ -1,0 +1,434 @@
+"""What is special about a store in a file."""
+
+# ruff: noqa: ASYNC220, ASYNC240 - nothing else wants to run meanwhile
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+import trio
+from trio.testing import MockClock
+
+from trio_dispatch._generated.frequenz.api.dispatch import v1 as wire
+from trio_dispatch.errors import ServiceError
+from trio_dispatch.grpc import Status
+from trio_dispatch.service import (
+    NotFoundError,
+    Query,
+    Store,
+    StoreError,
+    StoreFullError,
+    StoreUnavailableError,
+    Where,
+    _schema,
+    open_store,
+)
+from trio_dispatch.service._sql_lists import count_of, page_of
+from trio_dispatch.service.listing import SortKey, Span
+from trio_dispatch.service.sqlite import open_sqlite
+
+from .conftest import wired
+from .test_calls import create, listed
+from .test_rules import NOW, data, payload_to_wire
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "dispatches.db"
+
+
+async def refuse_to_open(path: Path, message: str) -> None:
+    with pytest.raises(StoreError, match=message) as caught:
+        async with open_store(path):
+            raise AssertionError("it was opened")
+    assert str(path) in str(caught.value)
+    assert not path.with_name(f"{path.name}-lock").exists()
+
+
+async def test_what_is_no_database(path: Path) -> None:
+    path.write_bytes(b"This is a text, and not a short one. " * 100)
+    before = path.read_bytes()
+    await refuse_to_open(path, "is not an SQLite database")
+    assert path.read_bytes() == before
+
+
+async def test_a_database_of_something_else(path: Path) -> None:
+    for statement in ("CREATE TABLE cookies (x)", "PRAGMA application_id = 5"):
+        with sqlite3.connect(path) as connection:
+            connection.execute(statement)
+        connection.close()
+        before = path.read_bytes()
+        await refuse_to_open(path, "not of a dispatch service")
+        assert path.read_bytes() == before
+
+
+async def test_a_newer_version(path: Path) -> None:
+    async with open_store(path):
+        pass
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA user_version = 4711")
+    connection.close()
+    await refuse_to_open(path, "newer version.*4711")
+
+
+async def test_where_there_is_no_directory(path: Path) -> None:
+    await refuse_to_open(path / "deeper", "its directory does not exist")
+
+
+async def test_a_directory(tmp_path: Path) -> None:
+    await refuse_to_open(tmp_path, "unable to open")
+
+
+async def test_an_empty_file_becomes_a_store(path: Path) -> None:
+    path.touch()
+    async with open_store(path) as store:
+        assert (await store.create(1, data(), now=NOW)).id == 1
+
+
+async def test_migrations(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with open_store(path) as store:
+        await store.create(1, data(), now=NOW)
+
+    def second(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("ALTER TABLE counters ADD COLUMN extra INTEGER DEFAULT 5")
+
+    monkeypatch.setattr(_schema, "MIGRATIONS", (*_schema.MIGRATIONS, second))
+    for _ in range(2):
+        async with open_store(path) as store:
+            assert (await store.get(1, 1)).id == 1
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+        assert connection.execute("SELECT extra FROM counters").fetchall() == [(5,)]
+    connection.close()
+
+
+async def test_a_migration_that_fails_changes_nothing(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def half(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("DROP TABLE former")
+        raise ZeroDivisionError
+
+    async with open_store(path):
+        pass
+    with monkeypatch.context() as patch:
+        patch.setattr(_schema, "MIGRATIONS", (*_schema.MIGRATIONS, half))
+        with pytest.raises(ZeroDivisionError):
+            async with open_store(path):
+                pass
+    async with open_store(path) as store:
+        await store.create(1, data(), now=NOW)
+
+
+async def test_one_service_at_a_time(path: Path) -> None:
+    async with open_store(path):
+        with pytest.raises(StoreError, match="another service has it open"):
+            async with open_store(path):
+                pass
+        with pytest.raises(StoreError, match="another service has it open"):
+            async with open_store(path):
+                pass
+    async with open_store(path) as store:
+        await store.create(1, data(), now=NOW)
+
+
+async def test_a_link_is_no_other_file(path: Path) -> None:
+    link = path.with_name("link.db")
+    async with open_store(path):
+        link.symlink_to(path)
+        with pytest.raises(StoreError, match="another service has it open"):
+            async with open_store(link):
+                pass
+
+
+async def test_a_name_that_means_something_to_sqlite(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    async with open_store(":memory:") as store:
+        await store.create(1, data(), now=NOW)
+    assert (tmp_path / ":memory:").exists()
+
+
+async def test_a_commit_is_synced(path: Path) -> None:
+    async with open_sqlite(path, busy_timeout=1) as store:
+        with store._engine.connect() as connection:
+            assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+            assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
+
+
+async def test_a_closed_store_says_so(path: Path) -> None:
+    async with open_store(path) as store:
+        pass
+    with pytest.raises(StoreUnavailableError, match="closed"):
+        await store.get(1, 1)
+    with pytest.raises(StoreUnavailableError, match="closed"):
+        await store.create(1, data(), now=NOW)
+
+
+async def test_many_writes_share_a_commit(path: Path) -> None:
+    commits = 0
+    async with open_sqlite(path) as store:
+
+        @sa.event.listens_for(store._engine, "commit")
+        def committed(_: sa.Connection) -> None:
+            nonlocal commits
+            commits += 1
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(200):
+                nursery.start_soon(lambda: store.create(1, data(), now=NOW))
+        assert commits <= 3
+        assert (await store.list(Query(1))).total == 200
+
+
+# When the database fails.
+
+
+async def test_a_locked_database(path: Path, autojump_clock: MockClock) -> None:
+    async with (
+        open_sqlite(path, busy_timeout=0.05) as store,
+        wired(store) as service,
+        service.client() as client,
+    ):
+        made = await create(client)
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        with store.watch(1) as changes:
+            for call in (create(client), client.delete(1, made.id)):
+                with pytest.raises(ServiceError) as caught:
+                    await call
+                assert caught.value.status is Status.UNAVAILABLE
+                assert str(path) not in str(caught.value)
+            # Reading goes on.
+            assert await client.get(1, made.id) == made
+            assert len(changes) == 0
+        other.execute("ROLLBACK")
+        other.close()
+        again = await create(client)
+        assert again.id == made.id + 1
+        assert await listed(client) == [2, 1]
+
+
+async def test_a_full_database(path: Path, autojump_clock: MockClock) -> None:
+    async with open_sqlite(path) as store, wired(store) as service, service.client() as client:
+        made = await create(client)
+        with _no_more_pages(store), store.watch(1) as changes:
+            with pytest.raises(ServiceError) as caught:
+                [await create(client, payload={"x": "y" * 20_000}) for _ in range(1000)]
+            assert caught.value.status is Status.RESOURCE_EXHAUSTED
+            kept = await listed(client)
+            assert len(changes) == len(kept) - 1
+            assert await client.get(1, made.id) == made
+        last = await create(client, payload={"x": "y" * 20_000})
+        assert await listed(client) == [last.id, *kept]
+
+
+class _no_more_pages:  # noqa: N801
+    """Keeps a database from growing by more than some pages, as a full disk does."""
+
+    def __init__(self, store: Store) -> None:
+        self._engine = store._engine  # type: ignore[attr-defined]
+
+    def __enter__(self) -> None:
+        sa.event.listen(self._engine, "begin", self._limit)
+
+    def __exit__(self, *_: object) -> None:
+        sa.event.remove(self._engine, "begin", self._limit)
+        sa.event.listen(self._engine, "begin", self._free)
+
+    @staticmethod
+    def _limit(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("PRAGMA max_page_count = 40")
+
+    @staticmethod
+    def _free(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("PRAGMA max_page_count = 1073741823")
+
+
+async def test_on_a_full_disk_what_fits_is_done(path: Path) -> None:
+    """One write that is too large does not take those that share its transaction with it."""
+    outcomes: list[str] = []
+
+    async def write(store: Store, size: int) -> None:
+        payload = payload_to_wire({"x": "y" * size})
+        try:
+            await store.create(1, data(payload=payload), now=NOW)
+        except StoreFullError:
+            outcomes.append("full")
+        else:
+            outcomes.append("done")
+
+    async with open_sqlite(path) as store:
+        await write(store, 1)
+        with _no_more_pages(store):
+            async with trio.open_nursery() as nursery:
+                for size in (10, 400_000, 10, 400_000, 10):
+                    nursery.start_soon(write, store, size)
+    assert sorted(outcomes) == ["done"] * 4 + ["full"] * 2
+
+
+async def test_a_damaged_file(path: Path, autojump_clock: MockClock) -> None:
+    async with open_store(path) as store:
+        for _ in range(50):
+            await store.create(1, data(payload=payload_to_wire({"x": "y" * 500})), now=NOW)
+    content = bytearray(path.read_bytes())
+    content[4096 * 2 :] = os.urandom(len(content) - 4096 * 2)
+    path.write_bytes(content)
+    async with open_store(path) as store, wired(store) as service, service.client() as client:
+        with pytest.raises(ServiceError) as caught:
+            await listed(client)
+        assert caught.value.status is Status.DATA_LOSS
+
+
+# Backups.
+
+
+async def test_a_backup_while_it_goes_on(path: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.db"
+    async with open_store(path) as store:
+        await store.create(1, data(), now=NOW)
+        await store.backup(copy)
+        await store.create(1, data(), now=NOW)
+        with pytest.raises(FileExistsError):
+            await store.backup(copy)
+        with pytest.raises(StoreError, match="cannot be written"):
+            await store.backup(tmp_path / "nowhere" / "copy.db")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["copy.db", "dispatches.db"]
+    async with open_store(copy) as store:
+        assert (await store.get(1, 1)).id == 1
+        with pytest.raises(NotFoundError):
+            await store.get(1, 2)
+        assert (await store.create(1, data(), now=NOW)).id == 2
+
+
+async def test_memory_has_no_backup(tmp_path: Path) -> None:
+    async with open_store(None) as store:
+        with pytest.raises(StoreError, match="in memory only"):
+            await store.backup(tmp_path / "copy.db")
+
+
+# How lists are read.
+
+
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize("key", list(SortKey))
+async def test_lists_use_an_index(path: Path, key: SortKey, descending: bool) -> None:
+    async with open_sqlite(path) as store:
+        first = Query(1, key=key, descending=descending)
+        later = Query(1, key=key, descending=descending, after=(NOW, 5), edge=7)
+        for query in (first, later):
+            plan = _plan(store._engine, page_of(query, 7))
+            assert f"USING INDEX dispatches_by_{key.value} (microgrid_id=?" in plan
+            assert "SCAN dispatches" not in plan
+            # What has moved meanwhile is little, and may be sorted.
+            assert "TEMP B-TREE" not in plan.partition("former")[0]
+        if key is not SortKey.CREATED:
+            assert "USING INTEGER PRIMARY KEY (rowid>?)" in plan
+
+
+async def test_what_has_ended_is_not_read(path: Path) -> None:
+    async with open_sqlite(path) as store:
+        query = Query(1, where=Where(ends=Span(NOW, None)))
+        assert "COVERING INDEX dispatches_by_ends" in _plan(store._engine, count_of(query))
+
+
+@pytest.mark.parametrize(
+    "where", [Where(ids=frozenset({1, 2})), Where(asked_ids=frozenset({1, 2}))]
+)
+async def test_who_names_ids_gets_them_looked_up(path: Path, where: Where) -> None:
+    async with open_sqlite(path) as store:
+        for select in (page_of(Query(1, where=where), 7), count_of(Query(1, where=where))):
+            plan = _plan(store._engine, select)
+            assert "SEARCH dispatches USING INTEGER PRIMARY KEY (rowid=?)" in plan
+
+
+def _plan(engine: sa.Engine, select: sa.Select[tuple[object]]) -> str:
+    compiled = select.compile(engine, compile_kwargs={"literal_binds": True})
+    with engine.connect() as connection:
+        rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}")
+        return "\n".join(row[-1] for row in rows)
+
+
+# Killed.
+
+WRITER = """
+import sys, trio
+from trio_dispatch.service import open_store
+from tests_data import data
+
+async def write(store, worker):
+    while True:
+        row = await store.create(worker, data(), now=1)
+        print("+", row.id, flush=True)
+        if row.id % 3 == 0:
+            await store.delete(worker, row.id)
+            print("-", row.id, flush=True)
+
+async def main():
+    async with open_store(sys.argv[1]) as store, trio.open_nursery() as nursery:
+        for worker in range(5):
+            nursery.start_soon(write, store, worker)
+
+trio.run(main)
+"""
+
+DATA = """
+from trio_dispatch._generated.frequenz.api.dispatch import v1 as wire
+from datetime import UTC, datetime
+
+def data():
+    target = wire.TargetComponents(component_ids=wire.TargetComponentsIdSet(ids=[1]))
+    return wire.DispatchData(type="x", start_time=datetime(2026, 1, 1, tzinfo=UTC), target=target)
+"""
+
+
+@pytest.mark.parametrize("lines", [1, 7, 50, 301])
+async def test_what_was_acknowledged_survives_a_kill(
+    path: Path, tmp_path: Path, lines: int
+) -> None:
+    (tmp_path / "tests_data.py").write_text(DATA)
+    process = subprocess.Popen(
+        [sys.executable, "-c", WRITER, path],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
+    assert process.stdout is not None
+    said = [process.stdout.readline().split() for _ in range(lines)]
+    process.send_signal(signal.SIGKILL)
+    said += [line.split() for line in process.stdout if line.endswith("\n")]
+    process.wait()
+    process.stdout.close()
+    created = {int(id_) for sign, id_ in said if sign == "+"}
+    deleted = {int(id_) for sign, id_ in said if sign == "-"}
+    assert created
+    async with open_store(path) as store:
+        there = set()
+        for worker in range(5):
+            page = await store.list(Query(worker, size=1000))
+            assert page.next_token is None
+            there |= {_id(message) for message in page.messages}
+        # What is multiple of three may have been deleted without its being said.
+        assert created - {id_ for id_ in created if id_ % 3 == 0} <= there
+        assert not there & deleted
+        assert (await store.create(1, data(), now=NOW)).id > max(created | there)
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    connection.close()
+
+
+def _id(message: bytes) -> int:
+    from trio_dispatch.codec import WIRE
+
+    metadata = WIRE.decode(message, wire.Dispatch).metadata
+    assert metadata is not None
+    return metadata.dispatch_id
