@@ -195,6 +195,16 @@ def test_recurrence() -> None:
     )
 
 
+def test_nanoseconds_survive_the_domain() -> None:
+    start, update = time_from_nanos(1_000_000_001), time_from_nanos(2_000_000_003)
+    message = wire.Dispatch(
+        metadata=wire.DispatchMetadata(dispatch_id=1, create_time=start, update_time=update),
+        data=wire.DispatchData(type="A", start_time=start),
+    )
+    data = WIRE.encode(message, wire.Dispatch)
+    assert encode_dispatch(decode_dispatch(data)) == data
+
+
 def test_a_dispatch_that_makes_no_sense_spoils_only_itself() -> None:
     good = WIRE.decode(encode_dispatch(make_dispatch(1)), wire.Dispatch)
     no_start = wire.Dispatch(metadata=wire.DispatchMetadata(dispatch_id=2))

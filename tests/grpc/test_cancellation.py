@@ -7,8 +7,8 @@ import random
 import pytest
 import trio
 import trio.testing
-from conftest import Greeter, serve
 from greeter import GreeterStub, HelloReply, HelloRequest
+from greeting import Greeter, serve
 
 from trio_dispatch.grpc import Cardinality, Channel, GRPCError, Limits, Server, Status
 

@@ -8,8 +8,8 @@ from itertools import pairwise
 import pytest
 import trio
 import trio.testing
-from conftest import Greeter, memory_connector, serve
 from greeter import GreeterStub, HelloReply, HelloRequest
+from greeting import Greeter, memory_connector, serve
 
 from trio_dispatch.grpc import Cardinality, Channel, GRPCError, Server, Status, open_channel
 

@@ -6,8 +6,8 @@ import grpclib.metadata
 import pytest
 import trio
 import trio.testing
-from conftest import Greeter
 from greeter import GreeterStub, HelloReply, HelloRequest
+from greeting import Greeter
 
 from trio_dispatch.grpc import Cardinality, Channel, Deadline, GRPCError, Status, current_call
 from trio_dispatch.grpc._deadline import decode_timeout, encode_timeout
@@ -85,13 +85,26 @@ async def test_the_deadline_of_the_scope_is_trios(
 
 
 async def test_the_server_may_notice_first(
-    channel: Channel, autojump_clock: trio.testing.MockClock
+    channel: Channel, greeter: Greeter, autojump_clock: trio.testing.MockClock
 ) -> None:
+    async def say_hello(message: HelloRequest) -> HelloReply:
+        await trio.sleep(4.9)
+        raise GRPCError(Status.DEADLINE_EXCEEDED)
+
+    greeter.say_hello = say_hello  # type: ignore[method-assign]
     start = trio.current_time()
     with trio.move_on_after(5) as scope:
-        await GreeterStub(channel).say_hello(HelloRequest(name="fail:DEADLINE_EXCEEDED"))
+        await GreeterStub(channel).say_hello(HelloRequest())
     assert scope.cancelled_caught
     assert trio.current_time() - start == pytest.approx(5)
+
+
+async def test_a_deadline_of_the_servers_own_is_an_error(
+    channel: Channel, autojump_clock: trio.testing.MockClock
+) -> None:
+    with pytest.raises(GRPCError, match="DEADLINE_EXCEEDED"), trio.fail_after(5):
+        await GreeterStub(channel).say_hello(HelloRequest(name="fail:DEADLINE_EXCEEDED"))
+    assert trio.current_time() == 0
 
 
 async def test_without_a_deadline_the_servers_is_an_error(channel: Channel) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
-from conftest import Greeter, memory_connector
 from greeter import GreeterStub, HelloRequest
+from greeting import Greeter, memory_connector
 from hpack import Encoder
 from hyperframe.frame import (
     ContinuationFrame,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import trio.testing
-from conftest import serve
+from greeting import serve
 
 from trio_dispatch._generated.grpc.health.v1 import HealthCheckRequest, HealthStub
 from trio_dispatch.grpc import GRPCError, Server, Status, open_call

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 import trio.testing
-from conftest import Greeter
 from greeter import GreeterStub, HelloReply, HelloRequest
+from greeting import Greeter
 
 from trio_dispatch.grpc import Channel, GRPCError, open_call
 

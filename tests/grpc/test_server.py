@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
-from conftest import Greeter, memory_connector, serve
 from greeter import GreeterStub, HelloReply, HelloRequest
+from greeting import Greeter, memory_connector, serve
 
 from trio_dispatch.grpc import (
     Cardinality,

@@ -13,8 +13,8 @@ import pytest
 import trio
 import trio.testing
 import trustme
-from conftest import Greeter, memory_connector
 from greeter import GreeterStub, HelloRequest
+from greeting import Greeter, memory_connector
 from h2.errors import ErrorCodes
 from h2.events import (
     ConnectionTerminated,

@@ -11,8 +11,8 @@ import pytest
 import trio
 import trio.testing
 import trustme
-from conftest import Greeter
 from greeter import GreeterStub, HelloRequest
+from greeting import Greeter
 
 from trio_dispatch.grpc import GRPCError, Server, Status, current_call, open_channel
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 import trio
+from rich.console import Console
 from rich.logging import RichHandler
 
 from ..errors import DispatchError
@@ -26,7 +27,9 @@ def cli(*, verbose: bool) -> None:
     logging.basicConfig(
         level=logging.DEBUG if verbose else logging.INFO,
         format="%(message)s",
-        handlers=[RichHandler(show_path=False, omit_repeated_times=False)],
+        handlers=[
+            RichHandler(console=Console(stderr=True), show_path=False, omit_repeated_times=False)
+        ],
     )
 
 

@@ -34,6 +34,10 @@ Ts = TypeVarTuple("Ts")
 USER_AGENT = f"grpc-python-trio-dispatch (python/{platform.python_version()})"
 
 
+# So much earlier than ours may a server find that our deadline is over.
+_EARLY = 0.5
+
+
 class _Pending(Enum):
     PENDING = "more has to come"
 
@@ -402,13 +406,15 @@ class ClientStream(grpclib.client.Stream[S, R], Generic[S, R]):
         raise GRPCError(Status.DEADLINE_EXCEEDED, "the deadline of the call has passed")
 
     async def _enclosing_deadline(self) -> None:
-        """The server has noticed first that the deadline of our caller's scope is over.
+        """The server may have noticed first that the deadline of our caller's scope is over.
 
-        Then it is for Trio to cancel, which it does in a moment.
+        Then it is for Trio to cancel, which it does in a moment.  If that is further away, the
+        server speaks of a deadline of its own.
         """
         if (
             self._enclosing < self._explicit
             and trio.current_effective_deadline() <= self._enclosing
+            and self._enclosing - trio.current_time() < _EARLY
         ):
             await trio.sleep_until(self._enclosing)
             await trio.lowlevel.checkpoint()

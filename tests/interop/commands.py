@@ -1,0 +1,24 @@
+"""How a peer gets its commands: the other end of `peers.Peer.ask`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Callable
+
+
+async def obey(control: Callable[[], object], say: Callable[[Exception], str] = repr) -> None:
+    """Do what stdin says, by the methods of what `control` returns, until it ends.
+
+    Args:
+      say: How to tell what went wrong.
+    """
+    receiver = control()
+    while line := await asyncio.to_thread(sys.stdin.readline):
+        command = json.loads(line)
+        try:
+            answer = {"ok": await getattr(receiver, command.pop("do"))(**command)}
+        except Exception as exc:
+            answer = {"error": say(exc)}
+        print(json.dumps(answer), flush=True)

@@ -1,0 +1,63 @@
+"""The peers, as fixtures."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+# Test modules share what is in `peers`, `ccore` and `ours`.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from ccore import KEY, CCoreService, start_service
+from ours import OurService, serve_here
+from peers import Peer, start_script
+
+from trio_dispatch import DispatchClient, open_client
+from trio_dispatch.service import Keys
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No URL, key or secret of whoever runs the tests."""
+    for name in list(os.environ):
+        if name.startswith(("DISPATCH_API_", "FREQUENZ_API_")):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+async def ccore(clean_environment: None) -> AsyncIterator[CCoreService]:
+    """A dispatch service on C-core gRPC."""
+    async with start_service() as service:
+        yield service
+
+
+@pytest.fixture
+async def client(ccore: CCoreService) -> AsyncIterator[DispatchClient]:
+    """Our client, at the service on C-core gRPC."""
+    async with open_client(ccore.url, key=KEY) as client:
+        yield client
+
+
+@pytest.fixture
+async def service(clean_environment: None, tmp_path: Path) -> AsyncIterator[OurService]:
+    """Our service, with a file for its database."""
+    async with serve_here(tmp_path / "dispatches.db", Keys.of(KEY)) as service:
+        yield service
+
+
+@pytest.fixture
+async def ours(service: OurService) -> AsyncIterator[DispatchClient]:
+    """Our client, at our service."""
+    async with open_client(service.url, key=KEY) as client:
+        yield client
+
+
+@pytest.fixture
+async def official(service: OurService) -> AsyncIterator[Peer]:
+    """The official client, at our service."""
+    async with start_script("official_client.py", service.url, KEY) as peer:
+        yield peer
