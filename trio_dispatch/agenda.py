@@ -161,6 +161,7 @@ class Agenda:
         """
         notices: list[Notice] = []
         entry = self._entries.get(dispatch.id)
+        known = entry is not None
         if entry is None:
             # Whatever began longer ago belongs to the time before it was known.
             done = _minus(now, self._catch_up + _MICROSECOND)
@@ -178,11 +179,13 @@ class Agenda:
             self._schedule(entry)
             self._settle(entry, now, notices)
             self._compare(entry, now, notices)
+        is_scheduled = entry.run is None and entry.item is not None
         entry.done = max(entry.done, now) if dispatch.is_pulse else now
-        self._schedule(entry)
+        if not is_scheduled:
+            self._schedule(entry)
         # A message is read with the content it was sent with.  One that still waits would say of a
         # dispatch that has silently changed what was once to come.
-        if not notices or notices[-1].message != dispatch:
+        if known and (not notices or notices[-1].message != dispatch):
             notices.append(Notice(now, NoticeKind.AMEND, dispatch.sent_for(now)))
         return notices
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -191,7 +191,13 @@ class Dispatch:
 
     def sent_for(self, moment: datetime, *, pulse: bool = False) -> Dispatch:
         """The message that this dispatch is from a moment on; with `pulse`, about that pulse."""
-        return replace(self, _sent_for=moment, pulse=moment if pulse else None)
+        # Unlike `dataclasses.replace`, without checking again what has been checked.
+        message = object.__new__(Dispatch)
+        for name in _FIELDS:
+            object.__setattr__(message, name, getattr(self, name))
+        object.__setattr__(message, "_sent_for", moment)
+        object.__setattr__(message, "pulse", moment if pulse else None)
+        return message
 
     def newer_than(self, other: Dispatch) -> bool:
         """Whether this content was updated after the other, compared in nanoseconds."""
@@ -215,6 +221,9 @@ class Dispatch:
 
     def _occurs(self) -> bool:
         return self.recurrence is None or self.recurrence.problem is None
+
+
+_FIELDS = tuple(each.name for each in fields(Dispatch))
 
 
 def utc(moment: datetime, name: str) -> datetime:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from os import PathLike
 
 import trio
 import trio.testing
@@ -31,12 +32,15 @@ class LocalService:
       store: What it keeps.
     """
 
-    def __init__(self, store: Store, nursery: trio.Nursery, key: str) -> None:
+    def __init__(
+        self, store: Store, nursery: trio.Nursery, key: str, keepalive: float | None
+    ) -> None:
         self.store = store
         self.key = key
         self.channel: Channel
         self.client: DispatchClient
         self._nursery = nursery
+        self._keepalive = keepalive
         self._run: trio.CancelScope | None = None
         self._serve: Callable[[trio.abc.Stream], Awaitable[None]] | None = None
         self._connections: set[trio.abc.Stream] = set()
@@ -91,7 +95,9 @@ class LocalService:
         self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
         with trio.CancelScope() as self._run:
-            async with open_service(self.store, keys=Keys.of(self.key)) as service:
+            async with open_service(
+                self.store, keys=Keys.of(self.key), keepalive_interval=self._keepalive
+            ) as service:
                 self._serve = service.server.serve_stream
                 task_status.started()
                 await trio.sleep_forever()
@@ -108,7 +114,7 @@ class LocalService:
 
 @asynccontextmanager
 async def open_test_service(
-    *, key: str = TEST_KEY, keepalive: bool = True
+    *, key: str = TEST_KEY, db: str | PathLike[str] | None = None, keepalive: bool = True
 ) -> AsyncIterator[LocalService]:
     """Run the real dispatch service, in memory and over memory streams.
 
@@ -124,12 +130,13 @@ async def open_test_service(
 
     Args:
       key: The key that lets in.
+      db: Where to keep the dispatches, on SQLite; in memory, if not given.
       keepalive: Whether idle connections are probed; without, less happens in much virtual time.
     """
-    async with open_store(None) as store, trio.open_nursery() as nursery:
-        service = LocalService(store, nursery, key)
-        await nursery.start(service._run_service)
+    async with open_store(db) as store, trio.open_nursery() as nursery:
         interval = 60.0 if keepalive else None
+        service = LocalService(store, nursery, key, interval)
+        await nursery.start(service._run_service)
         async with (
             open_channel(service.connect, codec=DOMAIN, keepalive_interval=interval) as channel,
             open_channel(service.connect, codec=DOMAIN, keepalive_interval=interval) as own,

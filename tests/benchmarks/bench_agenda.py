@@ -1,0 +1,87 @@
+"""The agenda with many dispatches: to build it, to change it, to go through a day of it."""
+
+from __future__ import annotations
+
+import random
+import time
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from trio_dispatch.agenda import Agenda
+from trio_dispatch.dispatch import Dispatch
+from trio_dispatch.recurrence import Frequency, RecurrenceRule
+from trio_dispatch.targets import TargetIds
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+DAY, MINUTE = timedelta(days=1), timedelta(minutes=1)
+UPDATES = 10_000
+STEP = timedelta(seconds=1)
+
+
+def make(number: int, rng: random.Random) -> Dispatch:
+    """A dispatch that has recurred daily or on some weekdays since some days."""
+    rule = rng.choice(
+        [
+            RecurrenceRule(Frequency.DAILY),
+            RecurrenceRule(Frequency.WEEKLY, byweekdays=(1, 3, 5)),
+            RecurrenceRule(Frequency.DAILY, byhours=(8, 20)),
+        ]
+    )
+    return Dispatch(
+        id=number,
+        type="CHARGE",
+        start_time=NOW - rng.randint(1, 30 * 24 * 60) * MINUTE,
+        duration=rng.randint(1, 90) * MINUTE,
+        target=TargetIds(number),
+        recurrence=rule,
+    )
+
+
+def measure(count: int) -> str:
+    """A row of the table, for so many dispatches."""
+    rng = random.Random(1)
+    dispatches = [make(number, rng) for number in range(count)]
+    agenda = Agenda()
+    began = time.perf_counter()
+    for dispatch in dispatches:
+        agenda.upsert(dispatch, NOW)
+    built = time.perf_counter() - began
+
+    chosen = [
+        replace(rng.choice(dispatches), payload={"n": n}, update_time=NOW) for n in range(UPDATES)
+    ]
+    began = time.perf_counter()
+    for dispatch in chosen:
+        agenda.upsert(dispatch, NOW)
+    updated = time.perf_counter() - began
+
+    notices, now = 0, NOW
+    worst_step = worst_each = 0.0
+    began = time.perf_counter()
+    while now < NOW + DAY:
+        due = agenda.next_due
+        assert due is not None
+        now = max(due, now)
+        step = time.perf_counter()
+        told = len(agenda.advance(now))
+        step = time.perf_counter() - step
+        notices += told
+        worst_step = max(worst_step, step)
+        worst_each = max(worst_each, step / max(told, 1))
+    walked = time.perf_counter() - began
+    return (
+        f"| {count:>9,} | {built:>8.2f} s | {updated / UPDATES * 1e6:>6.1f} µs | {walked:>8.2f} s "
+        f"| {notices:>9,} | {worst_step * 1e3:>7.1f} ms | {worst_each * 1e3:>7.2f} ms |"
+    )
+
+
+def main() -> None:
+    """Print the table."""
+    print("| dispatches |    build | an update |    a day |   notices | worst step | per notice |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    for count in (1_000, 10_000, 100_000):
+        print(measure(count), flush=True)
+
+
+if __name__ == "__main__":
+    main()
