@@ -1,0 +1,116 @@
+"""The times of the day at which a rule has occurrences: sets of minutes of the day."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from math import gcd
+
+from . import bits
+from .phase import Phase, Residues, Stride
+
+DAY = 1440
+"""The minutes in a day."""
+
+
+class SameTimes:
+    """The same on every day."""
+
+    __slots__ = ("times",)
+
+    def __init__(self, times: int) -> None:
+        self.times = times
+
+    def on(self, day: int) -> int:
+        """The minutes of an active day that are occurrences."""
+        return self.times
+
+
+class ShiftingTimes:
+    """What an interval of hours or minutes that does not divide the day leaves, other each day.
+
+    Args:
+      times: What the by-lists leave of the minutes of the day.
+      slot: The minutes that the unit of the interval has.
+      interval: Every so many units.
+      start: The minute from which they are counted.
+    """
+
+    __slots__ = ("_first", "_interval", "_slot", "_stride", "_times")
+
+    def __init__(self, times: int, slot: int, interval: int, start: int) -> None:
+        self._times = times
+        self._slot = slot
+        self._interval = interval
+        self._first = start // slot
+        self._stride = stride_of(slot, interval, start)
+
+    def on(self, day: int) -> int:
+        """The minutes of an active day that are occurrences."""
+        return self._times & self._stride.window(day * DAY, DAY)
+
+    def days(self) -> tuple[int, Collection[int]]:
+        """The days on which there is any time: what to divide their numbers by, what remains."""
+        period, found = self._remainders()
+        if self._times == bits.below(DAY) and self._interval * self._slot <= DAY:
+            return period, range(period)
+        remainders: set[int] = set()
+        for remainder, _ in found:
+            remainders.add(remainder)
+            if len(remainders) == period:
+                break
+        return period, remainders
+
+    def planes(self) -> list[tuple[Phase, int]]:
+        """How many times there are on each day: days, and a number that each of them has.
+
+        Each of these is one more set to count, so there are as few as possible.  Mostly days have
+        one of two numbers or so; where they have many different ones, they are taken by the digits
+        of their numbers in base 2, and a day has the sum of those that it is in.
+        """
+        period, found = self._remainders()
+        held: dict[int, int] = {}
+        for remainder, number in found:
+            held[remainder] = held.get(remainder, 0) + number
+        numbers = set(held.values())
+        digits = [1 << digit for digit in range(max(numbers, default=0).bit_length())]
+        if len(numbers) <= len(digits):
+            return [
+                (Residues(period, [day for day, here in held.items() if here == number]), number)
+                for number in numbers
+            ]
+        return [
+            (Residues(period, [day for day, here in held.items() if here & digit]), digit)
+            for digit in digits
+        ]
+
+    def _remainders(self) -> tuple[int, Iterator[tuple[int, int]]]:
+        """The days on which the interval meets each slot that the by-lists leave.
+
+        With `slots` in a day, the slot `at` of a day is met if
+        ``day * slots + at == first (mod interval)``.  If their greatest common divisor divides
+        ``first - at``, then that is so for one remainder of the day by `interval` over the divisor,
+        otherwise never.
+
+        Returns:
+          What to divide the number of a day by, and for each slot ever met the remainder and the
+          occurrences in the slot.
+        """
+        slots = DAY // self._slot
+        divisor = gcd(slots, self._interval)
+        period = self._interval // divisor
+        inverse = pow(slots // divisor, -1, period)
+        mask = bits.below(self._slot)
+
+        def found() -> Iterator[tuple[int, int]]:
+            for at in range(self._first % divisor, slots, divisor):
+                times = self._times >> at * self._slot & mask
+                if times:
+                    remainder = (self._first - at) // divisor * inverse % period
+                    yield remainder, times.bit_count()
+
+        return period, found()
+
+
+def stride_of(slot: int, interval: int, start: int) -> Stride:
+    """The minutes in every so many hours or minutes, whose length is a slot."""
+    return Stride(interval * slot, slot, start - start % slot)
