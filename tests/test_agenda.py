@@ -295,19 +295,27 @@ class Walk:
     def __init__(self) -> None:
         self.dispatches: dict[int, Dispatch] = {}
         self.occurrences: dict[int, set[datetime]] = {}
+        self.latest: dict[int, datetime] = {}
         self.announced: dict[int, tuple[object, ...]] = {}
 
-    def put(self, dispatch: Dispatch, until: datetime) -> None:
+    def put(self, dispatch: Dispatch, now: datetime, until: datetime) -> None:
         self.dispatches[dispatch.id] = dispatch
-        self.occurrences[dispatch.id] = set(occurrences(dispatch, until))
+        found = self.occurrences[dispatch.id] = set(occurrences(dispatch, until))
+        begun = [start for start in found if start <= now]
+        self.latest.pop(dispatch.id, None)
+        if begun:
+            self.latest[dispatch.id] = max(begun)
 
     def state(self, dispatch: Dispatch, now: datetime) -> tuple[object, ...] | None:
+        # The walk goes forward, so that what has begun need not be looked for again.
+        if now in self.occurrences[dispatch.id]:
+            self.latest[dispatch.id] = now
         if not dispatch.active:
             return None
-        starts = [start for start in self.occurrences[dispatch.id] if start <= now]
-        if not starts:
+        start = self.latest.get(dispatch.id)
+        if start is None:
             return None
-        until = None if dispatch.duration is None else max(starts) + dispatch.duration
+        until = None if dispatch.duration is None else start + dispatch.duration
         if until is not None and until <= now:
             return None
         return until, dispatch.payload["n"], dispatch.duration
@@ -354,17 +362,25 @@ def occurrences(dispatch: Dispatch, until: datetime) -> Iterator[datetime]:
     yield from itertools.takewhile(lambda moment: moment <= until, moments)
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_the_agenda_announces_what_a_walk_over_every_minute_finds(seed: int) -> None:
+@pytest.mark.parametrize(
+    ("count", "days", "seed"),
+    [
+        *((40, 10, seed) for seed in range(6)),
+        *(pytest.param(200, 60, seed, marks=pytest.mark.long) for seed in range(4)),
+    ],
+)
+def test_the_agenda_announces_what_a_walk_over_every_minute_finds(
+    count: int, days: int, seed: int
+) -> None:
     rng = random.Random(seed)
     agenda, walk = Agenda(), Walk()
-    end = START + timedelta(days=10)
+    end = START + timedelta(days=days)
     now = START
     while now < end:
         expected = walk.look(sorted(walk.dispatches), now, changed=False)
         assert told(agenda.advance(now)) == expected
         while rng.random() < 0.01:
-            id_ = rng.randint(1, 40)
+            id_ = rng.randint(1, count)
             old = walk.dispatches.get(id_)
             if old is not None and rng.random() < 0.2:
                 gone = agenda.remove(replace(old, deleted=True), now)
@@ -377,7 +393,7 @@ def test_the_agenda_announces_what_a_walk_over_every_minute_finds(seed: int) -> 
             new = random_dispatch(rng, id_, now)
             if old is not None and rng.random() < 0.6:
                 new = replace(old, active=rng.random() < 0.7, payload=new.payload, update_time=now)
-            walk.put(new, end)
+            walk.put(new, now, end)
             assert told(agenda.upsert(new, now)) == walk.look([id_], now, changed=True)
         assert [d.id for d in agenda.running()] == sorted(walk.announced)
         now += MINUTE

@@ -248,3 +248,13 @@ async def test_whatever_the_pace_the_last_word_about_each_thing_arrives(seed: in
         async for word in receiver:
             seen[word.about] = word.text
         assert seen == last
+
+
+async def test_a_receiver_that_never_reads_is_bounded_by_the_things_there_are() -> None:
+    broadcast = make()
+    sleeper = broadcast.new_receiver()
+    for number in range(1_000_000):
+        broadcast.publish(Word(str(number % 1000), str(number)))
+    assert sleeper.statistics().waiting == 1000
+    assert sleeper._tokens.statistics().current_buffer_used == 1000
+    assert {int(text) for text in waiting(sleeper)[50:]} == set(range(999_050, 1_000_000))
