@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import Any
 
 import pytest
 import trio
@@ -174,6 +175,24 @@ async def test_burst_passes_who_does_not_read(ccore: CCoreService) -> None:
         batch = await statuses.receive_batch()
         assert {status.id: status.payload["serial"] for status in batch} == last
         assert all(status.running() is RunningState.RUNNING for status in batch)
+
+
+@pytest.mark.long
+@within(120)
+async def test_twenty_thousand_updates_of_ten_thousand_dispatches(ccore: CCoreService) -> None:
+    """Each update comes, or is merged into a later one, for who reads and for who does not."""
+    ids = await ccore.create(10_000)
+    last = {id_: 10_000 + number for number, id_ in enumerate(ids)}
+    async with dispatcher_of(ccore) as dispatcher:
+        sleeper = dispatcher.lifecycle_events.new_receiver()
+        reader = dispatcher.lifecycle_events.new_receiver()
+        seen: dict[int, Any] = {}
+        await ccore.ask("burst", count=20_000)
+        while seen != last:
+            for event in await reader.receive_batch():
+                seen[event.dispatch.id] = event.dispatch.payload.get("serial")
+        told = {event.dispatch.id: event.dispatch for event in await sleeper.receive_batch()}
+        assert {id_: dispatch.payload["serial"] for id_, dispatch in told.items()} == last
 
 
 @within(30)
