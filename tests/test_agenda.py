@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from dateutil import rrule
 
-from trio_dispatch.agenda import Agenda, Notice, NoticeKind
+from trio_dispatch.agenda import MISSED_LIMIT, Agenda, Notice, NoticeKind
 from trio_dispatch.dispatch import Dispatch
 from trio_dispatch.events import MissedRun
 from trio_dispatch.recurrence import EndCriteria, Frequency, RecurrenceRule
@@ -223,6 +223,65 @@ def test_a_step_back_is_compared_with_what_was_announced() -> None:
     agenda.advance(START + HOUR)
     assert told(agenda.advance(START + HOUR / 2)) == ["0:30:00 start 2", "0:30:00 stop 1"]
     assert told(agenda.advance(START + HOUR)) == ["1:00:00 start 1", "1:00:00 stop 2"]
+
+
+def test_a_service_whose_clock_is_ahead_puts_off_nothing() -> None:
+    agenda = Agenda()
+    hourly = make_dispatch(duration=MINUTE, recurrence=HOURLY, start_time=START + HOUR)
+    agenda.upsert(hourly, START)
+    ahead = replace(hourly, payload={"a": 1}, update_time=START + 10 * HOUR)
+    assert told(agenda.upsert(ahead, START + MINUTE)) == []
+    assert agenda.next_due == START + HOUR
+
+
+def test_a_cache_of_the_future_puts_off_nothing() -> None:
+    agenda = Agenda()
+    hourly = make_dispatch(duration=MINUTE, recurrence=HOURLY, start_time=START + HOUR)
+    agenda.upsert(hourly, START, dealt_with=START + 24 * HOUR)
+    assert agenda.next_due == START + HOUR
+
+
+def test_a_clock_that_was_ahead_and_sent_no_pulse_puts_off_none() -> None:
+    agenda = Agenda()
+    agenda.upsert(make_dispatch(duration=timedelta(), recurrence=HOURLY), START + 9000.5 * HOUR)
+    agenda.advance(START + 9000.6 * HOUR)
+    agenda.advance(START + HOUR / 2)
+    assert agenda.next_due == START + HOUR
+
+
+def test_pulses_are_not_sent_again_under_another_schedule() -> None:
+    agenda = Agenda(catch_up=5 * MINUTE)
+    minutely = RecurrenceRule(Frequency.MINUTELY)
+    pulse = make_dispatch(duration=timedelta(), recurrence=minutely)
+    agenda.upsert(pulse, START - SECOND)
+    for minutes in range(4):
+        assert len(agenda.advance(START + minutes * MINUTE)) == 1
+    ended = replace(minutely, end_criteria=EndCriteria(count=100))
+    changed = replace(pulse, recurrence=ended, update_time=START + MINUTE / 2)
+    assert told(agenda.upsert(changed, START + 3.5 * MINUTE)) == []
+
+
+def test_what_still_runs_is_announced_after_more_missed_runs_than_are_reported() -> None:
+    agenda = Agenda()
+    agenda.upsert(make_dispatch(duration=50 * MINUTE, recurrence=HOURLY), START - SECOND)
+    notices = agenda.advance(START + 10_000.5 * HOUR)
+    missed = [n for n in notices if isinstance(n.message, MissedRun)]
+    assert len(missed) == MISSED_LIMIT
+    assert [d.id for d in agenda.running()] == [1]
+    assert agenda.next_due == START + 10_000 * HOUR + 50 * MINUTE
+
+
+def test_while_suspended_nothing_runs_whatever_the_schedule_says() -> None:
+    agenda = Agenda()
+    agenda.upsert(make_dispatch(1, duration=None), START)
+    (notice,) = agenda.suspend(START + MINUTE)
+    assert notice.kind is NoticeKind.STOP
+    assert isinstance(notice.message, Dispatch)
+    assert not notice.message.running_at(START + MINUTE)
+    assert told(agenda.upsert(make_dispatch(2, duration=None), START + MINUTE)) == []
+    assert agenda.advance(START + HOUR) == []
+    agenda.resume(START + HOUR)
+    assert told(agenda.advance(START + HOUR)) == ["1:00:00 start 1", "1:00:00 start 2"]
 
 
 def test_what_runs_for_ever_or_never() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from contextlib import suppress
 from dataclasses import dataclass
 
 import pytest
@@ -34,7 +35,7 @@ def make(*, always_merge: bool = False, snapshot: tuple[Word, ...] = ()) -> Broa
             final=lambda word: word.last,
             merge=merge,
             merges=lambda _, __, crowded: always_merge or crowded,
-            snapshot=lambda: snapshot,
+            snapshot=lambda _: snapshot,
         )
     )
 
@@ -258,3 +259,39 @@ async def test_a_receiver_that_never_reads_is_bounded_by_the_things_there_are() 
     assert sleeper.statistics().waiting == 1000
     assert sleeper._tokens.statistics().current_buffer_used == 1000
     assert {int(text) for text in waiting(sleeper)[50:]} == set(range(999_050, 1_000_000))
+
+
+@pytest.mark.parametrize("round_", range(10))
+async def test_two_tasks_that_share_a_receiver_lose_nothing(round_: int) -> None:
+    broadcast = make()
+    receiver = broadcast.new_receiver()
+    got: list[str] = []
+
+    async def receive() -> None:
+        while len(got) < 20:
+            got.extend(word.text for word in await receiver.receive_batch())
+            if len(got) == 20:
+                broadcast.close()
+
+    async def receive_to_the_end() -> None:
+        with suppress(trio.EndOfChannel):
+            await receive()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(receive_to_the_end)
+        nursery.start_soon(receive_to_the_end)
+        await trio.testing.wait_all_tasks_blocked()
+        for number in range(10):
+            broadcast.publish(Word("a", str(2 * number)))
+            broadcast.publish(Word("a", str(2 * number + 1)))
+            await trio.lowlevel.checkpoint()
+    assert sorted(got, key=int) == [str(number) for number in range(20)]
+
+
+async def test_who_was_told_that_something_left_the_type_is_not_told_again() -> None:
+    broadcast = make()
+    receiver = broadcast.new_receiver(type="red", limit=1)
+    broadcast.publish(Word("a", "ours", type="red"))
+    broadcast.amend(Word("a", "left", type="blue"))
+    broadcast.publish(Word("a", "again", type="blue"))
+    assert waiting(receiver) == ["left"]

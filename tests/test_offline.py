@@ -22,7 +22,9 @@ from trio_dispatch import (
     Deleted,
     Dispatch,
     Dispatcher,
+    DispatchError,
     Receiver,
+    RunningState,
     SyncPhase,
     Updated,
     clock,
@@ -159,10 +161,26 @@ async def test_what_ran_when_the_process_was_killed_is_stopped_once(
                 assert waiting(receivers[0]) == [(1, "STOPPED")]
 
 
+async def test_a_run_that_came_and_went_while_nobody_could_listen_does_not_hide_an_orphan(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path
+) -> None:
+    cache = tmp_path / "cache"
+    minutely = RecurrenceRule(Frequency.MINUTELY)
+    async with open_test_service() as service:
+        await service.put(make_dispatch(1, duration=10 * SECOND, recurrence=minutely))
+        async with dispatching(service, cache=cache):
+            await trio.sleep(5)
+        # As if it had died in mid-run, two minutes ago.
+        clock.virtual_clock().set(START + 140 * SECOND)
+        await service.stop()
+        async with dispatching(service, cache=cache) as dispatcher:
+            assert waiting(dispatcher.running_status_change.new_receiver()) == [(1, "STOPPED")]
+
+
 WRITER = """
 import sys
 from pathlib import Path
-from trio_dispatch.cache import _entry, _save
+from trio_dispatch.cache import _save
 from trio_dispatch.clock import VIRTUAL_START
 from trio_dispatch.testing import make_dispatch
 
@@ -170,7 +188,7 @@ number = 0
 print("ready", flush=True)
 while True:
     number += 1
-    entries = [_entry(make_dispatch(id_, payload={"n": number})) for id_ in range(1, 200)]
+    entries = {id_: make_dispatch(id_, payload={"n": number}) for id_ in range(1, 200)}
     _save(Path(sys.argv[1]), 1, VIRTUAL_START, entries, [number])
 """
 
@@ -282,7 +300,7 @@ async def test_after_too_long_without_the_service_everything_is_stopped(
             await service.stop()
             stopped = trio.current_time()
             message = await status.receive()
-            assert message.id == 1
+            assert (message.id, message.running()) == (1, RunningState.STOPPED)
             assert trio.current_time() == pytest.approx(stopped + 2 * 3600, abs=1)
             assert waiting(dispatcher.running_status_change.new_receiver()) == []
             await clock.sleep_until(START + 4 * HOUR)
@@ -304,3 +322,31 @@ async def test_a_pulse_that_was_due_before_anyone_could_listen_waits_for_the_fir
             assert first.receive_nowait().pulse == START - 10 * SECOND
             assert waiting(second) == []
             assert first.statistics().waiting == 0
+
+
+async def test_a_pulse_that_nobody_heard_waits_only_for_who_it_concerns(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with (
+        open_test_service() as service,
+        dispatching(service) as dispatcher,
+    ):
+        other = dispatcher.running_status_change.new_receiver(type="OTHER")
+        await service.put(make_dispatch(1, duration=timedelta()))
+        await service.put(make_dispatch(2, duration=timedelta()))
+        await trio.sleep(1)
+        await service.store.delete(1, 2)
+        await trio.sleep(1)
+        assert waiting(other) == waiting(dispatcher.running_status_change.new_receiver(type="B"))
+        mine = dispatcher.running_status_change.new_receiver(type="CHARGE")
+        assert [mine.receive_nowait().id for _ in range(1)] == [1]
+        assert waiting(mine) == []
+
+
+async def test_a_cache_that_cannot_be_read_is_named(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path
+) -> None:
+    async with open_test_service() as service:
+        with pytest.raises(DispatchError, match=f"the cache {tmp_path} cannot be read"):
+            async with dispatching(service, cache=tmp_path):
+                pytest.fail("let in")

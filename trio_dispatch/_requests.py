@@ -40,6 +40,23 @@ _RULE_PATHS = (
 )
 
 
+_MAX_ID = (1 << 64) - 1
+
+
+def check_id(name: str, value: int) -> None:
+    """
+    Raises:
+      ValueError: the id is none.
+    """
+    if not isinstance(value, int) or not 0 <= value <= _MAX_ID:
+        raise ValueError(f"{name} {value!r} is not an integer from 0 to 2**64 - 1")
+
+
+def _check(name: str, value: object, kind: type) -> None:
+    if not isinstance(value, kind):
+        raise ValueError(f"{name} {value!r} is not a {kind.__name__}")
+
+
 class Unset:
     """The type of what was not given."""
 
@@ -67,6 +84,11 @@ def list_request(
     page_size: int | None,
 ) -> wire.ListMicrogridDispatchesRequest:
     """The request for the first page of a list."""
+    check_id("microgrid_id", microgrid_id)
+    for id_ in ids:
+        check_id("id", id_)
+    if sort_by is not None and sort_by not in _SORT_FIELDS:
+        raise ValueError(f"sort_by {sort_by!r} is none of {', '.join(_SORT_FIELDS)}")
     request = wire.ListMicrogridDispatchesRequest(
         microgrid_id=microgrid_id,
         filter=wire.DispatchFilter(
@@ -102,6 +124,12 @@ def create_request(
     recurrence: RecurrenceRule | None,
 ) -> wire.CreateMicrogridDispatchRequest:
     """The request to create a dispatch."""
+    check_id("microgrid_id", microgrid_id)
+    _check("type", type, str)
+    _check("active", active, bool)
+    _check("dry_run", dry_run, bool)
+    if recurrence is not None:
+        _check("recurrence", recurrence, RecurrenceRule)
     at_once = start_time == "NOW"
     if isinstance(start_time, str) and not at_once:
         raise ValueError(f"start_time {start_time!r} is neither an aware datetime nor 'NOW'")
@@ -133,6 +161,8 @@ def update_request(
     recurrence: RecurrenceRule | Unset | None,
 ) -> wire.UpdateMicrogridDispatchRequest:
     """The request to change what is given."""
+    check_id("microgrid_id", microgrid_id)
+    check_id("dispatch_id", dispatch_id)
     update = wire.UpdateMicrogridDispatchRequestDispatchUpdate()
     paths: list[str] = []
     if not isinstance(start_time, Unset):
@@ -146,11 +176,14 @@ def update_request(
         update.target = target_to_wire(target)
     if not isinstance(active, Unset):
         paths.append("is_active")
+        _check("active", active, bool)
         update.is_active = active
     if not isinstance(payload, Unset):
         paths.append("payload")
         update.payload = payload_to_wire(Payload(payload))
     if not isinstance(recurrence, Unset):
+        if recurrence is not None:
+            _check("recurrence", recurrence, RecurrenceRule)
         paths += [f"recurrence.{name}" for name in _RULE_PATHS]
         update.recurrence = _rule_update(recurrence)
     if not paths:

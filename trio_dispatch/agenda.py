@@ -43,8 +43,9 @@ _MICROSECOND = timedelta(microseconds=1)
 _SECOND = timedelta(seconds=1)
 _BEGINNING = datetime.min.replace(tzinfo=UTC)
 
-# So many runs of one dispatch are reported as missed in a row, before the rest is skipped.
-MISSED_LIMIT = 10_000
+# So many runs of one dispatch are reported as missed in a row, before the rest is skipped: what
+# runs now must not wait long behind what is over.
+MISSED_LIMIT = 100
 
 
 class NoticeKind(IntEnum):
@@ -101,8 +102,9 @@ class _Entry:
         "done",
         "item",
         "missed",
-        "pulse",
+        "recent_pulses",
         "run",
+        "sent_pulses",
         "since",
         "until",
     )
@@ -112,7 +114,10 @@ class _Entry:
         self.done = done  # the occurrences up to here have been dealt with
         self.missed = 0  # so many in a row
         self.item: _Item | None = None  # the live one
-        self.pulse: datetime | None = None  # the one that was sent last
+        # The pulses that were sent under the present schedule, the first and the last, and those
+        # that were sent so lately that another schedule might come upon them again.
+        self.sent_pulses: tuple[datetime, datetime] | None = None
+        self.recent_pulses: list[datetime] = []
         # The run that was announced:
         self.run: datetime | None = None  # when it began, None if none was
         self.until: datetime | None = None  # when it ends, None if it does not
@@ -145,9 +150,13 @@ class Agenda:
             heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else None
 
+    def running_ids(self) -> list[int]:
+        """The ids of what was announced as running and not yet as stopped, in order."""
+        return sorted(self._running)
+
     def running(self) -> Iterator[Dispatch]:
         """What was announced as running and not yet as stopped, by id."""
-        for id_ in sorted(self._running):
+        for id_ in self.running_ids():
             entry = self._running[id_]
             yield entry.dispatch.sent_for(entry.since)
 
@@ -164,12 +173,16 @@ class Agenda:
         known = entry is not None
         if entry is None:
             # Whatever began longer ago belongs to the time before it was known.
-            done = _minus(now, self._catch_up + _MICROSECOND)
-            entry = _Entry(dispatch, done if dealt_with is None else max(done, dealt_with))
+            done = self._horizon(now)
+            if dealt_with is not None:
+                done = max(done, min(dealt_with, now))
+            entry = _Entry(dispatch, done)
             self._entries[dispatch.id] = entry
         else:
             self._settle(entry, now, notices)
             done = self._seen_until(entry, dispatch, now)
+            if _schedule_of(dispatch) != _schedule_of(entry.dispatch):
+                entry.sent_pulses = None
             entry.dispatch = dispatch
             if entry.run is not None:
                 self._compare(entry, now, notices)
@@ -180,13 +193,14 @@ class Agenda:
             self._settle(entry, now, notices)
             self._compare(entry, now, notices)
         is_scheduled = entry.run is None and entry.item is not None
-        entry.done = max(entry.done, now) if dispatch.is_pulse else now
+        entry.done = now
         if not is_scheduled:
             self._schedule(entry)
         # A message is read with the content it was sent with.  One that still waits would say of a
         # dispatch that has silently changed what was once to come.
         if known and (not notices or notices[-1].message != dispatch):
-            notices.append(Notice(now, NoticeKind.AMEND, dispatch.sent_for(now)))
+            message = dispatch.sent_for(now, halted=self._suspended)
+            notices.append(Notice(now, NoticeKind.AMEND, message))
         return notices
 
     def remove(self, dispatch: Dispatch, now: datetime) -> list[Notice]:
@@ -264,11 +278,14 @@ class Agenda:
 
     def _pulse(self, entry: _Entry, pulse: datetime, now: datetime, notices: list[Notice]) -> None:
         entry.done = pulse
-        if pulse == entry.pulse:
+        sent = entry.sent_pulses
+        if pulse in entry.recent_pulses or (sent is not None and sent[0] <= pulse <= sent[1]):
             return
         if now - pulse <= self._catch_up:
             entry.missed = 0
-            entry.pulse = pulse
+            entry.sent_pulses = (pulse if sent is None or pulse < sent[0] else sent[0], pulse)
+            recent = self._horizon(now)
+            entry.recent_pulses = [p for p in entry.recent_pulses if p > recent] + [pulse]
             message = entry.dispatch.sent_for(pulse, pulse=True)
             notices.append(Notice(pulse, NoticeKind.START, message))
         else:
@@ -287,14 +304,18 @@ class Agenda:
     def _stop(self, entry: _Entry, moment: datetime, notices: list[Notice]) -> None:
         entry.run = entry.until = None
         del self._running[entry.dispatch.id]
-        notices.append(Notice(moment, NoticeKind.STOP, entry.dispatch.sent_for(moment)))
+        message = entry.dispatch.sent_for(moment, halted=self._suspended)
+        notices.append(Notice(moment, NoticeKind.STOP, message))
 
     def _miss(self, entry: _Entry, start: datetime, now: datetime, notices: list[Notice]) -> None:
         entry.missed += 1
         notices.append(Notice(start, NoticeKind.START, MissedRun(entry.dispatch, start)))
         if entry.missed >= MISSED_LIMIT:
             entry.missed = 0
-            entry.done = max(start, _minus(now, self._catch_up + _MICROSECOND))
+            recent = self._horizon(now)
+            # The last that began before may go on still.
+            last = entry.dispatch.last_start(recent) or recent
+            entry.done = max(start, _minus(last, _MICROSECOND))
 
     # A difference between what was announced and what holds.
 
@@ -318,9 +339,9 @@ class Agenda:
         )
 
     def _look(self, entry: _Entry, now: datetime, notices: list[Notice]) -> None:
+        entry.done = now
         if entry.dispatch.is_pulse:
             return
-        entry.done = now
         if entry.run is not None and entry.dispatch.run_at(now) is None:
             entry.until = now  # the END that is scheduled for it comes after the starts
         else:
@@ -347,11 +368,16 @@ class Agenda:
         What is new may have been due when it was decided and be late only for having travelled;
         what was due before it was decided was never meant.  The service cuts "now" to the second.
         """
-        decided = _minus(dispatch.update_time, _SECOND)
-        oldest = max(decided, _minus(now, self._catch_up + _MICROSECOND))
+        # A service whose clock is ahead decides nothing that is yet to come.
+        decided = _minus(min(dispatch.update_time, now), _SECOND)
+        oldest = max(decided, self._horizon(now))
         if _schedule_of(dispatch) == _schedule_of(entry.dispatch):
             return max(oldest, entry.done)
         return oldest
+
+    def _horizon(self, now: datetime) -> datetime:
+        """What began at this moment or before began too long ago to be announced."""
+        return _minus(_minus(now, self._catch_up), _MICROSECOND)
 
     # The heap.
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -63,7 +64,7 @@ class Rules(Generic[M]):
       merge: What is left of two messages about the same thing, the older first; None for nothing.
       merges: Whether a message is to be merged with the older one that waits; asked also whether
         the receiver's limit is met.
-      snapshot: The messages that a new receiver starts with.
+      snapshot: The messages that a new receiver of a type starts with; None is every type.
     """
 
     key: Callable[[M], Hashable]
@@ -71,7 +72,7 @@ class Rules(Generic[M]):
     final: Callable[[M], bool]
     merge: Callable[[M, M], M | None]
     merges: Callable[[M, M, bool], bool]
-    snapshot: Callable[[], Iterable[M]]
+    snapshot: Callable[[str | None], Iterable[M]]
 
 
 class Broadcast(Generic[M]):
@@ -96,7 +97,7 @@ class Broadcast(Generic[M]):
             left it.
           limit: While fewer messages wait, every one is kept; from then on a newcomer is merged
             with the one that waits about the same thing, if there is one.  Where a newer message
-            always replaces the older one, the limit does not matter.
+            replaces the older one anyway, the limit does not matter.
 
         Raises:
           trio.ClosedResourceError: the broadcast has been closed.
@@ -107,15 +108,21 @@ class Broadcast(Generic[M]):
         if limit < 1:
             raise ValueError(f"limit {limit!r} is less than 1")
         receiver = Receiver(self, self._rules, type, limit)
-        for message in self._rules.snapshot():
+        for message in self._rules.snapshot(type):
             receiver._put(message)
         return receiver
 
-    def publish(self, message: M) -> None:
-        """Give a message to every receiver.  Never waits, and is no checkpoint."""
+    def publish(self, message: M) -> bool:
+        """Give a message to every receiver.  Never waits, and is no checkpoint.
+
+        Returns:
+          Whether it was of concern to any.
+        """
         self._published += 1
+        concerned = False
         for receiver in self._receivers:
-            receiver._put(message)
+            concerned |= receiver._put(message)
+        return concerned
 
     def amend(self, message: M) -> None:
         """Merge a message with the one that waits about the same thing, wherever one does.
@@ -160,6 +167,7 @@ class Receiver(trio.abc.ReceiveChannel[M]):
         self._of_type: set[Hashable] = set()  # what was last said to be of the type
         self._received = 0
         self._merged = 0
+        self._closed = False
         broadcast._receivers[self] = None
 
     async def receive(self) -> M:
@@ -188,8 +196,10 @@ class Receiver(trio.abc.ReceiveChannel[M]):
     async def receive_batch(self) -> list[M]:
         """All messages that wait, in order; waits until there is one.  Otherwise like `receive`."""
         batch = [await self.receive()]
-        while self._waiting:
-            batch.append(self.receive_nowait())
+        # The token of a message that waits may have gone to another task already.
+        with suppress(trio.WouldBlock, trio.EndOfChannel):
+            while True:
+                batch.append(self.receive_nowait())
         return batch
 
     def clone(self) -> Receiver[M]:
@@ -200,7 +210,8 @@ class Receiver(trio.abc.ReceiveChannel[M]):
         Raises:
           trio.ClosedResourceError: this receiver has been closed.
         """
-        self._tokens.clone().close()  # raises if it is closed
+        if self._closed:
+            raise trio.ClosedResourceError("this receiver has been closed")
         twin = Receiver(self._broadcast, self._rules, self._type, self._limit)
         twin._waiting = self._waiting.copy()
         twin._came = self._came
@@ -215,6 +226,7 @@ class Receiver(trio.abc.ReceiveChannel[M]):
 
     def close(self) -> None:
         """Stop receiving; what waits is dropped.  Whoever waits gets `trio.ClosedResourceError`."""
+        self._closed = True
         self._broadcast._receivers.pop(self, None)
         self._tokens.close()
         self._tokens_in.close()
@@ -241,16 +253,16 @@ class Receiver(trio.abc.ReceiveChannel[M]):
             tasks_waiting=self._tokens.statistics().tasks_waiting_receive,
         )
 
-    def _put(self, message: M) -> None:
+    def _put(self, message: M) -> bool:
         key = self._rules.key(message)
         if self._type is not None and not self._concerns(key, message):
-            return
+            return False
         number = self._latest.get(key)
         if number is not None:
             crowded = len(self._waiting) >= self._limit
             if self._rules.merges(self._waiting[number], message, crowded):
                 self._merge(key, number, message)
-                return
+                return True
         self._came += 1
         self._waiting[self._came] = message
         self._latest[key] = self._came
@@ -258,9 +270,12 @@ class Receiver(trio.abc.ReceiveChannel[M]):
             self._spare_tokens -= 1
         else:
             self._tokens_in.send_nowait(None)
+        return True
 
     def _amend(self, message: M) -> None:
         key = self._rules.key(message)
+        if self._rules.final(message) or self._rules.type(message) != self._type:
+            self._of_type.discard(key)
         number = self._latest.get(key)
         if number is not None:
             self._merge(key, number, message)

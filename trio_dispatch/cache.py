@@ -59,7 +59,8 @@ class CacheKeeper:
         self._path = path
         self._microgrid_id = microgrid_id
         self._agenda = agenda
-        self._entries: dict[int, bytes] = {}
+        # What has not been written yet is encoded by the thread that writes.
+        self._entries: dict[int, Dispatch | bytes] = {}
         self._stale = trio.Event()
         self._failing = False
 
@@ -68,7 +69,7 @@ class CacheKeeper:
         if dispatch.deleted:
             self.drop(dispatch.id)
             return
-        self._entries[dispatch.id] = _entry(dispatch)
+        self._entries[dispatch.id] = dispatch
         self.touch()
 
     def drop(self, id_: int) -> None:
@@ -90,22 +91,32 @@ class CacheKeeper:
         finally:
             if self._stale.is_set():
                 with trio.move_on_after(_GRACE, shield=True):
-                    await self._write()
+                    # A disk that hangs does not keep us; the old file is whole until then.
+                    await self._write(abandon_on_cancel=True)
 
-    async def _write(self) -> None:
+    async def _write(self, *, abandon_on_cancel: bool = False) -> None:
         self._stale = trio.Event()
-        running = [dispatch.id for dispatch in self._agenda.running()]
-        entries = tuple(self._entries.values())
+        entries = self._entries.copy()
         try:
-            await clock.run_in_thread(
-                _save, self._path, self._microgrid_id, clock.now(), entries, running
+            encoded = await clock.run_in_thread(
+                _save,
+                self._path,
+                self._microgrid_id,
+                clock.now(),
+                entries,
+                self._agenda.running_ids(),
+                abandon_on_cancel=abandon_on_cancel,
             )
+            for id_, entry in encoded.items():
+                if self._entries.get(id_) is entries[id_]:
+                    self._entries[id_] = entry
             self._failing = False
         except OSError as exc:
-            # Once is enough; the next change tries again.
+            # It is tried again in a second; to tell it once is enough.
             if not self._failing:
                 log.error("the cache %s cannot be written: %s", self._path, exc)  # noqa: TRY400
             self._failing = True
+            self._stale.set()
         except trio.Cancelled:
             self._stale.set()
             raise
@@ -120,15 +131,22 @@ def _entry(dispatch: Dispatch) -> bytes:
 
 
 def _save(
-    path: Path, microgrid_id: int, saved: datetime, entries: Iterable[bytes], running: Iterable[int]
-) -> None:
-    """Write the file.  It waits for the disk.
+    path: Path,
+    microgrid_id: int,
+    saved: datetime,
+    entries: Mapping[int, Dispatch | bytes],
+    running: Iterable[int],
+) -> dict[int, bytes]:
+    """Write the file, and return what its entries were encoded to.  It waits for the disk.
 
     Raises:
       OSError: it cannot be written; the old one is as it was.
     """
     # Concatenated, messages of one type are one message.
-    body = b"".join(entries)
+    encoded = {
+        id_: entry if isinstance(entry, bytes) else _entry(entry) for id_, entry in entries.items()
+    }
+    body = b"".join(encoded.values())
     header = {
         "format": _FORMAT,
         "microgrid_id": microgrid_id,
@@ -143,6 +161,7 @@ def _save(
         file.flush()
         os.fsync(file.fileno())
     new.replace(path)
+    return encoded
 
 
 def load(path: Path, microgrid_id: int) -> Known | None:

@@ -16,7 +16,7 @@ from . import clock
 from ._generated.frequenz.api.common.v1alpha8.pagination import PaginationParams
 from ._generated.frequenz.api.common.v1alpha8.streaming import Event
 from ._generated.frequenz.api.dispatch import v1 as wire
-from ._requests import UNSET, SortBy, Unset, create_request, list_request, update_request
+from ._requests import UNSET, SortBy, Unset, check_id, create_request, list_request, update_request
 from ._signing import request_metadata
 from .codec import DOMAIN, Undecodable
 from .dispatch import Dispatch
@@ -210,6 +210,8 @@ class DispatchClient:
         Raises:
           ServiceError: with the status `NOT_FOUND`, if there is none with this id.
         """
+        check_id("microgrid_id", microgrid_id)
+        check_id("dispatch_id", dispatch_id)
         what = f"microgrid {microgrid_id}, dispatch {dispatch_id}: get"
         response = await self._call(
             "GetMicrogridDispatch",
@@ -309,6 +311,8 @@ class DispatchClient:
         Raises:
           ServiceError: with the status `NOT_FOUND`, if there is none with this id.
         """
+        check_id("microgrid_id", microgrid_id)
+        check_id("dispatch_id", dispatch_id)
         await self._call(
             "DeleteMicrogridDispatch",
             wire.DeleteMicrogridDispatchRequest(microgrid_id=microgrid_id, dispatch_id=dispatch_id),
@@ -325,6 +329,7 @@ class DispatchClient:
         Raises:
           ServiceError: the stream could not be opened; iterating raises it when the stream fails.
         """
+        check_id("microgrid_id", microgrid_id)
         what = f"microgrid {microgrid_id}: stream"
         method = "StreamMicrogridDispatches"
         async with self._channel.request(

@@ -12,6 +12,7 @@ import math
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Protocol, TypeVar, TypeVarTuple, cast
 
 import trio
@@ -183,19 +184,22 @@ async def run_in_thread(
     function: Callable[[*_Ts], _T],
     *args: *_Ts,
     limiter: trio.CapacityLimiter | None = None,
+    abandon_on_cancel: bool = False,
 ) -> _T:
     """Run a function in a worker thread, as `trio.to_thread.run_sync`; no virtual time passes.
 
     A `MockClock` that jumps ahead whenever all tasks wait would take a thread at work for an idle
-    program.  A checkpoint; a cancellation takes effect when the function has returned.
+    program.  A checkpoint; a cancellation takes effect when the function has returned, or at once
+    if it is to be abandoned.
     """
+    run = partial(trio.to_thread.run_sync, limiter=limiter, abandon_on_cancel=abandon_on_cancel)
     clock = _mock_clock()
     if clock is None:
-        return await trio.to_thread.run_sync(function, *args, limiter=limiter)
+        return await run(function, *args)
     try:
         still = _threads.get()
     except LookupError:
         still = _StillClock(clock)
         _threads.set(still)
     with still:
-        return await trio.to_thread.run_sync(function, *args, limiter=limiter)
+        return await run(function, *args)

@@ -251,7 +251,9 @@ def target_to_wire(target: Target | None) -> wire.TargetComponents | None:
                 categories=[_category_to_wire(item) for item in sorted(target, key=str)]
             )
             return wire.TargetComponents(component_categories_types=types)
-    return None
+        case None:
+            return None
+    raise ValueError(f"target {target!r} is not a TargetIds or TargetCategories")
 
 
 def _category_to_wire(item: TargetCategory) -> wire.TargetComponentsCategoryAndType:

@@ -74,6 +74,8 @@ class Dispatch:
     _update_nanos: int = field(default=0, repr=False)
     # The moment that this message was sent for.
     _sent_for: datetime | None = field(default=None, compare=False, repr=False)
+    # Whether it is held back, whatever its schedule says.
+    _halted: bool = field(default=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         def keep(name: str, value: object) -> None:
@@ -125,8 +127,10 @@ class Dispatch:
 
     def missed_runs(self, since: datetime) -> Iterator[datetime]:
         """The occurrences after `since` whose runs are over by now, in order."""
-        now = self._now()
-        start = self.first_after(utc(since, "since"))
+        return self._over_by(self._now(), utc(since, "since"))
+
+    def _over_by(self, now: datetime, since: datetime) -> Iterator[datetime]:
+        start = self.first_after(since)
         while start is not None and (end := self.end_of(start)) is not None and end <= now:
             yield start
             start = self.first_after(start)
@@ -148,7 +152,7 @@ class Dispatch:
 
     def run_at(self, moment: datetime) -> datetime | None:
         """The occurrence that runs at a moment in UTC, if one does."""
-        if not self.active or self.deleted:
+        if not self.active or self.deleted or self._halted:
             return None
         start = self.last_start(moment)
         if start is None:
@@ -189,14 +193,20 @@ class Dispatch:
             last = rule.last(self.start_time)
         return None if last is None else self.end_of(last)
 
-    def sent_for(self, moment: datetime, *, pulse: bool = False) -> Dispatch:
-        """The message that this dispatch is from a moment on; with `pulse`, about that pulse."""
+    def sent_for(self, moment: datetime, *, pulse: bool = False, halted: bool = False) -> Dispatch:
+        """The message that this dispatch is from a moment on.
+
+        Args:
+          pulse: It is about the pulse of that moment.
+          halted: It is to be stopped, although its schedule says otherwise.
+        """
         # Unlike `dataclasses.replace`, without checking again what has been checked.
         message = object.__new__(Dispatch)
         for name in _FIELDS:
             object.__setattr__(message, name, getattr(self, name))
         object.__setattr__(message, "_sent_for", moment)
         object.__setattr__(message, "pulse", moment if pulse else None)
+        object.__setattr__(message, "_halted", halted)
         return message
 
     def newer_than(self, other: Dispatch) -> bool:

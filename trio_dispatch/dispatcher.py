@@ -15,11 +15,13 @@ from trio_util import AsyncValue
 
 from . import clock
 from ._nursery import open_service_nursery
+from ._requests import check_id
 from .agenda import Agenda, Notice, NoticeKind
 from .broadcast import Broadcast, Rules
 from .cache import CacheKeeper, Known, load
 from .client import DispatchClient, open_client
 from .dispatch import Dispatch
+from .errors import DispatchError
 from .events import Created, Deleted, LifecycleEvent, MissedRun, Updated
 from .grpc import Channel
 from .mirror import Mirror
@@ -71,6 +73,7 @@ async def open_dispatcher(
     Raises:
       ServiceError: nothing is cached, and the service refused the first sync: the key is wrong, the
         microgrid is not the key's, this is no dispatch service; or its certificate does not verify.
+      DispatchError: the cache is there and cannot be read.
       ValueError: an argument makes no sense.
     """
     spans = {
@@ -82,8 +85,11 @@ async def open_dispatcher(
     for name, span in spans.items():
         if span is not None and span < timedelta():
             raise ValueError(f"{name} {span} is negative")
+    if not resync_interval:
+        raise ValueError("resync_interval 0:00:00 would list without a pause: give more")
+    check_id("microgrid_id", microgrid_id)
     path = None if cache is None else Path(cache)
-    known = None if path is None else await clock.run_in_thread(load, path, microgrid_id)
+    known = None if path is None else await _load(path, microgrid_id)
     async with open_client(server_url, key=key, sign_secret=sign_secret, channel=channel) as client:
         dispatcher = Dispatcher(
             client,
@@ -106,6 +112,15 @@ async def open_dispatcher(
                 nursery.cancel_scope.cancel()
         finally:
             dispatcher._close()
+
+
+async def _load(path: Path, microgrid_id: int) -> Known | None:
+    try:
+        return await clock.run_in_thread(load, path, microgrid_id)
+    except OSError as exc:
+        raise DispatchError(
+            f"microgrid {microgrid_id}: the cache {path} cannot be read: {exc.strerror or exc}"
+        ) from exc
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,9 +195,7 @@ class Dispatcher:
                 final=lambda event: isinstance(event, Deleted),
                 merge=merge_events,
                 merges=lambda _, __, crowded: crowded,
-                snapshot=lambda: map(
-                    Created, (self.dispatches[id_] for id_ in sorted(self.dispatches))
-                ),
+                snapshot=self._existing,
             )
         )
         self.running_status_change: Broadcast[Dispatch] = Broadcast(
@@ -203,13 +216,15 @@ class Dispatcher:
                 final=lambda _: False,
                 merge=lambda _, newer: newer,
                 merges=lambda _, __, crowded: crowded,
-                snapshot=tuple,
+                snapshot=lambda _: (),
             )
         )
         # What ran when the last process died, and was not announced since.
         self._orphans: dict[int, Dispatch] = {}
-        # The pulses that were announced before there was anyone to receive them.
-        self._early_pulses: dict[int, Dispatch] | None = {}
+        # The pulses that were announced lately and that nobody was there to receive.
+        self._unheard_pulses: dict[int, Dispatch] = {}
+        # Why a dispatch never runs, where that has been logged.
+        self._problems: dict[int, str] = {}
         self._cache = None if cache is None else CacheKeeper(cache, microgrid_id, self._agenda)
         if known is not None:
             self._recall(known)
@@ -267,21 +282,44 @@ class Dispatcher:
             if self._cache is not None:
                 self._cache.put(dispatch)
             notices += self._agenda.upsert(dispatch, now, dealt_with=known.saved)
-            if dispatch.id in known.running and not dispatch.running_at(now):
-                self._orphans[dispatch.id] = dispatch.sent_for(now)
         notices.sort(key=lambda notice: notice.order)
         self._announce(notices, None)
+        # Only now: what was announced just now was announced to nobody.
+        for dispatch in known.dispatches:
+            if dispatch.id in known.running and not dispatch.running_at(now):
+                self._orphans[dispatch.id] = dispatch.sent_for(now, halted=True)
 
-    def _statuses(self) -> Iterator[Dispatch]:
+    def _existing(self, _: str | None) -> Iterator[Created]:
+        """What a new lifecycle receiver starts with."""
+        return (Created(self.dispatches[id_]) for id_ in sorted(self.dispatches))
+
+    def _statuses(self, type: str | None) -> Iterator[Dispatch]:
         """What a new status receiver starts with."""
         yield from self._orphans.values()
         yield from self._agenda.running()
-        if self._early_pulses is not None:
-            now = clock.now()
-            for dispatch in self._early_pulses.values():
-                if dispatch.pulse is not None and now - dispatch.pulse <= self._catch_up:
-                    yield dispatch
-            self._early_pulses = None
+        self._forget_old_pulses()
+        for dispatch in list(self._unheard_pulses.values()):
+            if type in {None, dispatch.type}:
+                yield self._unheard_pulses.pop(dispatch.id)
+
+    def _forget_old_pulses(self) -> None:
+        now = clock.now()
+        self._unheard_pulses = {
+            id_: dispatch
+            for id_, dispatch in self._unheard_pulses.items()
+            if dispatch.pulse is not None and now - dispatch.pulse <= self._catch_up
+        }
+
+    def _complain(self, dispatch: Dispatch) -> None:
+        """Log that a rule makes no sense, once."""
+        problem = None if dispatch.recurrence is None else dispatch.recurrence.problem
+        if problem is None:
+            self._problems.pop(dispatch.id, None)
+        elif self._problems.get(dispatch.id) != problem:
+            self._problems[dispatch.id] = problem
+            log.warning(
+                "microgrid %d, dispatch %d never runs: %s", self.microgrid_id, dispatch.id, problem
+            )
 
     def _apply(self, events: Sequence[LifecycleEvent], retired: Iterable[int]) -> None:
         """Tell of what has happened, and of what that changes now; no checkpoint in between."""
@@ -293,16 +331,11 @@ class Dispatcher:
             if self._cache is not None:
                 self._cache.put(dispatch)
             if isinstance(event, Deleted):
+                self._problems.pop(dispatch.id, None)
                 notices += self._agenda.remove(dispatch, now)
-                continue
-            if dispatch.recurrence is not None and dispatch.recurrence.problem is not None:
-                log.warning(
-                    "microgrid %d, dispatch %d never runs: %s",
-                    self.microgrid_id,
-                    dispatch.id,
-                    dispatch.recurrence.problem,
-                )
-            notices += self._agenda.upsert(dispatch, now)
+            else:
+                self._complain(dispatch)
+                notices += self._agenda.upsert(dispatch, now)
         for id_ in retired:
             self._agenda.forget(id_)
             if self._cache is not None:
@@ -326,13 +359,16 @@ class Dispatcher:
                 )
                 self.missed_runs.publish(message)
             elif notice.kind is NoticeKind.AMEND:
+                if message.deleted or not message.active:
+                    self._unheard_pulses.pop(message.id, None)
                 self.running_status_change.amend(message)
             else:
                 self._announced += 1
                 self._orphans.pop(message.id, None)
-                if self._early_pulses is not None and message.pulse is not None:
-                    self._early_pulses[message.id] = message
-                self.running_status_change.publish(message)
+                heard = self.running_status_change.publish(message)
+                if message.pulse is not None and not heard:
+                    self._forget_old_pulses()
+                    self._unheard_pulses[message.id] = message
                 if scheduled is not None:
                     self._lateness = (scheduled - notice.moment).total_seconds()
                     self._worst_lateness = max(self._worst_lateness, self._lateness)

@@ -22,7 +22,12 @@ class ServiceError(DispatchError):
     """
 
     def __init__(self, what: str, error: GRPCError) -> None:
+        self._what = what
+        self._error = error
         self.status: Status = error.status
         self.message: str | None = error.message
         said = f": {error.message}" if error.message else ""
         super().__init__(f"{what}: {error.status.name}{said}")
+
+    def __reduce__(self) -> tuple[type[ServiceError], tuple[str, GRPCError]]:
+        return ServiceError, (self._what, self._error)

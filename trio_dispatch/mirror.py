@@ -29,11 +29,13 @@ What is known is then missed and asked for; for what is not, the list has to be 
 
 The same content twice is no event.  To be *retired* is no event either: such a dispatch has ended
 and is no longer on the list, which holds back what ended before its bound.  Its id is remembered,
-so that a later word about it is an update or a deletion, as for whoever saw it created.
+so that a later word about it is an update or a deletion, as for whoever saw it created; the last
+hundred thousand are.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -44,6 +46,8 @@ from .dispatch import Dispatch
 from .events import Created, Deleted, LifecycleEvent, Updated
 
 __all__ = ["Listed", "Mirror"]
+
+RETIRED_LIMIT = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +76,7 @@ class Mirror:
     def __init__(self, known: Iterable[Dispatch] = ()) -> None:
         self._known = {dispatch.id: dispatch for dispatch in known}
         self.dispatches: Mapping[int, Dispatch] = MappingProxyType(self._known)
-        self._retired: set[int] = set()
+        self._retired: OrderedDict[int, None] = OrderedDict()
         # Since the present list began:
         self._touched: set[int] = set()
         self._deleted: set[int] = set()
@@ -130,7 +134,9 @@ class Mirror:
                 (retired if end is not None and end <= self._bound else missing).append(id_)
         for id_ in retired:
             del self._known[id_]
-            self._retired.add(id_)
+            self._retired[id_] = None
+            if len(self._retired) > RETIRED_LIMIT:
+                self._retired.popitem(last=False)
         doubtful = self._pages > 1 and self._shrunk
         return Listed(tuple(sorted(retired)), tuple(sorted(missing)), doubtful)
 
@@ -158,13 +164,13 @@ class Mirror:
         self._known[dispatch.id] = dispatch
         if known is None and dispatch.id not in self._retired:
             return [Created(dispatch)]
-        self._retired.discard(dispatch.id)
+        self._retired.pop(dispatch.id, None)
         return [Updated(dispatch)]
 
     def _drop(self, id_: int, last: Dispatch | None) -> list[LifecycleEvent]:
         known = self._known.pop(id_, None)
         was_retired = id_ in self._retired
-        self._retired.discard(id_)
+        self._retired.pop(id_, None)
         content = last or known
         if content is None or (known is None and not was_retired):
             return []

@@ -8,7 +8,7 @@ import ssl
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 
 import trio
@@ -29,11 +29,13 @@ __all__ = ["SyncPhase", "SyncState", "Synchronizer"]
 
 log = logging.getLogger("trio_dispatch.sync")
 
-_PAGE_SIZE = 250
+# So that no page holds up other tasks for more than some milliseconds.
+_PAGE_SIZE = 100
 _IDS_AT_ONCE = 250
 # How long the answer to the stream request is waited for before the list is read once more.
 _METADATA_TIMEOUT = 5.0
 _REFUSAL_DELAY = 60.0
+_BEGINNING = datetime(1, 1, 1, tzinfo=UTC)
 
 # Waiting does not mend these.
 _REFUSALS = {
@@ -125,6 +127,7 @@ class Synchronizer:
         self._synced = trio.Event()
         self._list_wanted = trio.Event()
         self._last_error: str | None = None
+        self._live_since: float | None = None
         self.undecodable = 0
         self.state: AsyncValue[SyncState] = AsyncValue(SyncState(SyncPhase.CONNECTING, clock.now()))
 
@@ -144,7 +147,7 @@ class Synchronizer:
         backoff = Backoff()
         while True:
             self._enter(SyncPhase.CONNECTING)
-            began = trio.current_time()
+            self._live_since = None
             try:
                 await self._follow()
                 error = DispatchError(
@@ -152,7 +155,10 @@ class Synchronizer:
                 )
             except* DispatchError as group:
                 error = _gravest(group)
-            await self._pause(error, backoff.delay(trio.current_time() - began))
+            healthy_for = 0.0
+            if self._live_since is not None:
+                healthy_for = trio.current_time() - self._live_since
+            await self._pause(error, backoff.delay(healthy_for))
 
     async def _follow(self) -> None:
         """Open the stream, and take what comes until it ends."""
@@ -178,6 +184,7 @@ class Synchronizer:
     async def _keep_listing(self, stream: DispatchStream) -> None:
         """List what exists, now and ever again."""
         backoff = Backoff()
+        pace = Backoff()
         # A server that does not answer before its first event may begin to watch only after the
         # list was read.
         once_more = not stream.started.is_set()
@@ -191,6 +198,7 @@ class Synchronizer:
             except DispatchError as exc:
                 await self._pause(exc, backoff.delay())
                 continue
+            backoff = Backoff()
             self._enter(SyncPhase.LIVE)
             self._synced.set()
             if once_more:
@@ -201,11 +209,12 @@ class Synchronizer:
             with trio.move_on_after(self._resync_interval * random.uniform(0.9, 1.1)):  # noqa: S311
                 await self._list_wanted.wait()
                 # What keeps calling for lists is not to make us list without a pause.
-                await trio.sleep(backoff.delay(trio.current_time() - began))
+                await trio.sleep(pace.delay(trio.current_time() - began))
 
     async def _list(self) -> None:
         """Read the list, and ask for what it misses."""
-        bound = clock.now() - self._history
+        now = clock.now()
+        bound = now - min(self._history, now - _BEGINNING)
         self._mirror.begin_list(bound)
         pages = self._client.list(self._microgrid_id, end_from=bound, page_size=_PAGE_SIZE)
         async with aclosing(pages):
@@ -254,6 +263,8 @@ class Synchronizer:
         await trio.sleep(delay)
 
     def _enter(self, phase: SyncPhase) -> None:
+        if phase is SyncPhase.LIVE and self._live_since is None:
+            self._live_since = trio.current_time()
         if phase is SyncPhase.LIVE and self._last_error is not None:
             log.info("microgrid %d: all is known again", self._microgrid_id)
             self._last_error = None

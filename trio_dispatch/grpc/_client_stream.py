@@ -248,7 +248,8 @@ class ClientStream(grpclib.client.Stream[S, R], Generic[S, R]):
 
     async def _send(self, data: bytes, end: bool) -> None:
         await trio.lowlevel.checkpoint_if_cancelled()
-        await self._see_it_open()
+        if not self._send_request_done:
+            await self._see_it_open()
         self._end_done = end
         if not await self._stream_now.send_data(data, end_stream=end):
             await self._until(self._poll_over)
@@ -269,7 +270,8 @@ class ClientStream(grpclib.client.Stream[S, R], Generic[S, R]):
         if not self._send_request_done and not self._cardinality.client_streaming:
             raise ProtocolError("the request was not sent yet")
         await trio.lowlevel.checkpoint_if_cancelled()
-        await self._see_it_open()
+        if not self._send_request_done:
+            await self._see_it_open()
         waited = False
         while True:
             if self._may_be_sent_again:
@@ -394,13 +396,14 @@ class ClientStream(grpclib.client.Stream[S, R], Generic[S, R]):
         if failure is not None:
             raise failure.error()
 
-    async def _in_time(self, operation: Callable[[*Ts], Awaitable[T]], *args: *Ts) -> T:
-        """Await an operation with the explicit deadline of the call, if it has one.
-
-        A scope for each, since a scope must not stay open while the caller's block runs.
-        """
+    def _in_time(self, operation: Callable[[*Ts], Awaitable[T]], *args: *Ts) -> Awaitable[T]:
+        """An operation, to be awaited, with the explicit deadline of the call, if it has one."""
         if self._explicit == math.inf:
-            return await operation(*args)
+            return operation(*args)
+        return self._before_the_deadline(operation, *args)
+
+    async def _before_the_deadline(self, operation: Callable[[*Ts], Awaitable[T]], *args: *Ts) -> T:
+        # A scope for each operation: it must not stay open while the caller's block runs.
         with trio.CancelScope(deadline=self._explicit):
             return await operation(*args)
         raise GRPCError(Status.DEADLINE_EXCEEDED, "the deadline of the call has passed")

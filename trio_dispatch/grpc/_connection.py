@@ -114,7 +114,8 @@ class Connection:
 
     def flush(self) -> None:
         """See that what is queued gets written."""
-        self._output.unpark_all()
+        if self.h2.outgoing_size:
+            self._output.unpark_all()
 
     def close(self, failure: Failure, *, code: ErrorCodes | None = ErrorCodes.NO_ERROR) -> None:
         """End the connection, with a GOAWAY unless `code` is None."""
@@ -127,7 +128,8 @@ class Connection:
             stream.fail(failure)
         self.streams.clear()
         self.give_up_at(trio.current_time())
-        self.flush()
+        # Even if there is nothing to say: then the task that writes has to end.
+        self._output.unpark_all()
         self._changed()
 
     def drain(self, last_stream_id: int) -> None:

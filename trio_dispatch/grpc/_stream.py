@@ -75,7 +75,8 @@ class HTTP2Stream:
         if self._discarding:
             self._consume(flow_controlled_length)
             return
-        self._consume(flow_controlled_length - len(data))
+        if flow_controlled_length > len(data):  # by padding
+            self._consume(flow_controlled_length - len(data))
         self._unread += len(data)
         self.messages.feed(data)
         if not self._arrivals:

@@ -28,7 +28,7 @@ class LocalService:
 
     Attributes:
       channel: A channel to it, to be given to `open_dispatcher` or `open_client`.
-      client: A client of its own connection, which is not cut with the others.
+      client: A client with a connection of its own.
       store: What it keeps.
     """
 
