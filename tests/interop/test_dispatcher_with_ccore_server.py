@@ -195,6 +195,28 @@ async def test_twenty_thousand_updates_of_ten_thousand_dispatches(ccore: CCoreSe
         assert {id_: dispatch.payload["serial"] for id_, dispatch in told.items()} == last
 
 
+@pytest.mark.long
+@within(120)
+async def test_a_service_that_is_killed_in_the_middle_of_a_burst() -> None:
+    """What it had not told yet is found when it is back."""
+    async with start_service() as first:
+        ids = await first.create(2_000)
+        last = {id_: 18_000 + number for number, id_ in enumerate(ids)}
+        async with dispatcher_of(first) as dispatcher:
+            events = dispatcher.lifecycle_events.new_receiver()
+            seen: dict[int, Any] = {}
+            await first.ask("burst", count=20_000)
+            while max((serial or 0 for serial in seen.values()), default=0) < 5_000:
+                for event in await events.receive_batch():
+                    seen[event.dispatch.id] = event.dispatch.payload.get("serial")
+            rows = await first.ask("dump")
+            await first.kill()
+            async with start_service(rows, first.port):
+                while seen != last:
+                    for event in await events.receive_batch():
+                        seen[event.dispatch.id] = event.dispatch.payload.get("serial")
+
+
 @within(30)
 @pytest.mark.parametrize("status", [None, "UNAVAILABLE", "INTERNAL"])
 async def test_stream_that_ends(ccore: CCoreService, status: str | None) -> None:
