@@ -11,7 +11,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from dateutil import rrule
 
-from trio_dispatch.agenda import MISSED_LIMIT, Agenda, Notice, NoticeKind
+from trio_dispatch._notices import Notice, NoticeKind
+from trio_dispatch.agenda import MISSED_LIMIT, Agenda
 from trio_dispatch.dispatch import Dispatch
 from trio_dispatch.events import MissedRun
 from trio_dispatch.recurrence import EndCriteria, Frequency, RecurrenceRule

@@ -30,14 +30,14 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 
+from ._notices import Notice, NoticeKind
 from .dispatch import Dispatch
 from .events import MissedRun
 
-__all__ = ["Agenda", "Notice", "NoticeKind"]
+__all__ = ["Agenda"]
 
 _MICROSECOND = timedelta(microseconds=1)
 _SECOND = timedelta(seconds=1)
@@ -46,40 +46,6 @@ _BEGINNING = datetime.min.replace(tzinfo=UTC)
 # So many runs of one dispatch are reported as missed in a row, before the rest is skipped: what
 # runs now must not wait long behind what is over.
 MISSED_LIMIT = 100
-
-
-class NoticeKind(IntEnum):
-    """What a notice tells, in the order in which notices of the same moment are given."""
-
-    START = 0
-    """A run or a pulse begins, or what runs has changed."""
-
-    STOP = 1
-    """A run is over."""
-
-    AMEND = 2
-    """Nothing is to be told, but what still waits to be read is to be read with this content."""
-
-
-@dataclass(frozen=True, slots=True)
-class Notice:
-    """Something to be announced.
-
-    Attributes:
-      moment: When it came to be; the notices of one moment are ordered by kind, then by id.
-      message: The dispatch as it is to be sent, or what was missed.
-    """
-
-    moment: datetime
-    kind: NoticeKind
-    message: Dispatch | MissedRun
-
-    @property
-    def order(self) -> tuple[datetime, NoticeKind, int]:
-        """The key by which notices from several changes are sorted."""
-        message = self.message
-        id_ = message.id if isinstance(message, Dispatch) else message.dispatch.id
-        return self.moment, self.kind, id_
 
 
 class _What(IntEnum):

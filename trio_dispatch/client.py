@@ -10,18 +10,17 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, TypeVar
 
 import betterproto2
-import trio
 
 from . import clock
 from ._generated.frequenz.api.common.v1alpha8.pagination import PaginationParams
-from ._generated.frequenz.api.common.v1alpha8.streaming import Event
 from ._generated.frequenz.api.dispatch import v1 as wire
 from ._requests import UNSET, SortBy, Unset, check_id, create_request, list_request, update_request
 from ._signing import request_metadata
+from ._stream import DispatchStream, StreamEvent, translated
 from .codec import DOMAIN, Undecodable
 from .dispatch import Dispatch
-from .errors import DispatchError, ServiceError
-from .grpc import Cardinality, Channel, GRPCError, open_channel
+from .errors import DispatchError
+from .grpc import Cardinality, Channel, open_channel
 from .recurrence import RecurrenceRule
 from .targets import Target
 
@@ -50,19 +49,6 @@ class Page:
 
     def __len__(self) -> int:
         return len(self.dispatches)
-
-
-@dataclass(frozen=True, slots=True)
-class StreamEvent:
-    """What the service says of one change.
-
-    Attributes:
-      event: What happened; a number that the API does not know is kept, without a name.
-      dispatch: The new content, for a deletion the last one; or what came and makes no sense.
-    """
-
-    event: Event
-    dispatch: Dispatch | Undecodable
 
 
 @asynccontextmanager
@@ -340,14 +326,14 @@ class DispatchClient:
             metadata=self._metadata(method),
         ) as call:
             request = wire.StreamMicrogridDispatchesRequest(microgrid_id=microgrid_id)
-            with _translated(what):
+            with translated(what):
                 await call.send_message(request, end=True)
             yield DispatchStream(call, what)
 
     async def _call(
         self, method: str, request: betterproto2.Message, response_type: type[_R], what: str
     ) -> _R:
-        with _translated(what):
+        with translated(what):
             async with self._channel.request(
                 _SERVICE + method,
                 Cardinality.UNARY_UNARY,
@@ -363,50 +349,6 @@ class DispatchClient:
 
     def _metadata(self, method: str) -> dict[str, str]:
         return request_metadata(self._key, self._secret, method, clock.now())
-
-
-class DispatchStream:
-    """The changes of a microgrid as they come: ``async for event in stream``.
-
-    Iterating raises a `ServiceError` when the stream fails, and stops when the service ends it.
-
-    Attributes:
-      started: Set when the service has begun to answer.  From then on no change is missing.
-    """
-
-    def __init__(self, call: Any, what: str) -> None:
-        self._call = call
-        self._what = what
-        self.started = trio.Event()
-
-    def __aiter__(self) -> DispatchStream:
-        return self
-
-    async def __anext__(self) -> StreamEvent:
-        with _translated(self._what):
-            if not self.started.is_set():
-                await self._call.recv_initial_metadata()
-                self.started.set()
-            response = await self._call.recv_message()
-            if response is None:
-                await self._call.recv_trailing_metadata()
-                raise StopAsyncIteration
-        dispatch = response.dispatch or Undecodable(None, "a stream message has no dispatch")
-        return StreamEvent(response.event, dispatch)
-
-
-class _translated:  # noqa: N801
-    """Turns the `GRPCError` of a call into a `ServiceError` that says what the call was about."""
-
-    def __init__(self, what: str) -> None:
-        self._what = what
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _: object, exc: BaseException | None, __: object) -> None:
-        if isinstance(exc, GRPCError):
-            raise ServiceError(self._what, exc) from exc
 
 
 def _decoded(dispatch: Any, what: str) -> Dispatch:

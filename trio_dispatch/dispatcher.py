@@ -14,9 +14,10 @@ import trio
 from trio_util import AsyncValue
 
 from . import clock
+from ._notices import Notice, NoticeKind
 from ._nursery import open_service_nursery
 from ._requests import check_id
-from .agenda import Agenda, Notice, NoticeKind
+from .agenda import Agenda
 from .broadcast import Broadcast, Rules
 from .cache import CacheKeeper, Known, load
 from .client import DispatchClient, open_client

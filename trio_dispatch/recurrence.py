@@ -6,7 +6,7 @@ gives them with the dispatch's start as ``dtstart`` and weeks that begin on Mond
     workdays_at_noon = RecurrenceRule(
         Frequency.WEEKLY, byweekdays=(1, 2, 3, 4, 5), byhours=(12,), byminutes=(0,)
     )
-    workdays_at_noon.next_after(start, datetime.now(UTC))
+    workdays_at_noon.next_after(start, clock.now())
 
 Nothing here reads a clock, and nothing replays a rule from its start: `trio_dispatch._seek` finds
 any occurrence at a cost that does not depend on how old the rule is.
