@@ -1,0 +1,63 @@
+"""The examples of the README run as they stand, but for the port."""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from trio_dispatch.service import Keys, open_service
+
+README = (Path(__file__).parents[2] / "README.md").read_text()
+EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+def main_of(example: str, port: int) -> Any:
+    """The `main` of an example, which then talks to another port than the one it names."""
+    source, run, rest = example.partition("trio.run(main)")
+    assert (run, rest.strip()) == ("trio.run(main)", "")
+    assert ":50051" in source
+    names: dict[str, Any] = {}
+    exec(source.replace(":50051", f":{port}"), names)
+    return names["main"]
+
+
+async def test_the_examples_of_the_readme(capsys: pytest.CaptureFixture[str]) -> None:
+    follow, create = EXAMPLES
+    with trio.fail_after(30):
+        async with open_service(keys=Keys.of("secret")) as service, trio.open_nursery() as nursery:
+            ((_, port, *_), *_) = await nursery.start(
+                partial(service.server.serve_tcp, 0, host="127.0.0.1")
+            )
+            nursery.start_soon(main_of(follow, port))
+            await main_of(create, port)()
+            printed = capsys.readouterr().out
+            assert printed.startswith("created Dispatch(id=1, type='CHARGE'")
+            row = await service.store.get(1, 1)
+            await service.store.update(1, 1, without_a_rule, now=row.updated)
+            while "start, or reconfigure:" not in printed:
+                await trio.lowlevel.checkpoint()
+                printed += capsys.readouterr().out
+            await service.store.delete(1, 1)
+            while "stop TargetCategories(BATTERY:LI_ION)" not in printed:
+                await trio.lowlevel.checkpoint()
+                printed += capsys.readouterr().out
+            nursery.cancel_scope.cancel()
+
+
+def without_a_rule(data: Any) -> Any:
+    """So that it runs now, on whatever day and hour the test does."""
+    data.recurrence = None
+    return data
+
+
+def test_the_commands_at_the_top_are_those_of_the_makefile() -> None:
+    makefile = (Path(__file__).parents[2] / "Makefile").read_text()
+    commands = re.findall(r"^\$ make (\w+)", README, re.MULTILINE)
+    assert commands[:2] == ["demo", "test"]
+    for command in commands:
+        assert f"\n{command}:" in makefile
