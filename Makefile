@@ -62,6 +62,7 @@ bench: $(STAMP)
 	$(BIN)/python tests/benchmarks/bench_recurrence.py
 	$(BIN)/python tests/benchmarks/bench_agenda.py
 	$(BIN)/python tests/benchmarks/bench_lateness.py
+	$(BIN)/python tests/benchmarks/bench_grpc.py
 
 clean:
 	rm -rf .venv .venv-* build dist docs/_build .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -1,4 +1,4 @@
-"""All that this package takes from the insides of grpclib, h2 and betterproto2.
+"""All that this package takes from the insides of grpclib, h2, hpack and betterproto2.
 
 When an upgrade of one of them moves something, this says what.
 """
@@ -18,6 +18,8 @@ import grpclib.stream
 import h2.connection
 import h2.exceptions
 import h2.frame_buffer
+import hpack
+import hpack.table
 import pytest
 
 from trio_dispatch.grpc import Channel, ClientStream, Deadline, ServerStream
@@ -61,6 +63,10 @@ EXPECTED = {
         "open_inbound_streams",
         "open_outbound_streams",
     ],
+    h2.frame_buffer.FrameBuffer: ["__next__", "add_data"],
+    hpack.table.HeaderTable: ["add", "maxsize"],
+    hpack.Encoder: ["encode", "header_table_size"],
+    hpack.Decoder: ["decode", "header_table_size"],
     betterproto2.grpclib.ServiceBase: ["_call_rpc_handler_server_stream"],
     betterproto2.grpclib.ServiceStub: [
         "_unary_unary",
@@ -78,10 +84,17 @@ def test_what_is_used_is_there(owner: object) -> None:
 
 def test_attributes_of_instances() -> None:
     connection = h2.connection.H2Connection()
-    for name in ("_data_to_send", "_closed_streams", "_frame_dispatch_table", "decoder", "streams"):
+    for name in ("_data_to_send", "_closed_streams", "_frame_dispatch_table", "streams"):
         assert hasattr(connection, name)
+    assert type(connection.encoder) is hpack.Encoder
+    assert type(connection.decoder) is hpack.Decoder
     assert isinstance(connection.incoming_buffer, h2.frame_buffer.FrameBuffer)
     assert isinstance(connection.incoming_buffer._data, bytearray)
+    assert connection.incoming_buffer._headers_buffer == []
+    for coder in (connection.encoder, connection.decoder):
+        assert type(coder.header_table) is hpack.table.HeaderTable
+        assert coder.header_table._maxsize == 4096
+        assert coder.header_table.resized is False
     assert isinstance(connection._data_to_send, bytearray)
     assert hasattr(h2.exceptions.StreamClosedError(1), "_events")
     assert grpclib.metadata.Deadline(_timestamp=1.0)._timestamp == 1.0

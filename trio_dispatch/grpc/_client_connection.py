@@ -14,7 +14,7 @@ from ._connection import Connection
 from ._http2 import HTTP2
 from ._metadata import Headers
 from ._status import Failure, error_name
-from ._stream import HTTP2Stream
+from ._stream import HTTP2Stream, wake_all
 
 _MAX_HEADER_LIST_SIZE = 64 * 1024
 _LAST_STREAM_ID = 2**31 - 1
@@ -81,7 +81,7 @@ class ClientConnection(Connection):
         stream.local_ended = end_stream
         if stream_id + 2 > _LAST_STREAM_ID:
             self.draining = True
-        self._calls.unpark_all()
+        wake_all(self._calls)
         self.flush()
         return stream
 
@@ -91,8 +91,8 @@ class ClientConnection(Connection):
 
     def _changed(self) -> None:
         if not self.usable:
-            self._slots.unpark_all()
-        elif self._admits_stream:
+            wake_all(self._slots)
+        elif self._slots and self._admits_stream:
             free = self.h2.remote_settings.max_concurrent_streams - len(self.streams)
             self._slots.unpark(count=min(free, len(self._slots)))
 

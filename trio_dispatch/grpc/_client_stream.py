@@ -19,6 +19,7 @@ from h2.errors import ErrorCodes
 from ._client_connection import ConnectionUnusableError
 from ._deadline import encode_timeout
 from ._framing import ACCEPTED_ENCODINGS, frame_message
+from ._hpack import passing_header
 from ._metadata import Headers, MetadataLike, decode_metadata, encode_metadata
 from ._status import error_of_http, status_error
 from ._stream import HTTP2Stream
@@ -33,6 +34,8 @@ Ts = TypeVarTuple("Ts")
 
 USER_AGENT = f"grpc-python-trio-dispatch (python/{platform.python_version()})"
 
+
+_ACCEPT_ENCODING = ("grpc-accept-encoding", ",".join(ACCEPTED_ENCODINGS))
 
 # So much earlier than ours may a server find that our deadline is over.
 _EARLY = 0.5
@@ -239,11 +242,12 @@ class ClientStream(grpclib.client.Stream[S, R], Generic[S, R]):
             ("te", "trailers"),
             ("content-type", channel.content_type),
             ("user-agent", USER_AGENT),
-            ("grpc-accept-encoding", ",".join(ACCEPTED_ENCODINGS)),
+            _ACCEPT_ENCODING,
+            *self._headers,
         ]
         if deadline != math.inf:
-            headers.append(("grpc-timeout", encode_timeout(deadline - trio.current_time())))
-        headers.extend(self._headers)
+            timeout = encode_timeout(deadline - trio.current_time())
+            headers.append(passing_header("grpc-timeout", timeout))
         return headers
 
     async def _send(self, data: bytes, end: bool) -> None:

@@ -18,7 +18,7 @@ from ._http2 import CONNECTION_WINDOW, HTTP2
 from ._metadata import text_headers
 from ._peer import Peer
 from ._status import Failure, failure_of_reset
-from ._stream import HTTP2Stream
+from ._stream import HTTP2Stream, wake_all
 
 log = logging.getLogger(__name__)
 
@@ -115,7 +115,7 @@ class Connection:
     def flush(self) -> None:
         """See that what is queued gets written."""
         if self.h2.outgoing_size:
-            self._output.unpark_all()
+            wake_all(self._output)
 
     def close(self, failure: Failure, *, code: ErrorCodes | None = ErrorCodes.NO_ERROR) -> None:
         """End the connection, with a GOAWAY unless `code` is None."""
@@ -129,7 +129,7 @@ class Connection:
         self.streams.clear()
         self.give_up_at(trio.current_time())
         # Even if there is nothing to say: then the task that writes has to end.
-        self._output.unpark_all()
+        wake_all(self._output)
         self._changed()
 
     def drain(self, last_stream_id: int) -> None:

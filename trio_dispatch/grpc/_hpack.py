@@ -9,7 +9,7 @@ that, from the second on.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar, cast
 
 import hpack
 from hpack.table import HeaderTable
@@ -20,6 +20,14 @@ V = TypeVar("V")
 # Of these there are few; what there are many of is not worth the memory.
 _MOST_BLOCKS: Final = 32
 _LONGEST_BLOCK: Final = 512
+
+
+def passing_header(name: str, value: str) -> tuple[str, str]:
+    """A header whose value does not come again, and would only push others out of the table.
+
+    Best put last: what stands before it is remembered.
+    """
+    return cast("tuple[str, str]", hpack.NeverIndexedHeaderTuple(name, value))
 
 
 class _Table(HeaderTable):
@@ -40,7 +48,10 @@ class _Table(HeaderTable):
     @maxsize.setter
     def maxsize(self, size: int) -> None:
         self.version += 1
+        untold = self.resized
         HeaderTable.maxsize.fset(self, size)  # type: ignore[attr-defined]
+        # To be given the same size once more does not mean that the other side knows it.
+        self.resized = self.resized or untold
 
 
 class _Memory(Generic[K, V]):
@@ -66,11 +77,7 @@ class _Memory(Generic[K, V]):
 
 
 class Encoder(hpack.Encoder):
-    """Encodes as hpack does.
-
-    Headers that differ from call to call are best marked as never to be indexed, and put last: they
-    leave the table alone, and what stands before them is remembered.
-    """
+    """Encodes as hpack does."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -26,6 +26,15 @@ _MAX_DATA = 64 * 1024
 _RESET_HERE = Failure(Status.CANCELLED, "the call was cancelled on this side")
 
 
+def wake_all(lot: trio.lowlevel.ParkingLot) -> None:
+    """Wake the tasks that are parked there, if any are.
+
+    Mostly nobody is, which is known in no time; but for `unpark_all` that is like any other number.
+    """
+    if lot:
+        lot.unpark_all()
+
+
 class HTTP2Stream:
     """A stream of a `Connection`, for client and server alike.
 
@@ -69,7 +78,7 @@ class HTTP2Stream:
 
     def headers_received(self, headers: Headers) -> None:
         self.headers = headers
-        self._arrivals.unpark_all()
+        wake_all(self._arrivals)
 
     def data_received(self, data: bytes, flow_controlled_length: int) -> None:
         if self._discarding:
@@ -82,7 +91,7 @@ class HTTP2Stream:
         if not self._arrivals:
             return
         if self.messages.ready:
-            self._arrivals.unpark_all()
+            wake_all(self._arrivals)
         else:
             # The message that is waited for may be longer than the window.
             self._consume_unread(0)
@@ -104,11 +113,11 @@ class HTTP2Stream:
 
     def opened(self) -> None:
         """There may be room to send now."""
-        self._openings.unpark_all()
+        wake_all(self._openings)
 
     def _wake(self) -> None:
-        self._arrivals.unpark_all()
-        self._openings.unpark_all()
+        wake_all(self._arrivals)
+        wake_all(self._openings)
 
     # What tasks do.
 

@@ -1,0 +1,277 @@
+"""One contender of `bench_grpc.py`: makes calls as fast as it can, when it is told to.
+
+    python grpc_client.py CONTENDER PORT
+
+It runs in the environment of the benchmarks.  Each line of its stdin is a measurement to make, as
+JSON, and gets a line on its stdout: see `Contender.measure`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import betterproto2
+import grpc
+import grpclib.client
+import trio
+from grpclib.encoding.base import CodecBase
+
+from trio_dispatch.grpc import MessageCodec, open_channel
+
+HOST = "127.0.0.1"
+MESSAGES_OF_A_STREAM = 1000
+
+
+@dataclass(eq=False, repr=False)
+class Sample(betterproto2.Message):
+    """A message as they are: a few fields of different types."""
+
+    id: int = betterproto2.field(1, betterproto2.TYPE_UINT64)
+    name: str = betterproto2.field(2, betterproto2.TYPE_STRING)
+    values: list[float] = betterproto2.field(3, betterproto2.TYPE_DOUBLE, repeated=True)  # noqa: RUF009
+    at: Point | None = betterproto2.field(4, betterproto2.TYPE_MESSAGE, optional=True)  # noqa: RUF009
+
+
+@dataclass(eq=False, repr=False)
+class Point(betterproto2.Message):
+    x: float = betterproto2.field(1, betterproto2.TYPE_DOUBLE)
+    y: float = betterproto2.field(2, betterproto2.TYPE_DOUBLE)
+
+
+class BytesCodec(CodecBase):
+    """Leaves them as they are."""
+
+    __content_subtype__ = "proto"
+
+    def encode(self, message: bytes, message_type: Any) -> bytes:
+        return message
+
+    def decode(self, data: bytes, message_type: Any) -> bytes:
+        return data
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What is sent, and how it becomes bytes: the same way for all."""
+
+    message: Any
+    codec: CodecBase
+
+    @property
+    def type(self) -> type:
+        return type(self.message)
+
+
+KINDS = {
+    "bytes": Kind(b"x" * 100, BytesCodec()),
+    "betterproto2": Kind(
+        Sample(id=12345, name="battery 7", values=[1.5, 2.5, 3.5, 4.5], at=Point(x=47.1, y=8.5)),
+        MessageCodec(),
+    ),
+}
+
+
+class Contender(ABC):
+    """Makes calls in one of the ways that there are, with one kind of message.
+
+    A measurement is a number of tasks that do the same over and over until the time is up.
+    """
+
+    kind: Kind
+    end: float
+
+    async def measure(self, work: str, tasks: int, seconds: float) -> tuple[float, float]:
+        """How many calls or messages there were in a second, and the CPU seconds for each."""
+        began, cpu = time.perf_counter(), time.process_time()
+        self.end = began + seconds
+        done = await self.together(partial(self.repeat, getattr(self, work)), tasks)
+        return done / (time.perf_counter() - began), (time.process_time() - cpu) / done
+
+    async def repeat(self, work: Callable[[], Any]) -> int:
+        done = 0
+        while time.perf_counter() < self.end:
+            done += await work()
+        return done
+
+    @abstractmethod
+    async def together(self, work: Callable[[], Any], tasks: int) -> int:
+        """Do it in so many tasks at a time; the sum of what they return."""
+
+    @abstractmethod
+    async def call(self) -> int:
+        """Make a call with a single reply; 1."""
+
+    @abstractmethod
+    async def stream(self) -> int:
+        """Make a call with a stream of replies; how many there were."""
+
+
+class OnTrio(Contender):
+    async def together(self, work: Callable[[], Any], tasks: int) -> int:
+        results: list[int] = []
+
+        async def one() -> None:
+            results.append(await work())
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(tasks):
+                nursery.start_soon(one)
+        return sum(results)
+
+
+class OnAsyncio(Contender):
+    async def together(self, work: Callable[[], Any], tasks: int) -> int:
+        return sum(await asyncio.gather(*(work() for _ in range(tasks))))
+
+
+class Grpclib(Contender):
+    """By the classes that grpclib's and betterproto2's stubs are made of."""
+
+    def __init__(self, channel: grpclib.client.Channel, kind: Kind) -> None:
+        self.kind = kind
+        types = kind.type, kind.type
+        self.unary = grpclib.client.UnaryUnaryMethod(channel, "/bench.Bench/Echo", *types)
+        self.unary_stream = grpclib.client.UnaryStreamMethod(channel, "/bench.Bench/Repeat", *types)
+        self.metadata = {"count": str(MESSAGES_OF_A_STREAM)}
+
+    async def call(self) -> int:
+        await self.unary(self.kind.message)
+        return 1
+
+    async def stream(self) -> int:
+        received = 0
+        async with self.unary_stream.open(metadata=self.metadata) as call:
+            await call.send_message(self.kind.message, end=True)
+            async for _ in call:
+                received += 1
+        return received
+
+
+class Ours(OnTrio, Grpclib):
+    @classmethod
+    @asynccontextmanager
+    async def connected(cls, port: int, kind: Kind) -> AsyncIterator[Contender]:
+        async with open_channel(f"grpc://{HOST}:{port}?ssl=false", codec=kind.codec) as channel:
+            yield cls(channel, kind)
+
+
+class GrpclibOnAsyncio(OnAsyncio, Grpclib):
+    @classmethod
+    @asynccontextmanager
+    async def connected(cls, port: int, kind: Kind) -> AsyncIterator[Contender]:
+        async with grpclib.client.Channel(HOST, port, codec=kind.codec) as channel:
+            yield cls(channel, kind)
+
+
+class GrpclibOnTrioAsyncio(OnTrio, Grpclib):
+    """As a Trio program would do it: each step of a call goes through the bridge."""
+
+    def __init__(self, channel: grpclib.client.Channel, kind: Kind) -> None:
+        super().__init__(channel, kind)
+        self.bridge = bridge().aio_as_trio
+
+    @classmethod
+    @asynccontextmanager
+    async def connected(cls, port: int, kind: Kind) -> AsyncIterator[Contender]:
+        channel = grpclib.client.Channel(HOST, port, codec=kind.codec)
+        yield cls(channel, kind)
+        channel.close()
+
+    async def call(self) -> int:
+        await self.bridge(self.unary)(self.kind.message)
+        return 1
+
+    async def stream(self) -> int:
+        received = 0
+        call = self.unary_stream.open(metadata=self.metadata)
+        async with self.bridge(call):
+            await self.bridge(call.send_message)(self.kind.message, end=True)
+            async for _ in self.bridge(call):
+                received += 1
+        return received
+
+
+def bridge() -> Any:
+    """trio-asyncio, which must not be imported elsewhere: it replaces asyncio's event loop."""
+    import trio_asyncio
+
+    return trio_asyncio
+
+
+class GrpcAio(OnAsyncio):
+    def __init__(self, channel: grpc.aio.Channel, kind: Kind) -> None:
+        self.kind = kind
+        codecs = (
+            lambda message: kind.codec.encode(message, kind.type),
+            lambda data: kind.codec.decode(data, kind.type),
+        )
+        self.unary = channel.unary_unary("/bench.Bench/Echo", *codecs)
+        self.unary_stream = channel.unary_stream("/bench.Bench/Repeat", *codecs)
+        self.metadata = (("count", str(MESSAGES_OF_A_STREAM)),)
+
+    @classmethod
+    @asynccontextmanager
+    async def connected(cls, port: int, kind: Kind) -> AsyncIterator[Contender]:
+        async with grpc.aio.insecure_channel(f"{HOST}:{port}") as channel:
+            yield cls(channel, kind)
+
+    async def call(self) -> int:
+        await self.unary(self.kind.message)
+        return 1
+
+    async def stream(self) -> int:
+        received = 0
+        async for _ in self.unary_stream(self.kind.message, metadata=self.metadata):
+            received += 1
+        return received
+
+
+def run_on_asyncio(main: Callable[..., Any], *args: Any) -> None:
+    asyncio.run(main(*args))
+
+
+def run_on_both(main: Callable[..., Any], *args: Any) -> None:
+    async def beside_a_loop() -> None:
+        async with bridge().open_loop():
+            await main(*args)
+
+    trio.run(beside_a_loop)
+
+
+CONTENDERS: dict[str, tuple[Any, Callable[..., None]]] = {
+    "trio-dispatch": (Ours, trio.run),
+    "grpclib on asyncio": (GrpclibOnAsyncio, run_on_asyncio),
+    "grpclib through trio-asyncio": (GrpclibOnTrioAsyncio, run_on_both),
+    "grpc.aio": (GrpcAio, run_on_asyncio),
+}
+
+
+async def obey(contender: Any, port: int) -> None:
+    async with (
+        contender.connected(port, KINDS["bytes"]) as with_bytes,
+        contender.connected(port, KINDS["betterproto2"]) as with_betterproto2,
+    ):
+        by_kind = {"bytes": with_bytes, "betterproto2": with_betterproto2}
+        # Nothing else runs here while it waits for its turn, so it may well block.
+        for line in sys.stdin:
+            order = json.loads(line)
+            result = await by_kind[order.pop("kind")].measure(**order)
+            print(json.dumps(result), flush=True)
+
+
+def main() -> None:
+    contender, run = CONTENDERS[sys.argv[1]]
+    run(obey, contender, int(sys.argv[2]))
+
+
+if __name__ == "__main__":
+    main()
