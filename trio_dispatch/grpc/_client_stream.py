@@ -37,6 +37,9 @@ USER_AGENT = f"grpc-python-trio-dispatch (python/{platform.python_version()})"
 
 _ACCEPT_ENCODING = ("grpc-accept-encoding", ",".join(ACCEPTED_ENCODINGS))
 
+# A request that the server has refused to look at is repeated, at once and then with pauses.
+_MAX_RETRIES = 6
+_RETRY_PAUSE = 0.005
 # So much earlier than ours may a server find that our deadline is over.
 _EARLY = 0.5
 
@@ -90,7 +93,7 @@ class ClientStream(grpclib.client.Stream[S, R], Generic[S, R]):
         self._headers = encode_metadata(metadata or {})
         self._first: S | None = None
         self._request: bytes | None = None
-        self._retried = False
+        self._retries = 0
         self._reply: bytes | None = None
         self._delivered = False
         self._finished = False
@@ -262,7 +265,10 @@ class ClientStream(grpclib.client.Stream[S, R], Generic[S, R]):
     async def _send_again(self) -> None:
         """Repeat a request of which the server has promised not to have looked at it."""
         assert self._request is not None
-        self._retried = True
+        # A server may count calls that have ended for a moment longer than we do.
+        if self._retries:
+            await trio.sleep(_RETRY_PAUSE * 2**self._retries)
+        self._retries += 1
         await self._open()
         self._end_done = True
         await self._stream_now.send_data(self._request, end_stream=True)
@@ -278,7 +284,7 @@ class ClientStream(grpclib.client.Stream[S, R], Generic[S, R]):
             await self._see_it_open()
         waited = False
         while True:
-            if self._may_be_sent_again:
+            while self._may_be_sent_again:
                 await self._send_again()
             try:
                 result = poll()
@@ -392,7 +398,7 @@ class ClientStream(grpclib.client.Stream[S, R], Generic[S, R]):
             failure is not None
             and failure.unprocessed
             and self._request is not None
-            and not self._retried
+            and self._retries < _MAX_RETRIES
         )
 
     def _raise_failure(self) -> None:
