@@ -321,15 +321,17 @@ async def test_a_call_that_was_not_looked_at_is_made_again(refuse: str) -> None:
         assert replies == ["again"]
 
 
-async def test_a_call_that_is_refused_twice_fails() -> None:
+async def test_a_call_that_is_refused_again_and_again_fails(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
     async with played_server() as (channel, server), trio.open_nursery() as nursery:
 
         @nursery.start_soon
         async def play() -> None:
             peer = await server.connections.receive()
-            for _ in range(2):
+            for _ in range(7):
                 peer.h2.reset_stream(await peer.request(), ErrorCodes.REFUSED_STREAM)
-            await peer.flush()
+                await peer.flush()
 
         with pytest.raises(GRPCError) as caught:
             await say_hello(channel)
