@@ -139,7 +139,12 @@ class Fold:
         self.folds: list[dict[int, Dispatch]] = []
         self.running: list[set[int]] = []
 
-    async def events(self, receiver: Receiver[LifecycleEvent], known: dict[int, Dispatch]) -> None:
+    async def events(
+        self,
+        receiver: Receiver[LifecycleEvent],
+        known: dict[int, Dispatch],
+        merged: bool = False,
+    ) -> None:
         self.folds.append(known)
         with receiver:
             async for event in receiver:
@@ -150,11 +155,13 @@ class Fold:
                 else:
                     # The stream may repeat what a page was ahead of; of a step back and forth
                     # again, whoever is slow sees only the end.
-                    merged = receiver.statistics().merged > 0
+                    merged = merged or receiver.statistics().merged > 0
                     assert merged or known.get(dispatch.id) != dispatch, "the same event twice"
                     known[dispatch.id] = dispatch
                 if self._rng.random() < 0.02 and len(self.folds) < 4:
-                    self._nursery.start_soon(self.events, receiver.clone(), known.copy())
+                    # What waits in a clone was merged, if it was, in the one it is a clone of.
+                    merged = merged or receiver.statistics().merged > 0
+                    self._nursery.start_soon(self.events, receiver.clone(), known.copy(), merged)
                 await self._dawdle()
 
     async def statuses(self, receiver: Receiver[Dispatch]) -> None:
