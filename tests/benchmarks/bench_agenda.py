@@ -78,14 +78,16 @@ def measure(count: int) -> str:
     walked = time.perf_counter() - began
     return (
         f"| {count:>9,} | {built:>8.2f} s | {updated / UPDATES * 1e6:>6.1f} µs | {walked:>8.2f} s "
-        f"| {notices:>9,} | {worst_step * 1e3:>7.1f} ms for {in_worst:>4} | {worst_each * 1e3:>7.2f} ms |"
+        f"| {notices:>9,} | {worst_step * 1e3:>7.1f} ms for {in_worst:>4} "
+        f"| {worst_each * 1e3:>7.2f} ms |"
     )
 
 
 def main() -> None:
     """Print the table."""
     print(
-        "| dispatches |    build | an update |    a day |   notices | worst step, notices | a notice, worst |"
+        "| dispatches |    build | an update |    a day |   notices "
+        "| worst step, notices | a notice, worst |"
     )
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for count in (1_000, 10_000, 100_000):
