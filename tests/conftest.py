@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
+from pathlib import Path
 
 import pytest
+
+# Test modules share what is in `dispatching`.
+sys.path.insert(0, str(Path(__file__).parent))
 
 LONG = os.environ.get("TRIO_DISPATCH_LONG") == "1"
 

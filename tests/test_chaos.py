@@ -143,7 +143,6 @@ class Fold:
         self,
         receiver: Receiver[LifecycleEvent],
         known: dict[int, Dispatch],
-        merged: bool = False,
     ) -> None:
         self.folds.append(known)
         with receiver:
@@ -153,15 +152,10 @@ class Fold:
                 if isinstance(event, Deleted):
                     del known[dispatch.id]
                 else:
-                    # The stream may repeat what a page was ahead of; of a step back and forth
-                    # again, whoever is slow sees only the end.
-                    merged = merged or receiver.statistics().merged > 0
-                    assert merged or known.get(dispatch.id) != dispatch, "the same event twice"
+                    assert known.get(dispatch.id) != dispatch, "the same event twice"
                     known[dispatch.id] = dispatch
                 if self._rng.random() < 0.02 and len(self.folds) < 4:
-                    # What waits in a clone was merged, if it was, in the one it is a clone of.
-                    merged = merged or receiver.statistics().merged > 0
-                    self._nursery.start_soon(self.events, receiver.clone(), known.copy(), merged)
+                    self._nursery.start_soon(self.events, receiver.clone(), known.copy())
                 await self._dawdle()
 
     async def statuses(self, receiver: Receiver[Dispatch]) -> None:

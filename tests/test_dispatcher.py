@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
 import pytest
 import trio
 import trio.testing
+from dispatching import dispatching
 
 from trio_dispatch import (
     Created,
     Deleted,
     Dispatch,
-    Dispatcher,
     LifecycleEvent,
     Receiver,
     RunningState,
@@ -26,21 +25,13 @@ from trio_dispatch import (
     clock,
     open_dispatcher,
 )
+from trio_dispatch._channels import merge_events, merge_statuses
 from trio_dispatch.clock import VIRTUAL_START as START
-from trio_dispatch.dispatcher import merge_events, merge_statuses
 from trio_dispatch.grpc import GRPCError, Status
 from trio_dispatch.recurrence import Frequency, RecurrenceRule
 from trio_dispatch.testing import LocalService, make_dispatch, open_test_service
 
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
-
-
-@asynccontextmanager
-async def dispatching(service: LocalService, **options: Any) -> AsyncIterator[Dispatcher]:
-    async with open_dispatcher(
-        microgrid_id=1, channel=service.channel, key=service.key, **options
-    ) as dispatcher:
-        yield dispatcher
 
 
 @pytest.fixture
@@ -342,10 +333,16 @@ async def test_only_a_naive_time_or_a_negative_interval_is_refused(
 
 
 def test_what_is_left_of_two_events() -> None:
-    one, two = make_dispatch(1), make_dispatch(1, payload={"a": 1})
+    one, two, three = (make_dispatch(1, payload={"a": n}) for n in range(3))
     assert merge_events(Created(one), Updated(two)) == Created(two)
     assert merge_events(Created(one), Deleted(two)) is None
     assert merge_events(Updated(one), Updated(two)) == Updated(two)
+    there, back = Updated(two, previous=one), Updated(one, previous=two)
+    assert merge_events(there, back) is None
+    merged = merge_events(there, Updated(three, previous=two))
+    assert merged == Updated(three)
+    assert isinstance(merged, Updated)
+    assert merged.previous == one
     assert merge_events(Updated(one), Deleted(two)) == Deleted(two)
     assert merge_events(Deleted(one), Created(two)) == Updated(two)
 

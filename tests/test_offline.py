@@ -7,8 +7,6 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -17,11 +15,11 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
+from dispatching import dispatching
 
 from trio_dispatch import (
     Deleted,
     Dispatch,
-    Dispatcher,
     DispatchError,
     Receiver,
     RunningState,
@@ -33,17 +31,9 @@ from trio_dispatch import (
 from trio_dispatch.cache import load
 from trio_dispatch.clock import VIRTUAL_START as START
 from trio_dispatch.recurrence import Frequency, RecurrenceRule
-from trio_dispatch.testing import LocalService, make_dispatch, open_test_service
+from trio_dispatch.testing import make_dispatch, open_test_service
 
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
-
-
-@asynccontextmanager
-async def dispatching(service: LocalService, **options: Any) -> AsyncIterator[Dispatcher]:
-    async with open_dispatcher(
-        microgrid_id=1, channel=service.channel, key=service.key, **options
-    ) as dispatcher:
-        yield dispatcher
 
 
 def waiting(receiver: Receiver[Dispatch]) -> list[tuple[int, str]]:
@@ -148,7 +138,7 @@ async def test_what_ran_when_the_process_was_killed_is_stopped_once(
         if meanwhile == "gone":
             await service.stop()
         elif meanwhile != "deleted":
-            await service.put(make_dispatch(1))
+            await service.put(make_dispatch(1, start_time=START))
         async with dispatching(service, cache=cache) as dispatcher:
             receivers = [dispatcher.running_status_change.new_receiver() for _ in range(2)]
             await trio.sleep(600)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 _NAN = math.nan  # One object for all, since containers take an object as equal to itself.
@@ -25,6 +25,13 @@ class Payload(Mapping[str, Any]):
           ValueError: something in it is not JSON; the message names its place.
         """
         self._data = _frozen_items(content, "payload")
+
+    @classmethod
+    def _of(cls, fields: dict[str, Any]) -> Payload:
+        """The payload with this content, of values that are frozen already."""
+        self = cls.__new__(cls)
+        self._data = fields
+        return self
 
     def __getitem__(self, key: str) -> Any:
         return self._data[key]
@@ -54,8 +61,14 @@ class Payload(Mapping[str, Any]):
         return {key: _thawed(value) for key, value in self._data.items()}
 
 
-class _List(tuple[Any, ...]):
+class FrozenList(tuple[Any, ...]):
+    """A list that is frozen, as are its items."""
+
     __slots__ = ()
+
+    @classmethod
+    def _of(cls, values: Iterable[Any]) -> FrozenList:
+        return cls(values)
 
     def __eq__(self, other: object) -> bool:
         return tuple.__eq__(self, tuple(other) if isinstance(other, list) else other)
@@ -64,6 +77,11 @@ class _List(tuple[Any, ...]):
         return not self == other
 
     __hash__ = tuple.__hash__
+
+
+def freeze_number(number: float) -> float:
+    """The number; the same object for every NaN."""
+    return _NAN if number != number else number  # noqa: PLR0124
 
 
 def _frozen(value: Any, where: str) -> Any:
@@ -75,15 +93,13 @@ def _frozen(value: Any, where: str) -> Any:
                 number = float(value)
             except OverflowError:
                 raise ValueError(f"{where}: {value} is too large for a float") from None
-            return _NAN if math.isnan(number) else number
+            return freeze_number(number)
         case Payload():
             return value
         case Mapping():
-            frozen = Payload()
-            frozen._data = _frozen_items(value, where)
-            return frozen
+            return Payload._of(_frozen_items(value, where))
         case Sequence() if not isinstance(value, bytes | bytearray):
-            return _List(_frozen(item, f"{where}[{i}]") for i, item in enumerate(value))
+            return FrozenList(_frozen(item, f"{where}[{i}]") for i, item in enumerate(value))
     raise ValueError(
         f"{where}: {value!r} is not JSON; use None, bool, numbers, str, lists and mappings"
     )
@@ -102,7 +118,7 @@ def _key(key: object, where: str) -> str:
 def _thawed(value: Any) -> Any:
     if isinstance(value, Payload):
         return value.to_dict()
-    return [_thawed(item) for item in value] if isinstance(value, _List) else value
+    return [_thawed(item) for item in value] if isinstance(value, FrozenList) else value
 
 
 EMPTY = Payload()

@@ -5,26 +5,30 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from os import PathLike
 from pathlib import Path
+from typing import Literal
 
 import trio
 from trio_util import AsyncValue
 
 from . import clock
+from ._channels import lifecycle_channel, missed_channel, status_channel
 from ._notices import Notice, NoticeKind
 from ._nursery import open_service_nursery
 from ._requests import check_id
+from .actors import Actor, OnOrphan, serve_actors
 from .agenda import Agenda
-from .broadcast import Broadcast, Rules
+from .broadcast import Broadcast
 from .cache import CacheKeeper, Known, load
 from .client import DispatchClient, open_client
 from .dispatch import Dispatch
 from .errors import DispatchError
-from .events import Created, Deleted, LifecycleEvent, MissedRun, Updated
+from .events import Created, Deleted, LifecycleEvent, MissedRun
 from .grpc import Channel
+from .merge import MergeStrategy
 from .mirror import Mirror
 from .sync import Synchronizer, SyncPhase, SyncState
 
@@ -185,41 +189,14 @@ class Dispatcher:
             resilient=known is not None,
         )
         self._nap = trio.CancelScope()
+        self._rested = trio.Event()  # set whenever all that was due has been announced
         self._announced = self._missed = 0
         self._lateness = self._worst_lateness = 0.0
         self.dispatches: Mapping[int, Dispatch] = self._mirror.dispatches
         self.sync_state: AsyncValue[SyncState] = self._synchronizer.state
-        self.lifecycle_events: Broadcast[LifecycleEvent] = Broadcast(
-            Rules(
-                key=lambda event: event.dispatch.id,
-                type=lambda event: event.dispatch.type,
-                final=lambda event: isinstance(event, Deleted),
-                merge=merge_events,
-                merges=lambda _, __, crowded: crowded,
-                snapshot=self._existing,
-            )
-        )
-        self.running_status_change: Broadcast[Dispatch] = Broadcast(
-            Rules(
-                key=lambda dispatch: dispatch.id,
-                type=lambda dispatch: dispatch.type,
-                final=lambda dispatch: dispatch.deleted,
-                merge=merge_statuses,
-                # A pulse is not the end of a run: whoever was told to start has to be told to stop.
-                merges=lambda older, newer, _: newer.pulse is None or older.pulse is not None,
-                snapshot=self._statuses,
-            )
-        )
-        self.missed_runs: Broadcast[MissedRun] = Broadcast(
-            Rules(
-                key=lambda missed: missed.dispatch.id,
-                type=lambda missed: missed.dispatch.type,
-                final=lambda _: False,
-                merge=lambda _, newer: newer,
-                merges=lambda _, __, crowded: crowded,
-                snapshot=lambda _: (),
-            )
-        )
+        self.lifecycle_events: Broadcast[LifecycleEvent] = lifecycle_channel(self._existing)
+        self.running_status_change: Broadcast[Dispatch] = status_channel(self._statuses)
+        self.missed_runs: Broadcast[MissedRun] = missed_channel()
         # What ran when the last process died, and was not announced since.
         self._orphans: dict[int, Dispatch] = {}
         # The pulses that were announced lately and that nobody was there to receive.
@@ -241,6 +218,35 @@ class Dispatcher:
             worst_lateness=self._worst_lateness,
         )
 
+    async def run_actors(
+        self,
+        type: str,
+        actor: Actor,
+        *,
+        merge: MergeStrategy | None = None,
+        grace: timedelta = timedelta(seconds=10),
+        on_error: Literal["restart", "raise"] = "restart",
+        on_orphan: OnOrphan | None = None,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """XXX"""
+        with self.running_status_change.new_receiver(type=type) as statuses:
+            orphans = [each for each in self._orphans.values() if each.type == type]
+            await serve_actors(
+                type,
+                actor,
+                statuses,
+                merge=merge,
+                grace=grace,
+                on_error=on_error,
+                on_orphan=on_orphan,
+                orphans=orphans,
+                events=self.lifecycle_events,
+                caught_up=self._caught_up,
+                microgrid_id=self.microgrid_id,
+                task_status=task_status,
+            )
+
     async def _keep_time(self) -> None:
         """The scheduler task: announces what is due, sleeps until the next, or until woken."""
         while True:
@@ -251,8 +257,16 @@ class Dispatcher:
             if due is not None and due <= now:
                 await trio.lowlevel.checkpoint()
                 continue
+            self._rested.set()
+            self._rested = trio.Event()
             with trio.CancelScope() as self._nap:
                 await clock.sleep_towards(due)
+
+    async def _caught_up(self) -> None:
+        """Return when all that is due by now has been announced, or the dispatcher is closed."""
+        due = self._agenda.next_due
+        if due is not None and due <= clock.now():
+            await self._rested.wait()
 
     async def _limit_offline(self, limit: timedelta) -> None:
         """Stops all runs when the service has been away for too long."""
@@ -375,25 +389,7 @@ class Dispatcher:
                     self._worst_lateness = max(self._worst_lateness, self._lateness)
 
     def _close(self) -> None:
+        self._rested.set()
         self.lifecycle_events.close()
         self.running_status_change.close()
         self.missed_runs.close()
-
-
-def merge_events(older: LifecycleEvent, newer: LifecycleEvent) -> LifecycleEvent | None:
-    """What is left of two events about the same dispatch for whoever has read neither."""
-    match older, newer:
-        case Created(), Deleted():
-            return None
-        case Created(), _:
-            return Created(newer.dispatch)
-        case Deleted(), Created():
-            return Updated(newer.dispatch)
-    return newer
-
-
-def merge_statuses(older: Dispatch, newer: Dispatch) -> Dispatch:
-    """The newer status; a pulse that was not yet read stays unless it is not to be acted upon."""
-    if older.pulse is None or newer.pulse is not None or newer.deleted or not newer.active:
-        return newer
-    return replace(newer, pulse=older.pulse)

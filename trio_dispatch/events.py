@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -35,9 +35,15 @@ class Created:
 
 @dataclass(frozen=True, slots=True)
 class Updated:
-    """The content of a dispatch has changed; this is the new one."""
+    """The content of a dispatch has changed; this is the new one.
+
+    Attributes:
+      previous: The content that was told last, to compare with; None if it is no longer known.
+        Two events are equal if their dispatches are.
+    """
 
     dispatch: Dispatch
+    previous: Dispatch | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

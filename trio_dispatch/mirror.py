@@ -165,7 +165,7 @@ class Mirror:
         if known is None and dispatch.id not in self._retired:
             return [Created(dispatch)]
         self._retired.pop(dispatch.id, None)
-        return [Updated(dispatch)]
+        return [Updated(dispatch, known)]
 
     def _drop(self, id_: int, last: Dispatch | None) -> list[LifecycleEvent]:
         known = self._known.pop(id_, None)

@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import IntEnum
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from ._seek import Never, Once, Series, recurring
 
@@ -168,18 +168,15 @@ class RecurrenceRule(_Notes):
     ) -> Self:
         """The rule as it arrived, sense or none; `problem` tells which."""
         self = object.__new__(cls)
-        values = {
-            "frequency": _member(Frequency, frequency),
-            "interval": interval,
-            "end_criteria": end_criteria,
-            "byminutes": tuple(byminutes),
-            "byhours": tuple(byhours),
-            "byweekdays": tuple(_member(Weekday, day) for day in byweekdays),
-            "bymonthdays": tuple(bymonthdays),
-            "bymonths": tuple(bymonths),
-        }
-        for name, value in values.items():
-            object.__setattr__(self, name, value)
+        put = object.__setattr__
+        put(self, "frequency", _member(Frequency, frequency))
+        put(self, "interval", interval)
+        put(self, "end_criteria", end_criteria)
+        put(self, "byminutes", tuple(byminutes))
+        put(self, "byhours", tuple(byhours))
+        put(self, "byweekdays", tuple([_member(Weekday, day) for day in byweekdays]))
+        put(self, "bymonthdays", tuple(bymonthdays))
+        put(self, "bymonths", tuple(bymonths))
         return self
 
     @property
@@ -344,12 +341,14 @@ def _check_end(end: EndCriteria) -> None:
         raise ValueError(f"until {end.until!r} is naive: give it a time zone, such as datetime.UTC")
 
 
+_MEMBERS: dict[type, dict[int, Any]] = {
+    kind: {int(member): member for member in kind} for kind in (Frequency, Weekday)
+}
+
+
 def _member(kind: type[_E], number: int) -> _E:
     """The enum member, or the number as it is where the enum has none: newer peers may send it."""
-    try:
-        return kind(number)
-    except ValueError:
-        return number  # type: ignore[return-value]
+    return _MEMBERS[kind].get(number, int(number))  # type: ignore[return-value]
 
 
 def _integer(name: str, value: object) -> int:

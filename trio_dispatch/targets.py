@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
@@ -47,7 +48,12 @@ class TargetIds(frozenset[int]):
         for id_ in ids:
             if not isinstance(id_, int) or not 0 <= id_ <= _MAX_ID:
                 raise ValueError(f"component id {id_!r} is not an integer from 0 to 2**64 - 1")
-        return super().__new__(cls, ids)
+        return cls._of(ids)
+
+    @classmethod
+    def _of(cls, ids: Iterable[int]) -> Self:
+        """The target with these ids, which are in range."""
+        return frozenset.__new__(cls, ids)
 
     def __repr__(self) -> str:
         return f"TargetIds({', '.join(map(str, sorted(self)))})"

@@ -86,11 +86,15 @@ class Source:
 
 def read_varint(data: bytes, pos: int) -> tuple[int, int]:
     """A varint of up to ten bytes, and the position after it."""
-    value = shift = 0
+    value = data[pos]
+    pos += 1
+    shift = 7
+    if value < 0x80:
+        return value, pos
     while True:
         byte = data[pos]
         pos += 1
-        value |= (byte & 0x7F) << shift
+        value += (byte - 1) << shift  # less the top bit of the byte before, which is no part of it
         if byte < 0x80:
             return value & 0xFFFF_FFFF_FFFF_FFFF, pos
         shift += 7

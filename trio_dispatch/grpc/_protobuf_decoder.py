@@ -11,7 +11,7 @@ a wire type that does not fit, is kept in ``_unknown_fields``.
 from __future__ import annotations
 
 import struct
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from typing import Any, Protocol, cast
 
 import betterproto2 as bp
@@ -45,6 +45,9 @@ _FROM_VARINT = {
     bp.TYPE_ENUM: "class_{number}((n & 0xFFFFFFFF ^ 0x80000000) - 0x80000000)",
 }
 
+# Where a singular message begins, if it was not sent, or in pieces.
+_ABSENT, _IN_PIECES = -1, -2
+
 _READ_VARINT = (
     "n = data[pos]",
     "pos += 1",
@@ -59,11 +62,21 @@ class GetDecoder(Protocol):
     def __call__(self, cls: type, *, unwrap: bool = False) -> Decode: ...
 
 
-def compile_decoder(cls: Any, decoders: MutableMapping[type, Decode], get: GetDecoder) -> Decode:
-    """Compile the decoder of a class and of those it needs, and enter them in `decoders`."""
+def compile_decoder(
+    cls: Any,
+    decoders: MutableMapping[type, Decode],
+    get: GetDecoder,
+    build: Callable[..., Any] | None = None,
+) -> Decode:
+    """Compile the decoder of a class and of those it needs, and enter them in `decoders`.
+
+    Args:
+      build: Called with the fields by name, in place of the class; what is not known is dropped.
+    """
     fields = fields_of(cls)
     source = Source(
         cls=cls,
+        build=build or cls,
         read_varint=read_varint,
         read_tag=read_tag,
         skip_field=skip_field,
@@ -75,8 +88,9 @@ def compile_decoder(cls: Any, decoders: MutableMapping[type, Decode], get: GetDe
         1,
         f"if depth > {MAX_DEPTH}:",
         f"    raise DecodeError('nested deeper than {MAX_DEPTH} levels')",
-        "unknown = b''",
     )
+    if build is None:
+        source.add(1, "unknown = b''")
     for name, field in fields:
         source.add(1, *_begin(cls, name, field, source))
     source.add(
@@ -95,7 +109,9 @@ def compile_decoder(cls: Any, decoders: MutableMapping[type, Decode], get: GetDe
             source.add(3, f"elif tag == {field.number << 3 | wire}:")
             source.add(4, *lines, *(_clear(other) for other in others))
     source.add(3, "else:")
-    source.add(4, "pos = skip_field(tag, data, pos, end, depth)", "unknown += data[start:pos]")
+    source.add(4, "pos = skip_field(tag, data, pos, end, depth)")
+    if build is None:
+        source.add(4, "unknown += data[start:pos]")
     source.add(
         1,
         "except (IndexError, StructError):",
@@ -108,12 +124,10 @@ def compile_decoder(cls: Any, decoders: MutableMapping[type, Decode], get: GetDe
     for _, field in fields:
         source.add(1, *_finish(field))
     arguments = ", ".join(f"{name}=value_{field.number}" for name, field in fields)
-    source.add(
-        1,
-        f"message = cls({arguments})",
-        "if unknown: message._unknown_fields = unknown",
-        "return message",
-    )
+    source.add(1, f"message = build({arguments})")
+    if build is None:
+        source.add(1, "if unknown: message._unknown_fields = unknown")
+    source.add(1, "return message")
     decode = cast(Decode, source.function("decode", f"<decoder of {cls.__name__}>"))
     # Entered before the inner decoders are looked up: a message may contain itself.
     decoders[cls] = decode
@@ -122,8 +136,14 @@ def compile_decoder(cls: Any, decoders: MutableMapping[type, Decode], get: GetDe
             inner = get(class_of(cls, name, field), unwrap=field.unwrap is not None)
             source.names[f"decode_{field.number}"] = inner
         elif field.proto_type == bp.TYPE_MAP:
-            source.names[f"decode_{field.number}"] = get(cls._betterproto.cls_by_field[name])
+            entry = cls._betterproto.cls_by_field[name]
+            source.names[f"decode_{field.number}"] = compile_decoder(entry, decoders, get, _pair)
+            source.names[f"default_{field.number}"] = _map_default(entry, field, get)
     return decode
+
+
+def _pair(key: Any, value: Any) -> tuple[Any, Any]:
+    return key, value
 
 
 def _begin(cls: Any, name: str, field: Field, source: Source) -> list[str]:
@@ -134,8 +154,6 @@ def _begin(cls: Any, name: str, field: Field, source: Source) -> list[str]:
     if field.repeated:
         return [f"value_{number} = []"]
     if field.proto_type == bp.TYPE_MAP:
-        assert field.map_meta is not None
-        source.names[f"default_{number}"] = _map_default(cls, name, field.map_meta[1])
         return [f"value_{number} = {{}}"]
     if field.proto_type == bp.TYPE_MESSAGE:
         return [_clear(field)]
@@ -143,20 +161,20 @@ def _begin(cls: Any, name: str, field: Field, source: Source) -> list[str]:
     return [f"value_{number} = default_{number}"]
 
 
-def _map_default(cls: Any, name: str, value: Field) -> Any:
+def _map_default(entry: Any, field: Field, get: GetDecoder) -> Any:
     """Makes the value of a map's entry that has none."""
+    assert field.map_meta is not None
+    value = field.map_meta[1]
     if value.proto_type != bp.TYPE_MESSAGE:
         return None
-    if value.unwrap:
-        wrapper: Any = value.unwrap()
-        return lambda: wrapper().to_wrapped()
-    return cls._betterproto.cls_by_field[f"{name}.value"]
+    decode = get(class_of(entry, "value", value), unwrap=value.unwrap is not None)
+    return lambda: decode(b"", 0, 0, 0)
 
 
 def _clear(field: Field) -> str:
     number = field.number
     if field.proto_type == bp.TYPE_MESSAGE:
-        return f"begin_{number} = end_{number} = -1; pieces_{number} = None"
+        return f"begin_{number} = {_ABSENT}"
     return f"value_{number} = None"
 
 
@@ -199,17 +217,17 @@ def _delimited(field: Field) -> list[str]:
     value = f"value_{number}"
     if field.proto_type == bp.TYPE_MAP:
         return [
-            f"entry = decode_{number}(data, pos, stop, depth + 1)",
-            "n = entry.value",
-            f"{value}[entry.key] = default_{number}() if n is None else n",
+            f"key, n = decode_{number}(data, pos, stop, depth + 1)",
+            f"{value}[key] = default_{number}() if n is None else n",
         ]
     if field.proto_type == bp.TYPE_MESSAGE:
         if field.repeated:
             return [f"{value}.append(decode_{number}(data, pos, stop, depth + 1))"]
         begin, end, pieces = f"begin_{number}", f"end_{number}", f"pieces_{number}"
         return [
-            f"if {begin} < 0: {begin} = pos; {end} = stop",
-            f"else: {pieces} = ({pieces} or data[{begin}:{end}]) + data[pos:stop]",
+            f"if {begin} == {_ABSENT}: {begin} = pos; {end} = stop",
+            f"elif {begin} == {_IN_PIECES}: {pieces} += data[pos:stop]",
+            f"else: {pieces} = data[{begin}:{end}] + data[pos:stop]; {begin} = {_IN_PIECES}",
         ]
     single = (
         "str(data[pos:stop], 'utf-8')" if field.proto_type == bp.TYPE_STRING else "data[pos:stop]"
@@ -224,8 +242,8 @@ def _finish(field: Field) -> list[str]:
         return []
     begin, end, pieces = f"begin_{number}", f"end_{number}", f"pieces_{number}"
     return [
-        f"if {begin} < 0: value_{number} = None",
-        f"elif {pieces} is None:",
-        f"    value_{number} = decode_{number}(data, {begin}, {end}, depth + 1)",
-        f"else: value_{number} = decode_{number}({pieces}, 0, len({pieces}), depth + 1)",
+        f"if {begin} == {_ABSENT}: value_{number} = None",
+        f"elif {begin} == {_IN_PIECES}:",
+        f"    value_{number} = decode_{number}({pieces}, 0, len({pieces}), depth + 1)",
+        f"else: value_{number} = decode_{number}(data, {begin}, {end}, depth + 1)",
     ]

@@ -27,6 +27,9 @@ class MessageCodec(CodecBase):
     Args:
       decoders: For a message class, a function that makes something else of its bytes wherever
         such a message stands.  It raises `DecodeError` for bytes that it cannot take.
+      builders: For a message class, what its fields are given to, by name, in place of the class:
+        objects of one's own are made without the message.  Fields that were not sent have their
+        defaults; those that are not known are dropped.
       encoders: For a message class, the function that makes bytes of what stands there.
     """
 
@@ -36,11 +39,13 @@ class MessageCodec(CodecBase):
         self,
         *,
         decoders: Mapping[type, Callable[[bytes], Any]] | None = None,
+        builders: Mapping[type, Callable[..., Any]] | None = None,
         encoders: Mapping[type, Callable[[Any], bytes]] | None = None,
     ) -> None:
+        self._builders = dict(builders or {})
         self._decoders: dict[type, Decode] = {}
         self._encoders: dict[type, Encode] = dict(encoders or {})
-        self._hooked = frozenset(decoders or ()), frozenset(encoders or ())
+        self._hooked = frozenset({**(decoders or {}), **self._builders}), frozenset(encoders or ())
         for cls, hook in (decoders or {}).items():
             self._decoders[cls] = _on_slice(hook)
 
@@ -67,7 +72,8 @@ class MessageCodec(CodecBase):
         """The decoder of a class; with `unwrap`, to the Python type that betterproto2 shows."""
         decode = self._decoders.get(cls)
         if decode is None:
-            decode = compile_decoder(cls, self._decoders, self.decoder)
+            build = self._builders.get(cls)
+            decode = compile_decoder(cls, self._decoders, self.decoder, build)
         if unwrap and cls not in self._hooked[0]:
             return _unwrapping(decode, cls)
         return decode

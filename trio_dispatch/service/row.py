@@ -10,9 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from .._from_wire import target_from_wire
 from .._generated.frequenz.api.common.v1alpha8.streaming import Event
 from .._generated.frequenz.api.dispatch import v1 as wire
-from ..codec import WIRE, target_from_wire, time_from_nanos, time_to_nanos
+from ..codec import WIRE, time_from_nanos, time_to_nanos
 from ..targets import TargetIds
 from .rules import recurs, run_end
 
