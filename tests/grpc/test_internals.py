@@ -18,6 +18,7 @@ import grpclib.stream
 import h2.connection
 import h2.exceptions
 import h2.frame_buffer
+import h2.stream
 import hpack
 import hpack.table
 import pytest
@@ -56,6 +57,7 @@ EXPECTED = {
     grpclib.encoding.base.StatusDetailsCodecBase: ["encode", "decode"],
     h2.connection.H2Connection: [
         "_prepare_for_sending",
+        "_receive_data_frame",
         "_receive_frame",
         "_receive_goaway_frame",
         "_stream_is_closed_by_end",
@@ -84,6 +86,15 @@ def test_what_is_used_is_there(owner: object) -> None:
 
 def test_attributes_of_instances() -> None:
     connection = h2.connection.H2Connection()
+    connection.initiate_connection()
+    pseudo = [(":method", "POST"), (":scheme", "http"), (":path", "/"), (":authority", "a")]
+    connection.send_headers(1, pseudo)
+    assert hasattr(connection, "_inbound_flow_control_window_manager")
+    for name in ("_inbound_window_manager", "_track_content_length"):
+        assert hasattr(connection.streams[1], name)
+    assert connection.state_machine.state is h2.connection.ConnectionState.CLIENT_OPEN
+    assert connection.streams[1].state_machine.state is h2.stream.StreamState.OPEN
+    assert connection.streams[1].state_machine.headers_received is None
     for name in ("_data_to_send", "_closed_streams", "_frame_dispatch_table", "streams"):
         assert hasattr(connection, name)
     assert type(connection.encoder) is hpack.Encoder

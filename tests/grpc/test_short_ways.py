@@ -16,13 +16,15 @@ from hyperframe.frame import (
     Frame,
     HeadersFrame,
     PingFrame,
+    RstStreamFrame,
+    SettingsFrame,
     WindowUpdateFrame,
 )
 from hypothesis import given
 from hypothesis import strategies as st
 
 from trio_dispatch.grpc._hpack import Decoder, Encoder, passing_header
-from trio_dispatch.grpc._http2 import _Data, _Frames
+from trio_dispatch.grpc._http2 import HTTP2, _Data, _Frames
 
 NAMES = [b":path", b"content-type", b"user-agent", b"x", b"y"]
 VALUES = [b"", b"/", b"/index.html", b"1", b"a" * 60, b"b" * 700]
@@ -136,3 +138,55 @@ def test_frames_are_those_of_h2(seed: int) -> None:
     size = dice.choice([1, 7, 50, len(raw)])
     pieces = [raw[start : start + size] for start in range(0, len(raw), size)]
     assert divide(_Frames(), pieces) == divide(FrameBuffer(), pieces)
+
+
+def some_data(dice: random.Random, stream_id: int) -> bytes:
+    """Frames of a response: as they should be, or something left out, doubled or too long."""
+    headers = HeadersFrame(stream_id, data=hpack.Encoder().encode([(":status", "200")]))
+    headers.flags.add("END_HEADERS")
+    if dice.random() < 0.3:
+        length = str(dice.randint(0, 300))
+        headers.data = hpack.Encoder().encode([(":status", "200"), ("content-length", length)])
+    frames: list[Frame] = [headers] if dice.random() < 0.9 else []
+    for _ in range(dice.randint(0, 4)):
+        data = DataFrame(stream_id, data=bytes(dice.choice([0, 1, 100, 16_384])))
+        if dice.random() < 0.1:
+            data.flags.add("END_STREAM")
+        frames.append(data)
+    if dice.random() < 0.2:
+        frames.insert(dice.randint(0, len(frames)), RstStreamFrame(stream_id, error_code=2))
+    return b"".join(frame.serialize() for frame in frames)
+
+
+def client(short: bool) -> HTTP2:
+    h2 = HTTP2(client_side=True, max_header_list_size=10_000)
+    if not short:
+        h2._frame_dispatch_table[_Data] = h2._receive_data_frame  # type: ignore[index]
+    h2.initiate_connection()
+    h2.receive_data(SettingsFrame(0).serialize())
+    for stream_id in (1, 3):
+        h2.send_headers(stream_id, [(":method", "POST"), (":path", "/")], end_stream=stream_id == 3)
+    return h2
+
+
+def received(h2: HTTP2, raw: bytes) -> list[str]:
+    try:
+        said = [repr(vars(event)) + type(event).__name__ for event in h2.receive_data(raw)]
+    except ProtocolError as exc:
+        return [type(exc).__name__, str(exc)]
+    windows = [
+        (number, stream.inbound_flow_control_window) for number, stream in h2.streams.items()
+    ]
+    return [*said, repr(windows), str(h2.inbound_flow_control_window), h2.data_to_send().hex()]
+
+
+@given(st.integers(0, 2**32))
+def test_data_is_received_as_by_h2(seed: int) -> None:
+    dice = random.Random(seed)
+    ours, theirs = client(short=True), client(short=False)
+    if dice.random() < 0.2:
+        ours.reset_stream(1)
+        theirs.reset_stream(1)
+    for _ in range(dice.randint(1, 5)):
+        raw = some_data(dice, dice.choice([1, 1, 3, 5]))
+        assert received(ours, raw) == received(theirs, raw)

@@ -5,12 +5,9 @@ from __future__ import annotations
 import math
 import platform
 from collections.abc import Awaitable, Callable
-from enum import Enum
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Generic, Literal, TypeAlias, TypeVar, TypeVarTuple
+from typing import TYPE_CHECKING, Generic, TypeVar, TypeVarTuple
 
-import grpclib
-import grpclib.client
 import trio
 from grpclib.const import Cardinality, Status
 from grpclib.exceptions import GRPCError, ProtocolError
@@ -20,9 +17,8 @@ from ._client_connection import ConnectionUnusableError
 from ._deadline import encode_timeout
 from ._framing import ACCEPTED_ENCODINGS, frame_message
 from ._hpack import passing_header
-from ._metadata import Headers, MetadataLike, decode_metadata, encode_metadata
-from ._status import error_of_http, status_error
-from ._stream import HTTP2Stream
+from ._metadata import Headers, MetadataLike, encode_metadata
+from ._response import PENDING, Poll, Response
 
 if TYPE_CHECKING:
     from .channel import Channel
@@ -33,26 +29,19 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 USER_AGENT = f"grpc-python-trio-dispatch (python/{platform.python_version()})"
-
-
 _ACCEPT_ENCODING = ("grpc-accept-encoding", ",".join(ACCEPTED_ENCODINGS))
 
 # A request that the server has refused to look at is repeated, at once and then with pauses.
 _MAX_RETRIES = 6
 _RETRY_PAUSE = 0.005
+# To let other tasks run costs much beside what else is done for a small message.  Of messages that
+# have come already, so many bytes are handed over in between, and a message counts as so much.
+_TURN, _LEAST = 64 * 1024, 4 * 1024
 # So much earlier than ours may a server find that our deadline is over.
 _EARLY = 0.5
 
 
-class _Pending(Enum):
-    PENDING = "more has to come"
-
-
-_PENDING: Final = _Pending.PENDING
-_Poll: TypeAlias = Callable[[], T | Literal[_Pending.PENDING]]
-
-
-class ClientStream(grpclib.client.Stream[S, R], Generic[S, R]):
+class ClientStream(Response[S, R], Generic[S, R]):
     """A call on a `Channel`, with the interface of grpclib's.
 
     An async context manager; nothing is sent before the first `send_request` or `send_message`.
@@ -61,8 +50,10 @@ class ClientStream(grpclib.client.Stream[S, R], Generic[S, R]):
     left with an exception, `trio.Cancelled` among them. Cancelling sends RST_STREAM(CANCEL) and
     does not wait for anything.
 
-    Every method is a checkpoint. Receiving may be cancelled and tried again, nothing is lost. A
-    `send_message` that is cancelled when a part of the message is on its way cancels the call.
+    Every method is a checkpoint, except that of messages that have come already up to 16 are handed
+    over before other tasks have their turn; each can be cancelled all the same. Receiving may be
+    cancelled and tried again, nothing is lost. A `send_message` that is cancelled when a part of
+    the message is on its way cancels the call.
 
     One task may send while another one receives.
 
@@ -83,7 +74,7 @@ class ClientStream(grpclib.client.Stream[S, R], Generic[S, R]):
         deadline: float,
         metadata: MetadataLike | None,
     ) -> None:
-        self._trio_channel = channel
+        super().__init__(channel)
         self._method_name = method_name
         self._cardinality = cardinality
         self._request_type = request_type
@@ -92,13 +83,9 @@ class ClientStream(grpclib.client.Stream[S, R], Generic[S, R]):
         self._enclosing = math.inf
         self._headers = encode_metadata(metadata or {})
         self._first: S | None = None
-        self._request: bytes | None = None
         self._retries = 0
-        self._reply: bytes | None = None
-        self._delivered = False
-        self._finished = False
-        self._http2: HTTP2Stream | None = None
         self._opening: trio.Event | None = None
+        self._taken = 0
 
     async def __aenter__(self) -> ClientStream[S, R]:
         self._trio_channel.call_started()
@@ -275,7 +262,7 @@ class ClientStream(grpclib.client.Stream[S, R], Generic[S, R]):
 
     # Receiving.
 
-    async def _until(self, poll: _Poll[T]) -> T:
+    async def _until(self, poll: Poll[T]) -> T:
         """Wait until `poll` knows; it looks at what has come, and raises what there is to raise."""
         if not self._send_request_done and not self._cardinality.client_streaming:
             raise ProtocolError("the request was not sent yet")
@@ -292,95 +279,25 @@ class ClientStream(grpclib.client.Stream[S, R], Generic[S, R]):
                 if error.status is Status.DEADLINE_EXCEEDED:
                     await self._enclosing_deadline()
                 raise
-            if result is not _PENDING:
+            if result is not PENDING:
                 break
             await self._stream_now.arrival()
             waited = True
-        if not waited:
+        if waited:
+            self._taken = 0
+        elif self._has_had_its_turn(result):
             await trio.lowlevel.cancel_shielded_checkpoint()
         return result
 
-    def _poll_headers(self) -> Literal[_Pending.PENDING] | None:
-        if self._recv_initial_metadata_done:
-            return None
-        stream = self._stream_now
-        if stream.headers is None:
-            if stream.remote_ended:
-                raise GRPCError(Status.INTERNAL, "the stream ended without a response")
-            self._raise_failure()
-            return _PENDING
-        self._request = None
-        headers = dict(stream.headers)
-        if "grpc-status" in headers:
-            self._trailers_only = True
-            self.initial_metadata = decode_metadata([])
-        else:
-            error = error_of_http(headers)
-            if error is not None:
-                raise error
-            self.initial_metadata = decode_metadata(stream.headers)
-            stream.messages.encoding = headers.get("grpc-encoding", "identity")
-        self._recv_initial_metadata_done = True
-        return None
-
-    def _poll_next(self) -> bytes | Literal[_Pending.PENDING] | None:
-        if self._poll_headers() is _PENDING:
-            return _PENDING
-        stream = self._stream_now
-        if stream.messages.ready:
-            return stream.take_message()
-        return self._poll_status()
-
-    def _poll_reply(self) -> bytes | Literal[_Pending.PENDING] | None:
-        if self._poll_headers() is _PENDING:
-            return _PENDING
-        if self._delivered:
-            return None
-        stream = self._stream_now
-        while stream.messages.ready:
-            if self._reply is not None:
-                raise GRPCError(Status.INTERNAL, "the server sent more than the one reply")
-            self._reply = stream.take_message()
-        if self._poll_status() is _PENDING:
-            return _PENDING
-        if self._reply is None:
-            raise GRPCError(Status.INTERNAL, "the call ended with OK but without a reply")
-        self._delivered = True
-        return self._reply
-
-    def _poll_status(self) -> Literal[_Pending.PENDING] | None:
-        if self._poll_headers() is _PENDING:
-            return _PENDING
-        stream = self._stream_now
-        if not (stream.remote_ended or self._trailers_only):
-            self._raise_failure()
-            return _PENDING
-        trailers = stream.headers if self._trailers_only else stream.trailers
-        if trailers is None:
-            raise GRPCError(Status.UNKNOWN, "the response ended without trailers")
-        self.trailing_metadata = decode_metadata(trailers)
-        self._recv_trailing_metadata_done = True
-        error = status_error(dict(trailers), self._trio_channel.status_details_codec)
-        if error is not None:
-            raise error
-        if len(stream.messages) and not stream.messages.ready:
-            raise GRPCError(Status.INTERNAL, "the response ended in the middle of a message")
-        self._finished = True
-        return None
-
-    def _poll_over(self) -> None:
-        """What it means that nothing more can be sent."""
-        if self._stream_now.remote_ended:
-            self._poll_status()
-        else:
-            self._raise_failure()
+    def _has_had_its_turn(self, result: object) -> bool:
+        """Whether other tasks are to run before the next message that has come is handed over."""
+        self._taken += max(len(result), _LEAST) if isinstance(result, bytes) else _TURN
+        if self._taken < _TURN:
+            return False
+        self._taken = 0
+        return True
 
     # Odds and ends.
-
-    @property
-    def _stream_now(self) -> HTTP2Stream:
-        assert self._http2 is not None
-        return self._http2
 
     @property
     def _status_is_wanted(self) -> bool:
@@ -400,11 +317,6 @@ class ClientStream(grpclib.client.Stream[S, R], Generic[S, R]):
             and self._request is not None
             and self._retries < _MAX_RETRIES
         )
-
-    def _raise_failure(self) -> None:
-        failure = self._stream_now.failure
-        if failure is not None:
-            raise failure.error()
 
     def _in_time(self, operation: Callable[[*Ts], Awaitable[T]], *args: *Ts) -> Awaitable[T]:
         """An operation, to be awaited, with the explicit deadline of the call, if it has one."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -33,7 +34,7 @@ _CLOSE_TIMEOUT = 1.0
 _PING = b"\0\0\0alive"
 
 
-class Connection:
+class Connection(ABC):
     """HTTP/2 over any `trio.abc.Stream`.
 
     `run` reads, writes and pings until the connection is over; everything else is sync and called
@@ -171,11 +172,13 @@ class Connection:
     def _changed(self) -> None:
         """There may be room for another stream, or there never will be."""
 
+    @abstractmethod
     def _request_received(self, event: events.RequestReceived) -> None:
-        raise NotImplementedError
+        """The other side opens a stream."""
 
+    @abstractmethod
     def _goaway_received(self, event: events.ConnectionTerminated) -> None:
-        raise NotImplementedError
+        """The other side wants no more streams."""
 
     def _count(self, event: events.Event) -> None:
         """Look at what the other side does, before it is done."""

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from h2.config import H2Configuration
-from h2.connection import H2Connection
+from h2.connection import ConnectionState, H2Connection
 from h2.errors import ErrorCodes
-from h2.events import Event
+from h2.events import DataReceived, Event
 from h2.exceptions import FrameTooLargeError, StreamClosedError, StreamIDTooLowError
 from h2.frame_buffer import FrameBuffer
 from h2.settings import SettingCodes, Settings
+from h2.stream import StreamState
 from hyperframe.frame import DataFrame, Frame, GoAwayFrame
 
 from ._hpack import Decoder, Encoder
@@ -31,6 +32,9 @@ _INITIAL_WINDOW = 65_535
 # Length in two parts, type, flags, stream.
 _FRAME_HEADER = struct.Struct(">HBBBL")
 _END_STREAM, _PADDED = 0x1, 0x8
+
+_OPEN_CONNECTION = (ConnectionState.CLIENT_OPEN, ConnectionState.SERVER_OPEN)
+_OPEN_TO_DATA = (StreamState.OPEN, StreamState.HALF_CLOSED_LOCAL)
 
 
 @dataclass(slots=True)
@@ -107,7 +111,7 @@ class HTTP2(H2Connection):
         self.local_settings = Settings(client=client_side, initial_values=settings)
         self.incoming_buffer = _Frames(server=not client_side)
         receivers: dict[Any, Any] = self._frame_dispatch_table
-        receivers[_Data] = self._receive_data_frame
+        receivers[_Data] = self._receive_plain_data
         self.encoder = Encoder()
         self.decoder = Decoder()
         self.decoder.max_header_list_size = max_header_list_size
@@ -180,6 +184,27 @@ class HTTP2(H2Connection):
             raise
         self._prepare_for_sending(frames)
         return list(events)
+
+    def _receive_plain_data(self, frame: _Data) -> tuple[list[Frame], list[Event]]:
+        """As in h2, but for what its state machines would only say yes to."""
+        stream = self.streams.get(frame.stream_id)
+        if (
+            stream is None
+            or frame.flags
+            or self.state_machine.state not in _OPEN_CONNECTION
+            or stream.state_machine.state not in _OPEN_TO_DATA
+            or not stream.state_machine.headers_received
+        ):
+            whole: Any = frame
+            return self._receive_data_frame(whole)
+        size = len(frame.data)
+        self._inbound_flow_control_window_manager.window_consumed(size)
+        stream._inbound_window_manager.window_consumed(size)
+        stream._track_content_length(size, end_stream=False)
+        event = DataReceived(
+            stream_id=frame.stream_id, data=frame.data, flow_controlled_length=size
+        )
+        return [], [event]
 
     def _receive_goaway_frame(self, frame: GoAwayFrame) -> tuple[list[Frame], list[Event]]:
         state, outgoing = self.state_machine.state, self._data_to_send

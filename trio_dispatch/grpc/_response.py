@@ -1,0 +1,132 @@
+"""What has come of a call, as its client sees it: sync, without I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+from typing import TYPE_CHECKING, Final, Generic, Literal, TypeAlias, TypeVar
+
+import grpclib.client
+from grpclib.const import Status
+from grpclib.exceptions import GRPCError
+
+from ._metadata import decode_metadata
+from ._status import error_of_http, status_error
+from ._stream import HTTP2Stream
+
+if TYPE_CHECKING:
+    from .channel import Channel
+
+S = TypeVar("S")
+R = TypeVar("R")
+T = TypeVar("T")
+
+
+class Pending(Enum):
+    PENDING = "more has to come"
+
+
+PENDING: Final = Pending.PENDING
+Poll: TypeAlias = Callable[[], T | Literal[Pending.PENDING]]
+
+
+class Response(grpclib.client.Stream[S, R], Generic[S, R]):
+    """The part of a call that looks at what the server has sent, one step of the response each.
+
+    Each ``_poll_*`` tells what is known by now, or that more has to come; it raises `GRPCError` if
+    the call has failed, or if what came is no gRPC.
+    """
+
+    def __init__(self, channel: Channel) -> None:
+        self._trio_channel = channel
+        self._http2: HTTP2Stream | None = None
+        # The request, as long as it may have to be sent again.
+        self._request: bytes | None = None
+        self._reply: bytes | None = None
+        self._delivered = False
+        self._finished = False
+
+    @property
+    def _stream_now(self) -> HTTP2Stream:
+        assert self._http2 is not None
+        return self._http2
+
+    def _poll_headers(self) -> Literal[Pending.PENDING] | None:
+        if self._recv_initial_metadata_done:
+            return None
+        stream = self._stream_now
+        if stream.headers is None:
+            if stream.remote_ended:
+                raise GRPCError(Status.INTERNAL, "the stream ended without a response")
+            self._raise_failure()
+            return PENDING
+        self._request = None
+        headers = dict(stream.headers)
+        if "grpc-status" in headers:
+            self._trailers_only = True
+            self.initial_metadata = decode_metadata([])
+        else:
+            error = error_of_http(headers)
+            if error is not None:
+                raise error
+            self.initial_metadata = decode_metadata(stream.headers)
+            stream.messages.encoding = headers.get("grpc-encoding", "identity")
+        self._recv_initial_metadata_done = True
+        return None
+
+    def _poll_next(self) -> bytes | Literal[Pending.PENDING] | None:
+        if self._poll_headers() is PENDING:
+            return PENDING
+        stream = self._stream_now
+        if stream.messages.ready:
+            return stream.take_message()
+        return self._poll_status()
+
+    def _poll_reply(self) -> bytes | Literal[Pending.PENDING] | None:
+        if self._poll_headers() is PENDING:
+            return PENDING
+        if self._delivered:
+            return None
+        stream = self._stream_now
+        while stream.messages.ready:
+            if self._reply is not None:
+                raise GRPCError(Status.INTERNAL, "the server sent more than the one reply")
+            self._reply = stream.take_message()
+        if self._poll_status() is PENDING:
+            return PENDING
+        if self._reply is None:
+            raise GRPCError(Status.INTERNAL, "the call ended with OK but without a reply")
+        self._delivered = True
+        return self._reply
+
+    def _poll_status(self) -> Literal[Pending.PENDING] | None:
+        if self._poll_headers() is PENDING:
+            return PENDING
+        stream = self._stream_now
+        if not (stream.remote_ended or self._trailers_only):
+            self._raise_failure()
+            return PENDING
+        trailers = stream.headers if self._trailers_only else stream.trailers
+        if trailers is None:
+            raise GRPCError(Status.UNKNOWN, "the response ended without trailers")
+        self.trailing_metadata = decode_metadata(trailers)
+        self._recv_trailing_metadata_done = True
+        error = status_error(dict(trailers), self._trio_channel.status_details_codec)
+        if error is not None:
+            raise error
+        if len(stream.messages) and not stream.messages.ready:
+            raise GRPCError(Status.INTERNAL, "the response ended in the middle of a message")
+        self._finished = True
+        return None
+
+    def _poll_over(self) -> None:
+        """What it means that nothing more can be sent."""
+        if self._stream_now.remote_ended:
+            self._poll_status()
+        else:
+            self._raise_failure()
+
+    def _raise_failure(self) -> None:
+        failure = self._stream_now.failure
+        if failure is not None:
+            raise failure.error()
