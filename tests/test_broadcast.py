@@ -257,7 +257,7 @@ async def test_a_receiver_that_never_reads_is_bounded_by_the_things_there_are() 
     for number in range(1_000_000):
         broadcast.publish(Word(str(number % 1000), str(number)))
     assert sleeper.statistics().waiting == 1000
-    assert sleeper._tokens.statistics().current_buffer_used == 1000
+    assert sleeper._tokens.statistics().current_buffer_used == 1
     assert {int(text) for text in waiting(sleeper)[50:]} == set(range(999_050, 1_000_000))
 
 
@@ -286,6 +286,48 @@ async def test_two_tasks_that_share_a_receiver_lose_nothing(round_: int) -> None
             broadcast.publish(Word("a", str(2 * number + 1)))
             await trio.lowlevel.checkpoint()
     assert sorted(got, key=int) == [str(number) for number in range(20)]
+
+
+@pytest.mark.parametrize("seed", range(100))
+async def test_tasks_that_share_a_receiver_in_every_way_get_each_message_once(
+    seed: int, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Some receive one, some all, some only look; tasks are cancelled, and messages vanish."""
+    dice = random.Random(seed)
+    broadcast = make()
+    receiver = broadcast.new_receiver(limit=dice.choice([1, 3, 100]))
+    got: list[str] = []
+
+    async def take() -> None:
+        chance = dice.random()
+        if chance < 0.4:
+            got.append((await receiver.receive()).text)
+        elif chance < 0.8:
+            got.extend(word.text for word in await receiver.receive_batch())
+        else:
+            with suppress(trio.WouldBlock):
+                got.append(receiver.receive_nowait().text)
+            await trio.lowlevel.checkpoint()
+
+    async def consume() -> None:
+        with suppress(trio.EndOfChannel):
+            while True:
+                with trio.move_on_after(dice.choice([0, 0.5, 10])):
+                    await take()
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(dice.randint(1, 4)):
+            nursery.start_soon(consume)
+        for number in range(50):
+            if dice.random() < 0.3:
+                broadcast.publish(Word("brief", "new"))
+                broadcast.publish(Word("brief", "gone", last=True))
+            broadcast.publish(Word(str(number), str(number)))
+            if dice.random() < 0.5:
+                await trio.sleep(dice.choice([0, 0.1]))
+        broadcast.close()
+    assert sorted(int(text) for text in got if text.isdigit()) == list(range(50))
+    assert receiver.statistics().waiting == 0
 
 
 async def test_who_was_told_that_something_left_the_type_is_not_told_again() -> None:

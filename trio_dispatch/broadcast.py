@@ -1,10 +1,12 @@
 """One message for many: a broadcast whose receivers do not depend on each other.
 
-Theory of operation.  A receiver is a Trio memory channel of tokens beside an ordered dictionary of
-the messages that wait, a token for each.  Whoever receives takes a token, and then the oldest
-message: waiting, cancellation and the end of the channel are Trio's own.  Since a message waits in
-the dictionary, a newer one about the same thing can still take its place.  When two messages cancel
-each other out, a token is left over; it is reused for the next message.
+Theory of operation.  A receiver is a Trio memory channel beside an ordered dictionary of the
+messages that wait.  While any wait there is a token in the channel, or in the hands of a task that
+was just woken by it; one for all of them.  Whoever receives takes the token, then the oldest
+message, and puts the token back if more messages wait: waiting, cancellation and the end of the
+channel are Trio's own.  Since a message waits in the dictionary, a newer one about the same thing
+can still take its place, and two that cancel each other out vanish; a token without a message
+means nothing.  When the broadcast ends no token can be put back: each message gets one of its own.
 """
 
 from __future__ import annotations
@@ -12,7 +14,6 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -109,7 +110,7 @@ class Broadcast(Generic[M]):
             raise ValueError(f"limit {limit!r} is less than 1")
         receiver = Receiver(self, self._rules, type, limit)
         for message in self._rules.snapshot(type):
-            receiver._put(message)
+            receiver._put(self._rules.key(message), message)
         return receiver
 
     def publish(self, message: M) -> bool:
@@ -120,8 +121,9 @@ class Broadcast(Generic[M]):
         """
         self._published += 1
         concerned = False
+        key = self._rules.key(message)
         for receiver in self._receivers:
-            concerned |= receiver._put(message)
+            concerned |= receiver._put(key, message)
         return concerned
 
     def amend(self, message: M) -> None:
@@ -160,13 +162,14 @@ class Receiver(trio.abc.ReceiveChannel[M]):
         self._type = type
         self._limit = limit
         self._tokens_in, self._tokens = trio.open_memory_channel[None](math.inf)
-        self._spare_tokens = 0
+        self._signalled = False  # the token is on its way
         self._waiting: OrderedDict[int, M] = OrderedDict()  # by when they came
         self._came = 0
         self._latest: dict[Hashable, int] = {}  # of what waits about one thing, the last
         self._of_type: set[Hashable] = set()  # what was last said to be of the type
         self._received = 0
         self._merged = 0
+        self._ended = False
         self._closed = False
         broadcast._receivers[self] = None
 
@@ -179,27 +182,35 @@ class Receiver(trio.abc.ReceiveChannel[M]):
           trio.EndOfChannel: the dispatcher was closed, and nothing waits any more.
           trio.ClosedResourceError: this receiver has been closed.
         """
-        while True:
-            await self._tokens.receive()
-            if self._waiting:
+        if len(self._waiting) > 1:
+            await trio.lowlevel.checkpoint()
+            # The last is for whoever has the token.
+            if len(self._waiting) > 1:
                 return self._take()
-            self._spare_tokens -= 1
+        while True:
+            await self._await_token()
+            if self._waiting:
+                message = self._take()
+                if self._waiting:
+                    self._signal()
+                return message
 
     def receive_nowait(self) -> M:
         """The next message, if one waits; otherwise raises `trio.WouldBlock`."""
-        while True:
-            self._tokens.receive_nowait()
-            if self._waiting:
-                return self._take()
-            self._spare_tokens -= 1
+        while not self._waiting:
+            self._tokens.receive_nowait()  # raises what there is to raise
+            self._signalled = False
+        return self._take()
 
     async def receive_batch(self) -> list[M]:
         """All messages that wait, in order; waits until there is one.  Otherwise like `receive`."""
-        batch = [await self.receive()]
-        # The token of a message that waits may have gone to another task already.
-        with suppress(trio.WouldBlock, trio.EndOfChannel):
-            while True:
-                batch.append(self.receive_nowait())
+        await self._await_token()
+        while not self._waiting:
+            await self._await_token()
+        batch = list(self._waiting.values())
+        self._waiting.clear()
+        self._latest.clear()
+        self._received += len(batch)
         return batch
 
     def clone(self) -> Receiver[M]:
@@ -217,8 +228,8 @@ class Receiver(trio.abc.ReceiveChannel[M]):
         twin._came = self._came
         twin._latest = self._latest.copy()
         twin._of_type = self._of_type.copy()
-        for _ in twin._waiting:
-            twin._tokens_in.send_nowait(None)
+        if twin._waiting:
+            twin._signal()
         if self not in self._broadcast._receivers:
             twin._end()
             del self._broadcast._receivers[twin]
@@ -253,8 +264,16 @@ class Receiver(trio.abc.ReceiveChannel[M]):
             tasks_waiting=self._tokens.statistics().tasks_waiting_receive,
         )
 
-    def _put(self, message: M) -> bool:
-        key = self._rules.key(message)
+    async def _await_token(self) -> None:
+        await self._tokens.receive()
+        self._signalled = False
+
+    def _signal(self) -> None:
+        if not self._signalled and not self._ended:
+            self._signalled = True
+            self._tokens_in.send_nowait(None)
+
+    def _put(self, key: Hashable, message: M) -> bool:
         if self._type is not None and not self._concerns(key, message):
             return False
         number = self._latest.get(key)
@@ -266,10 +285,8 @@ class Receiver(trio.abc.ReceiveChannel[M]):
         self._came += 1
         self._waiting[self._came] = message
         self._latest[key] = self._came
-        if self._spare_tokens:
-            self._spare_tokens -= 1
-        else:
-            self._tokens_in.send_nowait(None)
+        if not self._signalled:
+            self._signal()
         return True
 
     def _amend(self, message: M) -> None:
@@ -286,7 +303,6 @@ class Receiver(trio.abc.ReceiveChannel[M]):
         if merged is None:
             del self._waiting[number]
             del self._latest[key]
-            self._spare_tokens += 1
         else:
             self._waiting[number] = merged
 
@@ -309,4 +325,7 @@ class Receiver(trio.abc.ReceiveChannel[M]):
         return self._rules.type(message) == self._type
 
     def _end(self) -> None:
+        for _ in self._waiting:
+            self._tokens_in.send_nowait(None)
         self._tokens_in.close()
+        self._ended = True
