@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.ready
 INTEROP := .venv-interop/.ready
-SOURCES := trio_dispatch proto tests
+SOURCES := trio_dispatch _trio_dispatch_pytest.py proto tests docs
 
 .PHONY: help demo test test-long test-all check proto docs bench clean
 
@@ -48,7 +48,7 @@ test-all: $(INTEROP)
 check: $(STAMP)
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
-	$(BIN)/mypy -p trio_dispatch
+	$(BIN)/mypy -p trio_dispatch -m _trio_dispatch_pytest
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python proto/check.py
 
 proto: $(STAMP)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-# Test modules share what is in `dispatching`.
+# Test modules share what is in `dispatching` and `testing_page`.
 sys.path.insert(0, str(Path(__file__).parent))
 
 LONG = os.environ.get("TRIO_DISPATCH_LONG") == "1"

@@ -62,10 +62,14 @@ class SystemClock:
 
 
 class VirtualClock:
-    """The wall clock of a run that has a `trio.testing.MockClock`."""
+    """The wall clock of a run that has a `trio.testing.MockClock`.
+
+    Attributes:
+      start: The moment it was last set to; `VIRTUAL_START`, if it was not.
+    """
 
     def __init__(self) -> None:
-        self._origin = VIRTUAL_START
+        self.start = self._origin = VIRTUAL_START
         self._stepped = trio.Event()
 
     def now(self) -> datetime:
@@ -76,19 +80,65 @@ class VirtualClock:
 
         Whoever sleeps until a moment looks at the clock again, as after a step of a real clock.
         """
-        if moment.tzinfo is None:
-            raise ValueError(f"{moment!r} has no time zone: give an aware datetime")
-        self._origin = moment.astimezone(UTC) - timedelta(seconds=trio.current_time())
-        self._stepped.set()
-        self._stepped = trio.Event()
+        self.start = _aware(moment)
+        self._show(self.start)
 
     def step(self, by: timedelta) -> None:
         """Move it forwards or backwards at once, as NTP or a person moves a real clock."""
-        self.set(self.now() + by)
+        self._show(self.now() + by)
+
+    async def advance(self, by: timedelta) -> None:
+        """Let so much time pass, and all happen that is due in it; see `advance_to`."""
+        await self.advance_to(self.now() + by)
+
+    async def advance_to(self, moment: datetime) -> None:
+        """Let time pass until it shows this moment, and all happen that is due by then.
+
+        Other tasks wake at their own moments, one after the other, as they do when this one sleeps.
+        At the end they have done what is due at the moment itself, too: every task waits for
+        something else than its turn.  A checkpoint.
+
+        Raises:
+          ValueError: the moment is past, or has no time zone.
+          RuntimeError: time stands still: the `MockClock` neither jumps nor has a rate.
+        """
+        moment = _aware(moment)
+        if moment < self.now():
+            raise ValueError(f"{moment} is before {self.now()}: `set` and `step` go back")
+        _check_moves()
+        await sleep_until(moment)
+        await trio.testing.wait_all_tasks_blocked()
+
+    def _show(self, moment: datetime) -> None:
+        self._origin = moment - timedelta(seconds=trio.current_time())
+        self._stepped.set()
+        self._stepped = trio.Event()
 
     async def sleep_towards(self, moment: datetime | None) -> None:
-        with trio.move_on_after(_seconds_to(moment, self.now())):
+        # Not so long from now on, which is rounded: all who wait for a moment wake together.
+        at = math.inf if moment is None else (moment - self._origin).total_seconds()
+        with trio.move_on_at(at):
             await self._stepped.wait()
+
+
+def _aware(moment: datetime) -> datetime:
+    if moment.tzinfo is None:
+        raise ValueError(f"{moment!r} has no time zone: give an aware datetime")
+    return moment.astimezone(UTC)
+
+
+def _check_moves() -> None:
+    clock = _mock_clock()
+    assert clock is not None
+    try:
+        # While a thread is at work it is kept still, and moves again afterwards.
+        kept_still = _threads.get()._threads > 0
+    except LookupError:
+        kept_still = False
+    if not kept_still and clock.rate == 0 and clock.autojump_threshold == math.inf:
+        raise RuntimeError(
+            "time stands still in this run: it needs a trio.testing.MockClock(autojump_threshold=0)"
+        )
 
 
 def _seconds_to(moment: datetime | None, now: datetime) -> float:

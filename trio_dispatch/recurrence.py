@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import IntEnum
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 from ._seek import Never, Once, Series, recurring
 
@@ -348,7 +348,7 @@ _MEMBERS: dict[type, dict[int, Any]] = {
 
 def _member(kind: type[_E], number: int) -> _E:
     """The enum member, or the number as it is where the enum has none: newer peers may send it."""
-    return _MEMBERS[kind].get(number, int(number))  # type: ignore[return-value]
+    return cast(_E, _MEMBERS[kind].get(number, int(number)))
 
 
 def _integer(name: str, value: object) -> int:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from os import PathLike
 
 import trio
@@ -14,13 +15,15 @@ from .._generated.frequenz.api.dispatch import v1 as wire
 from ..client import DispatchClient
 from ..codec import DOMAIN, decode_dispatch
 from ..dispatch import Dispatch
-from ..grpc import Channel, open_channel
+from ..grpc import Channel, Status, open_channel
 from ..service import Keys, Store, open_service, open_store
 from ..service.listing import read_query
+from .faults import Faults
 
 __all__ = ["TEST_KEY", "LocalService", "open_test_service"]
 
 TEST_KEY = "test-key"
+_FAILURE = "the test made this fail"
 
 
 class LocalService:
@@ -29,6 +32,7 @@ class LocalService:
     Attributes:
       channel: A channel to it, to be given to `open_dispatcher` or `open_client`.
       client: A client with a connection of its own.
+      key: The key that lets in.
       store: What it keeps.
     """
 
@@ -41,9 +45,19 @@ class LocalService:
         self.client: DispatchClient
         self._nursery = nursery
         self._keepalive = keepalive
+        self._faults = Faults()
         self._run: trio.CancelScope | None = None
         self._serve: Callable[[trio.abc.Stream], Awaitable[None]] | None = None
-        self._connections: set[trio.abc.Stream] = set()
+        # In order, for a set is ordered by addresses: the same test has to go the same each time.
+        self._connections: dict[trio.abc.Stream, None] = {}
+
+    @property
+    def calls(self) -> Counter[str]:
+        """How many calls have come so far, by method: ``service.calls["list"]``.
+
+        Those that were refused count, and those of `client`.
+        """
+        return self._faults.calls.copy()
 
     async def connect(self) -> trio.abc.Stream:
         """A new connection: a connector for `trio_dispatch.grpc.open_channel`.
@@ -55,7 +69,7 @@ class LocalService:
         if self._serve is None:
             raise ConnectionRefusedError("the test service is stopped")
         ours, theirs = trio.testing.memory_stream_pair()
-        self._connections.add(theirs)
+        self._connections[theirs] = None
         self._nursery.start_soon(self._serve_one, theirs)
         return ours
 
@@ -73,6 +87,58 @@ class LocalService:
             if page.next_token is None:
                 return found
             request.pagination_params = PaginationParams(page_token=page.next_token)
+
+    def delay(self, *methods: str, seconds: float) -> ExitStack:
+        """Be late from now on: for the rest of the test, or of a ``with`` block::
+
+            service.delay("list", seconds=5)
+            with service.delay(seconds=90):
+                ...
+
+        What is asked is done at once, and the reply, good or bad, is late: a list tells what was
+        there when it was asked for.  Of a stream, which has no single reply, the beginning is late.
+        Whoever waits less long than that sees its call fail with DEADLINE_EXCEEDED, although what
+        it asked for was done; with `math.inf` nobody ever gets a reply.  Several delays add up.
+        Calls that have begun go on as they were.
+
+        What is returned ends the delay when it is closed, or left as a context manager.
+
+        Args:
+          methods: "list", "get", "create", "update", "delete", "stream"; all, if none is given.
+          seconds: In Trio's time.
+
+        Raises:
+          ValueError: there is no such method, or the time is negative.
+        """
+        return self._faults.delay(methods, seconds)
+
+    def fail_next(
+        self, method: str, status: Status, message: str = _FAILURE, *, times: int = 1
+    ) -> None:
+        """Refuse the next call of a method, whoever makes it; nothing is done then.
+
+        Failures wait for their calls, in the order in which they were asked for.
+
+        Args:
+          method: "list", "get", "create", "update", "delete" or "stream".
+          status: What it fails with.
+          message: What it says.
+          times: So many calls fail, one after the other.
+
+        Raises:
+          ValueError: there is no such method, or one of the others makes no sense.
+        """
+        self._faults.fail_next(method, status, message, times)
+
+    def end_streams(self, status: Status = Status.UNAVAILABLE, message: str = _FAILURE) -> None:
+        """End all streams under way with this status; with `Status.OK`, they end well.
+
+        The connections stay, and new streams are welcome.
+
+        Raises:
+          ValueError: that is no status.
+        """
+        self._faults.end_streams(status, message)
 
     async def drop_connections(self) -> None:
         """Cut every connection, as a broken network does: without a farewell."""
@@ -96,7 +162,10 @@ class LocalService:
     ) -> None:
         with trio.CancelScope() as self._run:
             async with open_service(
-                self.store, keys=Keys.of(self.key), keepalive_interval=self._keepalive
+                self.store,
+                keys=Keys.of(self.key),
+                interceptors=[self._faults],
+                keepalive_interval=self._keepalive,
             ) as service:
                 self._serve = service.server.serve_stream
                 task_status.started()
@@ -108,7 +177,7 @@ class LocalService:
             if serve is not None:
                 await serve(stream)
         finally:
-            self._connections.discard(stream)
+            self._connections.pop(stream, None)
             await trio.aclose_forcefully(stream)
 
 

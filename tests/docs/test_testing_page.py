@@ -1,0 +1,92 @@
+"""The page "Testing your actors": its files make a project whose tests are green."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from testing_page import FILES, PAGE, TESTS, without_times
+
+from trio_dispatch.testing import LocalService, VirtualClock
+from trio_dispatch.testing.faults import METHODS
+
+BEGINNING = ("charging.py", "pytest.ini", "conftest.py", "test_charging.py")
+COMMANDS = dict(re.findall(r"```console\n\$ (.*?)\n(.*?)```", PAGE, re.DOTALL))
+
+
+def run(folder: Path, *command: str, hash_seed: str = "random") -> str:
+    """What Python prints in a folder with the files of the page."""
+    done = subprocess.run(
+        [sys.executable, *command],
+        cwd=folder,
+        env={**os.environ, "PYTHONHASHSEED": hash_seed},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+def test_its_beginning_is_enough_for_a_green_test(tmp_path: Path) -> None:
+    for name in BEGINNING:
+        (tmp_path / name).write_text(FILES[name])
+    printed = run(tmp_path, "-m", "pytest", "-q")
+    (said,) = re.findall(r"\d+ passed", COMMANDS["pytest"])
+    assert said == "1 passed"
+    assert said in printed
+
+
+def test_all_of_its_tests_are_green_and_print_the_same_each_time(project: Path) -> None:
+    assert TESTS == 10
+    printed = [
+        without_times(run(project, "-m", "pytest", "-s", "-v", "-W", "error", hash_seed=seed))
+        for seed in ("1", "2")
+    ]
+    assert printed[0] == printed[1]
+    assert f"{TESTS} passed" in printed[0]
+    assert "Mon 12:00 5 kW\nMon 13:00 2.5 kW\n" in printed[0]
+
+
+def test_its_program_without_pytest_prints_what_it_says(project: Path) -> None:
+    assert run(project, "plain.py") == COMMANDS["python plain.py"]
+
+
+def test_a_day_takes_no_time(project: Path) -> None:
+    printed = run(project, "-m", "pytest", "--durations=0", "-vv", "test_charging.py")
+    (seconds,) = re.findall(r"([\d.]+)s call .*::test_a_day", printed)
+    # Of a busy machine, no blink is expected.
+    assert float(seconds) < 5
+
+
+def test_every_file_of_it_is_used() -> None:
+    assert set(BEGINNING) < set(FILES)
+    assert set(FILES) - set(BEGINNING) == {
+        "by_hand.py",
+        "plain.py",
+        "test_by_hand.py",
+        "test_put.py",
+        "test_trouble.py",
+    }
+
+
+def test_its_tables_name_what_there_is() -> None:
+    for call in re.findall(r"^\| `(?:await )?service\.(\w+)\(", PAGE, re.MULTILINE):
+        assert callable(getattr(LocalService, call))
+    for name in ("now", "set", "step", "advance", "advance_to"):
+        assert callable(getattr(VirtualClock, name))
+        assert f"`{name}`" in PAGE
+    (methods,) = re.findall(r"The methods are the client's: (.*?);", PAGE, re.DOTALL)
+    assert re.findall(r'`"(\w+)"`', methods) == list(METHODS)

@@ -1,0 +1,90 @@
+"""The built wheel: what is in it, and a project of a user's that has nothing but it."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+from testing_page import FILES, PAGE, TESTS, without_times
+
+ROOT = Path(__file__).parents[1]
+PYTEST = ("-m", "pytest", "-s", "-v", "-W", "error")
+
+
+def run(*command: str | Path, cwd: Path, **environment: str) -> str:
+    # What the environment of this run says of Python is not for another one.
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    done = subprocess.run(
+        command,
+        cwd=cwd,
+        env=kept | environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("dist")
+    pip = (sys.executable, "-m", "pip", "--quiet")
+    run(*pip, "wheel", "--no-deps", "--wheel-dir", folder, ROOT, cwd=folder)
+    (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
+def test_what_is_in_the_wheel(wheel: Path) -> None:
+    with ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+        (entry_points,) = (n for n in names if n.endswith(".dist-info/entry_points.txt"))
+        assert "[pytest11]\ntrio_dispatch = _trio_dispatch_pytest\n" in (
+            archive.read(entry_points).decode()
+        )
+    info = entry_points.partition("/")[0]
+    tops = {name.partition("/")[0] for name in names}
+    assert tops == {"trio_dispatch", "_trio_dispatch_pytest.py", info}
+    assert f"{info}/licenses/LICENSE" in names
+    assert {"trio_dispatch/py.typed", "trio_dispatch/_generated/py.typed"} <= names
+    ours = {path.relative_to(ROOT).as_posix() for path in (ROOT / "trio_dispatch").rglob("*.py")}
+    assert {name for name in names if name.startswith("trio_dispatch/")} >= ours
+    assert not [name for name in names if re.search(r"(^|/)(tests?_?|conftest)[/.]", name)]
+
+
+def test_what_goes_into_the_wheel_is_in_the_source_distribution() -> None:
+    targets = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
+    assert set(targets["targets"]["wheel"]["packages"]) <= set(
+        targets["targets"]["sdist"]["include"]
+    )
+
+
+def test_a_project_that_installs_it_runs_the_tests_of_the_documentation(
+    wheel: Path, tmp_path: Path
+) -> None:
+    run(sys.executable, "-m", "venv", "--without-pip", "venv", cwd=tmp_path)
+    python = tmp_path / "venv" / "bin" / "python"
+    pip = (sys.executable, "-m", "pip", "--python", python, "--quiet")
+    (command,) = re.findall(r"^\$ pip install '(.*)'$", PAGE, re.MULTILINE)
+    assert command == "trio-dispatch[testing]"
+    run(*pip, "install", f"{command} @ {wheel.as_uri()}", cwd=tmp_path)
+    project = tmp_path / "project"
+    project.mkdir()
+    for name, text in FILES.items():
+        (project / name).write_text(text)
+    where = run(python, "-c", "import trio_dispatch; print(trio_dispatch.__file__)", cwd=project)
+    assert where.startswith(str(tmp_path / "venv"))
+    printed = [
+        without_times(run(python, *PYTEST, cwd=project, PYTHONHASHSEED=seed)) for seed in ("1", "2")
+    ]
+    assert f" {TESTS} passed" in printed[0]
+    assert "plugins: " in printed[0]
+    assert "hypothesis" not in printed[0]
+    assert printed[0] == printed[1]
