@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from os import PathLike
 from pathlib import Path
@@ -18,8 +17,11 @@ from . import clock
 from ._channels import lifecycle_channel, missed_channel, status_channel
 from ._notices import Notice, NoticeKind
 from ._nursery import open_service_nursery
+from ._problems import Problems
 from ._requests import check_id
-from .actors import Actor, OnOrphan, serve_actors
+from ._statistics import DispatcherStatistics
+from ._unheard import UnheardPulses
+from .actors import Actor, ActorOptions, OnOrphan, serve_actors
 from .agenda import Agenda
 from .broadcast import Broadcast
 from .cache import CacheKeeper, Known, load
@@ -128,27 +130,6 @@ async def _load(path: Path, microgrid_id: int) -> Known | None:
         ) from exc
 
 
-@dataclass(frozen=True, slots=True)
-class DispatcherStatistics:
-    """What a dispatcher has done.
-
-    Attributes:
-      dispatches: How many are known.
-      announced: How many status messages were published.
-      missed: How many runs were missed.
-      undecodable: How many dispatches that came over the wire made no sense.
-      lateness: How late the last scheduled message was, in seconds.
-      worst_lateness: How late any was that was not missed, in seconds.
-    """
-
-    dispatches: int
-    announced: int
-    missed: int
-    undecodable: int
-    lateness: float
-    worst_lateness: float
-
-
 class Dispatcher:
     """Tells of a microgrid's dispatches, see `open_dispatcher`.
 
@@ -177,7 +158,6 @@ class Dispatcher:
         self.client = client
         self.microgrid_id = microgrid_id
         self._mirror = Mirror(known.dispatches if known else ())
-        self._catch_up = catch_up
         self._agenda = Agenda(catch_up)
         self._synchronizer = Synchronizer(
             client,
@@ -199,10 +179,8 @@ class Dispatcher:
         self.missed_runs: Broadcast[MissedRun] = missed_channel()
         # What ran when the last process died, and was not announced since.
         self._orphans: dict[int, Dispatch] = {}
-        # The pulses that were announced lately and that nobody was there to receive.
-        self._unheard_pulses: dict[int, Dispatch] = {}
-        # Why a dispatch never runs, where that has been logged.
-        self._problems: dict[int, str] = {}
+        self._unheard = UnheardPulses(catch_up)
+        self._problems = Problems(microgrid_id)
         self._cache = None if cache is None else CacheKeeper(cache, microgrid_id, self._agenda)
         if known is not None:
             self._recall(known)
@@ -229,21 +207,57 @@ class Dispatcher:
         on_orphan: OnOrphan | None = None,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """XXX"""
+        """Run an async function for every dispatch of a type, while it runs; until cancelled.
+
+        ``await actor(run)`` is started when a dispatch starts, is told of changes through `run`,
+        an `ActorRun`, and is cancelled when the dispatch stops, for whatever reason.  It has then
+        `grace` for a last command, see `ActorRun.cleanup`; if it stays longer, that is logged
+        again and again, and nothing is started in its place until it is gone.  What starts on
+        components on which another one is being stopped waits for that, until the other's grace is
+        over; targets by category may share a component with any other target.
+
+        An actor that returns is done: it is started again by the next occurrence, not by an update.
+        One that raises is logged, and is started again while the run lasts, after a pause of up to
+        0.5 s that doubles up to 60 s, and begins anew after a minute without an error.
+
+        A pulse runs the actor once, to its end.  Another pulse of the same dispatch waits for that;
+        of several only the newest.  Only when the dispatch is deleted or deactivated, or this is
+        cancelled, the actor is.
+
+        Returns when the dispatcher is closed.  When cancelled, all actors are, with their grace.
+
+        Args:
+          type: The type of the dispatches.
+          actor: What is run.
+          merge: Which dispatches share an actor, say `MergeByType`; None for none.  Such an actor
+            runs from the first start to the last stop, and its run shows the dispatch that started
+            last among those that run.  Pulses share none.
+          grace: How long an actor may go on after it was cancelled.
+          on_error: ``"raise"`` for an actor's error to end this and all actors, instead.
+          on_orphan: Called with each dispatch that ran when the last process died and runs no more,
+            see the `cache` of `open_dispatcher`, to stop what it left running.  It has `grace`.
+          task_status: For `trio.Nursery.start`: started when the actors of all that runs are.
+
+        Raises:
+          ValueError: an argument makes no sense.
+          trio.ClosedResourceError: the dispatcher has been closed.
+        """
+        options = ActorOptions(
+            type=type,
+            actor=actor,
+            merge=merge,
+            grace=grace,
+            on_error=on_error,
+            on_orphan=on_orphan,
+            microgrid_id=self.microgrid_id,
+        )
         with self.running_status_change.new_receiver(type=type) as statuses:
-            orphans = [each for each in self._orphans.values() if each.type == type]
             await serve_actors(
-                type,
-                actor,
+                options,
                 statuses,
-                merge=merge,
-                grace=grace,
-                on_error=on_error,
-                on_orphan=on_orphan,
-                orphans=orphans,
-                events=self.lifecycle_events,
+                self.lifecycle_events,
+                orphans=[each for each in self._orphans.values() if each.type == type],
                 caught_up=self._caught_up,
-                microgrid_id=self.microgrid_id,
                 task_status=task_status,
             )
 
@@ -312,29 +326,7 @@ class Dispatcher:
         """What a new status receiver starts with."""
         yield from self._orphans.values()
         yield from self._agenda.running()
-        self._forget_old_pulses()
-        for dispatch in list(self._unheard_pulses.values()):
-            if type in {None, dispatch.type}:
-                yield self._unheard_pulses.pop(dispatch.id)
-
-    def _forget_old_pulses(self) -> None:
-        now = clock.now()
-        self._unheard_pulses = {
-            id_: dispatch
-            for id_, dispatch in self._unheard_pulses.items()
-            if dispatch.pulse is not None and now - dispatch.pulse <= self._catch_up
-        }
-
-    def _complain(self, dispatch: Dispatch) -> None:
-        """Log that a rule makes no sense, once."""
-        problem = None if dispatch.recurrence is None else dispatch.recurrence.problem
-        if problem is None:
-            self._problems.pop(dispatch.id, None)
-        elif self._problems.get(dispatch.id) != problem:
-            self._problems[dispatch.id] = problem
-            log.warning(
-                "microgrid %d, dispatch %d never runs: %s", self.microgrid_id, dispatch.id, problem
-            )
+        yield from self._unheard.take(type, clock.now())
 
     def _apply(self, events: Sequence[LifecycleEvent], retired: Iterable[int]) -> None:
         """Tell of what has happened, and of what that changes now; no checkpoint in between."""
@@ -346,10 +338,10 @@ class Dispatcher:
             if self._cache is not None:
                 self._cache.put(dispatch)
             if isinstance(event, Deleted):
-                self._problems.pop(dispatch.id, None)
+                self._problems.forget(dispatch)
                 notices += self._agenda.remove(dispatch, now)
             else:
-                self._complain(dispatch)
+                self._problems.look_at(dispatch)
                 notices += self._agenda.upsert(dispatch, now)
         for id_ in retired:
             self._agenda.forget(id_)
@@ -375,15 +367,14 @@ class Dispatcher:
                 self.missed_runs.publish(message)
             elif notice.kind is NoticeKind.AMEND:
                 if message.deleted or not message.active:
-                    self._unheard_pulses.pop(message.id, None)
+                    self._unheard.withdraw(message)
                 self.running_status_change.amend(message)
             else:
                 self._announced += 1
                 self._orphans.pop(message.id, None)
                 heard = self.running_status_change.publish(message)
                 if message.pulse is not None and not heard:
-                    self._forget_old_pulses()
-                    self._unheard_pulses[message.id] = message
+                    self._unheard.put(message, clock.now())
                 if scheduled is not None:
                     self._lateness = (scheduled - notice.moment).total_seconds()
                     self._worst_lateness = max(self._worst_lateness, self._lateness)

@@ -1,0 +1,254 @@
+"""Who runs, when, and with which parameters: against a plain reckoning of what the service keeps.
+
+Each seed is a type of its own, with some dispatches that are created, changed and deleted at random
+for ten minutes; many seeds share a dispatcher.  The actor of a seed writes down what it is told.
+The reckoning knows nothing of messages: it looks at what the service kept at every moment at which
+anything may have changed.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+
+import pytest
+import trio
+import trio.testing
+from acting import SECOND, START, at
+
+from trio_dispatch import (
+    ActorRun,
+    Dispatch,
+    MergeByType,
+    MergeByTypeTarget,
+    MergeStrategy,
+    RecurrenceRule,
+    TargetIds,
+    clock,
+    open_dispatcher,
+)
+from trio_dispatch.recurrence import Frequency
+from trio_dispatch.testing import LocalService, make_dispatch, open_test_service
+
+SEEDS = 10_000 if os.environ.get("TRIO_DISPATCH_LONG") == "1" else 1_000
+TOGETHER = 50
+END = 595  # at which nothing starts or ends by itself
+IDS = 6
+
+# When, and what an actor was told: which dispatch, on what, with what, until when.  None: the end.
+Told = tuple[datetime, tuple[int, object, float, bool, datetime | None] | None]
+
+
+class MergeByZone:
+    """A strategy of one's own, by something that updates change."""
+
+    def identity(self, dispatch: Dispatch) -> Hashable:
+        return dispatch.payload["zone"]
+
+
+STRATEGIES: list[MergeStrategy | None] = [
+    None,
+    MergeByType(),
+    MergeByTypeTarget(),
+    MergeByZone(),
+]
+
+
+def random_dispatch(rng: random.Random, id_: int, type_: str, now: int) -> Dispatch:
+    """A dispatch on a grid of ten seconds, so that many touch."""
+    kind = rng.choice(["once", "once", "recurring", "endless", "pulse"])
+    start = now // 10 * 10 + 10 * rng.randint(-6, 20)
+    rule = None
+    duration: int | None = 10 * rng.randint(1, 15)
+    if kind == "recurring":
+        duration = 10 * rng.randint(1, 9)
+        rule = RecurrenceRule(Frequency.MINUTELY)
+    elif kind == "endless":
+        duration = None
+    elif kind == "pulse":
+        # Not a late one: that it may still be sent has its own tests.
+        start = now // 10 * 10 + 10 * rng.randint(1, 20)
+        duration = 0
+        rule = rng.choice([None, RecurrenceRule(Frequency.MINUTELY)])
+    return make_dispatch(
+        id_,
+        type=type_,
+        start_time=at(start),
+        duration=None if duration is None else duration * SECOND,
+        target=TargetIds(*rng.sample([1, 2, 3], rng.choice([1, 1, 2]))),
+        active=rng.random() < 0.85,
+        dry_run=rng.random() < 0.2,
+        payload={"power": rng.randint(1, 3), "zone": rng.choice(["north", "south"])},
+        recurrence=rule,
+        update_time=at(now),
+    )
+
+
+@dataclass
+class Seed:
+    """A random story: at which second which dispatch becomes what; None is a deletion."""
+
+    number: int
+
+    def __post_init__(self) -> None:
+        rng = random.Random(self.number)
+        self.type = f"SEED {self.number}"
+        self.merge = STRATEGIES[self.number % len(STRATEGIES)]
+        self.changes: list[tuple[int, int, Dispatch | None]] = []
+        known: set[int] = set()
+        now = 0
+        while (now := now + rng.choice([0, 0, 10, 10, 20, 50])) < END - 100:
+            id_ = self.number * IDS + rng.randint(1, IDS)
+            # Never at a moment at which something starts or ends by itself, and one at a time.
+            second = now + rng.randint(1, 9)
+            if self.changes and second <= self.changes[-1][0]:
+                continue
+            if id_ in known and rng.random() < 0.2:
+                known.discard(id_)
+                self.changes.append((second, id_, None))
+            else:
+                known.add(id_)
+                self.changes.append((second, id_, random_dispatch(rng, id_, self.type, second)))
+        # What has been told of each identity.
+        self.told: dict[Hashable, list[Told]] = {}
+
+    async def act(self, run: ActorRun) -> None:
+        """Write down what an actor of this story is told."""
+        log = self.told.setdefault(identity_of(self.merge, run.dispatch), [])
+        try:
+            async for dispatch in run.changes:
+                assert dispatch.type == self.type
+                now = clock.now()
+                power = run.payload["power"]
+                what = (dispatch.id, run.target, power, run.dry_run, run.until)
+                log.append((now, what))
+        finally:
+            log.append((clock.now(), None))
+
+
+def identity_of(merge: MergeStrategy | None, dispatch: Dispatch) -> Hashable:
+    if dispatch.duration == timedelta():
+        return "pulse", dispatch.id
+    return dispatch.id if merge is None else merge.identity(dispatch)
+
+
+# The reckoning.
+
+
+def occurrences(dispatch: Dispatch) -> Iterator[datetime]:
+    """All that matter, by adding minutes."""
+    start = dispatch.start_time
+    yield start
+    while dispatch.recurrence is not None and dispatch.duration is not None and start < at(END):
+        start += timedelta(minutes=1)
+        yield start
+
+
+def run_at(dispatch: Dispatch, moment: datetime) -> tuple[datetime, datetime | None] | None:
+    """Since when and until when it runs at a moment, if it does."""
+    begun = [start for start in occurrences(dispatch) if start <= moment]
+    if not dispatch.active or not begun:
+        return None
+    if dispatch.duration is None:
+        return begun[-1], None
+    end = begun[-1] + dispatch.duration
+    return (begun[-1], end) if moment < end else None
+
+
+def reckon(seed: Seed) -> dict[Hashable, list[Told]]:
+    """What each actor was to be told, second by second where anything may change."""
+    told: dict[Hashable, list[Told]] = {}
+    kept: dict[int, Dispatch] = {}
+    changes = {second: (id_, dispatch) for second, id_, dispatch in seed.changes}
+    shown: dict[Hashable, tuple[int, object, float, bool, datetime | None]] = {}
+    for second in sorted({*range(0, END, 10), *changes}):
+        moment = at(second)
+        if second in changes:
+            id_, dispatch = changes[second]
+            if dispatch is None:
+                del kept[id_]
+            else:
+                kept[id_] = dispatch
+        due = groups_at(seed.merge, kept, moment)
+        for identity in shown.keys() - due.keys():
+            del shown[identity]
+            told[identity].append((moment, None))
+        for identity, what in due.items():
+            if shown.get(identity) != what:
+                shown[identity] = what
+                told.setdefault(identity, []).append((moment, what))
+        for dispatch in kept.values():
+            is_pulse = dispatch.active and dispatch.duration == timedelta()
+            if is_pulse and second not in changes and moment in occurrences(dispatch):
+                log = told.setdefault(("pulse", dispatch.id), [])
+                log += [(moment, (*shown_of(dispatch), moment)), (moment, None)]
+    for identity in shown:
+        told[identity].append((at(END), None))
+    return told
+
+
+def groups_at(
+    merge: MergeStrategy | None, kept: Mapping[int, Dispatch], moment: datetime
+) -> dict[Hashable, tuple[int, object, float, bool, datetime | None]]:
+    """What each actor that runs at a moment is shown."""
+    latest: dict[Hashable, tuple[datetime, int]] = {}
+    shown = {}
+    for dispatch in kept.values():
+        run = run_at(dispatch, moment)
+        if run is None:
+            continue
+        start, until = run
+        identity = identity_of(merge, dispatch)
+        if identity not in latest or latest[identity] < (start, dispatch.id):
+            latest[identity] = start, dispatch.id
+            shown[identity] = (*shown_of(dispatch), until)
+    return shown
+
+
+def shown_of(dispatch: Dispatch) -> tuple[int, object, float, bool]:
+    return dispatch.id, dispatch.target, dispatch.payload["power"], dispatch.dry_run
+
+
+async def tell_story(service: LocalService, seed: Seed) -> None:
+    for second, id_, dispatch in seed.changes:
+        await clock.sleep_until(at(second))
+        if dispatch is None:
+            await service.store.delete(1, id_)
+        else:
+            await service.put(dispatch)
+
+
+@pytest.mark.parametrize("first", range(0, SEEDS, TOGETHER))
+async def test_actors_run_as_the_service_says(
+    autojump_clock: trio.testing.MockClock, first: int
+) -> None:
+    seeds = [Seed(number) for number in range(first, min(first + TOGETHER, SEEDS))]
+    async with (
+        open_test_service(keepalive=False) as service,
+        open_dispatcher(
+            microgrid_id=1,
+            channel=service.channel,
+            key=service.key,
+            resync_interval=timedelta(days=1),
+        ) as dispatcher,
+        trio.open_nursery() as nursery,
+    ):
+        for seed in seeds:
+            run = partial(dispatcher.run_actors, seed.type, seed.act, merge=seed.merge)
+            await nursery.start(partial(run, on_error="raise"))
+            nursery.start_soon(tell_story, service, seed)
+        await clock.sleep_until(START + END * SECOND)
+        nursery.cancel_scope.cancel()
+    changes = runs = 0
+    for seed in seeds:
+        assert seed.told == reckon(seed), f"seed {seed.number}, {seed.merge}"
+        logs = seed.told.values()
+        changes += sum(what is not None for log in logs for _, what in log)
+        runs += sum(what is None for log in logs for _, what in log)
+    # They are not all about nothing.
+    assert runs > 10 * len(seeds)
+    assert changes > 1.2 * runs

@@ -1,0 +1,363 @@
+"""A last command is carried out, and does not undo what comes after it."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from typing import Any
+
+import pytest
+import trio
+import trio.lowlevel
+import trio.testing
+from acting import SECOND, Diary, acting, lasting, now
+
+from trio_dispatch import (
+    ActorRun,
+    ElectricalComponentCategory,
+    RecurrenceRule,
+    Target,
+    TargetCategories,
+    TargetIds,
+    open_dispatcher,
+)
+from trio_dispatch.recurrence import Frequency
+from trio_dispatch.testing import LocalService
+
+
+class Batteries:
+    """What was last set, of each component."""
+
+    def __init__(self, takes: float = 1) -> None:
+        self.power: dict[int, float] = {}
+        self.log: list[tuple[float, int, float]] = []
+        self._takes = takes
+
+    async def set(self, target: Target | None, power: float) -> None:
+        assert isinstance(target, TargetIds)
+        await trio.sleep(self._takes)
+        for id_ in target:
+            self.power[id_] = power
+            self.log.append((now(), id_, power))
+
+    async def charge(self, run: ActorRun) -> None:
+        try:
+            async for dispatch in run.changes:
+                await self.set(dispatch.target, dispatch.payload["power"])
+        finally:
+            with run.cleanup():
+                await self.set(run.target, 0)
+
+
+@pytest.mark.parametrize(
+    "how", ["stop", "deletion", "cancelled", "dispatcher closed", "error", "error of an actor"]
+)
+async def test_the_last_command_is_carried_out(
+    autojump_clock: trio.testing.MockClock, service: LocalService, how: str
+) -> None:
+    batteries = Batteries()
+
+    async def fail() -> None:
+        await trio.sleep(5)
+        raise KeyError("elsewhere")
+
+    async def actor(run: ActorRun) -> None:
+        if run.dispatch.id == 2:
+            await fail()
+        await batteries.charge(run)
+
+    on_error: Any = "raise" if how == "error of an actor" else "restart"
+    await service.put(lasting(1, 0, 5 if how == "stop" else None, payload={"power": 7}))
+    if how == "error of an actor":
+        await service.put(lasting(2, 0, None))
+
+    async def run_all() -> None:
+        async with open_dispatcher(
+            microgrid_id=1, channel=service.channel, key=service.key
+        ) as dispatcher:
+            run = partial(dispatcher.run_actors, "CHARGE", actor, on_error=on_error)
+            if how == "dispatcher closed":
+                outer.start_soon(run)
+                await trio.sleep(5)
+                return
+            async with trio.open_nursery() as nursery:
+                if how == "error":
+                    nursery.start_soon(fail)
+                if how == "cancelled":
+                    nursery.cancel_scope.deadline = trio.current_time() + 5
+                if how == "deletion":
+                    await nursery.start(run)
+                    await trio.sleep(5)
+                    await service.store.delete(1, 1)
+                    await trio.sleep(3)
+                    nursery.cancel_scope.cancel()
+                elif how == "stop":
+                    await nursery.start(run)
+                    await trio.sleep(8)
+                    nursery.cancel_scope.cancel()
+                else:
+                    await run()
+
+    async with trio.open_nursery() as outer:
+        try:
+            await run_all()
+        except* KeyError:
+            assert "error" in how
+    assert batteries.log == [(1, 1, 7), (6, 1, 0)]
+
+
+async def test_the_dispatcher_is_still_at_work_for_the_last_command(
+    autojump_clock: trio.testing.MockClock, service: LocalService
+) -> None:
+    reports = []
+
+    async def actor(run: ActorRun) -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            with run.cleanup():
+                async for page in dispatcher.client.list(1):
+                    reports.extend(page.dispatches)
+
+    await service.put(lasting(1, 0, None))
+    with trio.move_on_after(5):
+        async with open_dispatcher(
+            microgrid_id=1, channel=service.channel, key=service.key
+        ) as dispatcher:
+            await dispatcher.run_actors("CHARGE", actor)
+    assert [dispatch.id for dispatch in reports] == [1]
+
+
+async def test_a_cleanup_ends_its_grace_after_the_cancellation_however_late_it_begins(
+    autojump_clock: trio.testing.MockClock,
+    service: LocalService,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    ends = []
+
+    async def actor(run: ActorRun) -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(4)
+            for _ in range(2):
+                with run.cleanup() as scope:
+                    await trio.sleep_forever()
+                ends.append((now(), scope.cancelled_caught))
+
+    await service.put(lasting(1, 0, 5))
+    async with acting(service, actor):
+        await trio.sleep(30)
+    assert ends == [(15, True), (15, True)]
+    cut = [record.getMessage() for record in caplog.records]
+    assert len([each for each in cut if "its cleanup was cancelled after 10 s" in each]) == 2
+    assert not [each for each in cut if "still there" in each]
+
+
+async def test_a_cleanup_without_a_cancellation_ends_its_grace_after_it_began(
+    autojump_clock: trio.testing.MockClock, service: LocalService
+) -> None:
+    ends = []
+
+    async def actor(run: ActorRun) -> None:
+        await trio.sleep(2)
+        with run.cleanup():
+            await trio.sleep_forever()
+        ends.append(now())
+        with run.cleanup() as scope:
+            # Shielded here, too.
+            await trio.sleep(2)
+        ends.append(now())
+        assert not scope.cancelled_caught
+        await trio.lowlevel.checkpoint()
+        pytest.fail("it was cancelled meanwhile")
+
+    await service.put(lasting(1, 0, 6))
+    async with acting(service, actor, grace=3 * SECOND):
+        await trio.sleep(30)
+    assert ends == [5, 7]
+
+
+async def test_a_cleanup_of_what_failed_is_bounded(
+    autojump_clock: trio.testing.MockClock, service: LocalService
+) -> None:
+    ends = []
+
+    async def actor(run: ActorRun) -> None:
+        try:
+            raise KeyError("gone wrong")
+        finally:
+            with run.cleanup():
+                await trio.sleep_forever()
+            ends.append(now())
+
+    await service.put(lasting(1, 0, 5))
+    async with acting(service, actor):
+        await trio.sleep(30)
+    assert ends == [10]
+
+
+@pytest.mark.parametrize("first", [1, 2])
+@pytest.mark.parametrize("recurring", [False, True])
+async def test_of_two_dispatches_that_touch_the_second_stands(
+    autojump_clock: trio.testing.MockClock, service: LocalService, first: int, recurring: bool
+) -> None:
+    batteries = Batteries()
+    rule = RecurrenceRule(Frequency.HOURLY) if recurring else None
+    one = TargetIds(1)
+    times = {first: 0, 3 - first: 60}
+    for id_ in (1, 2):
+        await service.put(
+            lasting(id_, times[id_], 60, target=one, payload={"power": id_}, recurrence=rule)
+        )
+    async with acting(service, batteries.charge):
+        await trio.sleep(90)
+        assert batteries.log == [(1, 1, first), (61, 1, 0), (62, 1, 3 - first)]
+        assert batteries.power == {1: 3 - first}
+
+
+async def test_of_many_pairs_that_touch_at_once_the_second_stands(
+    autojump_clock: trio.testing.MockClock, service: LocalService
+) -> None:
+    # More than the dispatcher deals with at once, so that starts come well before stops.
+    batteries = Batteries(takes=0)
+    for n in range(400):
+        target = TargetIds(n)
+        await service.put(lasting(2 * n, 0, 60, target=target, payload={"power": 1}))
+        await service.put(lasting(2 * n + 1, 60, 60, target=target, payload={"power": 2}))
+    async with acting(service, batteries.charge):
+        await trio.sleep(90)
+        assert batteries.power == dict.fromkeys(range(400), 2)
+        assert len(batteries.log) == 1200
+
+
+async def test_what_starts_on_other_components_does_not_wait(
+    autojump_clock: trio.testing.MockClock, service: LocalService
+) -> None:
+    batteries = Batteries()
+    await service.put(lasting(1, 0, 60, target=TargetIds(1, 2), payload={"power": 1}))
+    await service.put(lasting(2, 60, 60, target=TargetIds(3), payload={"power": 2}))
+    await service.put(lasting(3, 60, 60, target=TargetIds(2, 4), payload={"power": 3}))
+    async with acting(service, batteries.charge):
+        await trio.sleep(90)
+        assert sorted(batteries.log[2:]) == [
+            (61, 1, 0),
+            (61, 2, 0),
+            (61, 3, 2),
+            (62, 2, 3),
+            (62, 4, 3),
+        ]
+
+
+CATEGORY = TargetCategories(ElectricalComponentCategory.BATTERY)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "start"),
+    [
+        (TargetIds(1), TargetIds(1), 65),
+        (TargetIds(1, 2), TargetIds(2, 3), 65),
+        (TargetIds(1, 2), TargetIds(3), 60),
+        (CATEGORY, TargetIds(3), 65),
+        (TargetIds(3), CATEGORY, 65),
+        (CATEGORY, TargetCategories(ElectricalComponentCategory.CHP), 65),
+    ],
+)
+async def test_what_overlaps(
+    autojump_clock: trio.testing.MockClock,
+    service: LocalService,
+    old: Target,
+    new: Target,
+    start: float,
+) -> None:
+    starts = []
+
+    async def actor(run: ActorRun) -> None:
+        starts.append(now())
+        try:
+            await trio.sleep_forever()
+        finally:
+            with run.cleanup():
+                await trio.sleep(5)
+
+    await service.put(lasting(1, 0, 60, target=old))
+    await service.put(lasting(2, 60, 60, target=new))
+    async with acting(service, actor):
+        await trio.sleep(90)
+    assert starts == [0, start]
+
+
+async def linger(diary: Diary, run: ActorRun) -> None:
+    """An actor that takes 30 s to end."""
+    diary.note(f"{run.dispatch.id} starts")
+    try:
+        await trio.sleep_forever()
+    finally:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(30)
+        diary.note(f"{run.dispatch.id} ends")
+
+
+async def test_who_stays_too_long_is_not_waited_for(
+    autojump_clock: trio.testing.MockClock,
+    service: LocalService,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    diary = Diary()
+    one = TargetIds(1)
+    await service.put(lasting(1, 0, 60, target=one))
+    await service.put(lasting(2, 64, 60, target=one))
+    await service.put(lasting(3, 75, 60, target=one))
+    async with acting(service, partial(linger, diary)):
+        await trio.sleep(100)
+    # From when it was cancelled, not from when the next one began to wait.
+    assert diary.entries[:4] == [
+        (0, "1 starts"),
+        (70, "2 starts"),
+        (75, "3 starts"),
+        (90, "1 ends"),
+    ]
+    warnings = [
+        record.getMessage()
+        for record in caplog.records
+        if record.levelno == logging.WARNING and "started, although" in record.getMessage()
+    ]
+    assert len(warnings) == 2
+    for id_, warning in zip((2, 3), warnings, strict=True):
+        assert f"dispatch {id_}: " in warning
+        assert "dispatch 1: " in warning
+
+
+async def test_who_waits_may_be_stopped_or_change_before_it_has_begun(
+    autojump_clock: trio.testing.MockClock, service: LocalService
+) -> None:
+    diary = Diary()
+    one = TargetIds(1)
+    await service.put(lasting(1, 0, 60, target=one))
+    await service.put(lasting(2, 60, 60, target=one))
+    await service.put(lasting(3, 60, 60, target=one))
+    await service.put(lasting(4, 60, 60, target=one))
+    async with acting(service, partial(linger, diary)):
+        await trio.sleep(63)
+        await service.store.delete(1, 2)
+        await service.put(lasting(3, 60, 60, target=TargetIds(2)))
+        await service.put(lasting(4, 60, 60, target=one, payload={"power": 1}))
+        await trio.sleep(20)
+    assert diary.entries[:3] == [(0, "1 starts"), (63, "3 starts"), (70, "4 starts")]
+    assert "2 starts" not in [what for _, what in diary.entries]
+
+
+async def test_what_begins_again_while_it_leaves_waits_to_the_end_however_often(
+    autojump_clock: trio.testing.MockClock, service: LocalService
+) -> None:
+    diary = Diary()
+    async with acting(service, partial(linger, diary)):
+        for _ in range(4):
+            await service.put(lasting(1, 0, None))
+            await trio.sleep(3)
+            await service.put(lasting(1, 0, None, active=False))
+            await trio.sleep(3)
+        await service.put(lasting(1, 0, None))
+        await trio.sleep(60)
+    assert diary.entries[:3] == [(0, "1 starts"), (33, "1 ends"), (33, "1 starts")]

@@ -1,0 +1,318 @@
+"""Actors that fail, linger, or do not care."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+from acting import SECOND, Diary, acting, lasting, now
+
+from trio_dispatch import ActorRun, RecurrenceRule, open_dispatcher
+from trio_dispatch.recurrence import Frequency
+from trio_dispatch.testing import LocalService
+
+
+class FaultError(Exception):
+    pass
+
+
+def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+async def test_one_that_raises_is_started_again_while_its_run_lasts(
+    autojump_clock: trio.testing.MockClock,
+    service: LocalService,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    started = []
+    diary = Diary()
+
+    async def actor(run: ActorRun) -> None:
+        if run.dispatch.id == 2:
+            await diary.actor(run)
+        started.append(now())
+        raise FaultError("at the start")
+
+    async with acting(service, actor):
+        await service.put(lasting(1, 0, 600))
+        await service.put(lasting(2, 0, 600))
+        await trio.sleep(1000)
+    pauses = [after - before for before, after in itertools.pairwise(started)]
+    assert len(pauses) > 10
+    for number, pause in enumerate(pauses):
+        assert 0 <= pause <= min(0.5 * 2**number, 60)
+    assert max(pauses) > 10
+    assert started[-1] < 600
+    first, *_ = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert "microgrid 1, dispatch 1: " in first.getMessage()
+    assert "actor: failed; it is run again in" in first.getMessage()
+    assert first.exc_info is not None
+    assert isinstance(first.exc_info[1], FaultError)
+    # The other one is undisturbed.
+    assert diary.entries == [(0, "2: 2 None"), (600, "2: end")]
+
+
+async def test_a_minute_of_health_is_a_new_beginning(
+    autojump_clock: trio.testing.MockClock, service: LocalService
+) -> None:
+    pauses = []
+    failed = None
+
+    async def actor(run: ActorRun) -> None:
+        nonlocal failed
+        if failed is not None:
+            pauses.append(now() - failed)
+        await trio.sleep(61)
+        failed = now()
+        raise FaultError("in mid-run")
+
+    async with acting(service, actor):
+        await service.put(lasting(1, 0, None))
+        await trio.sleep(4000)
+    assert len(pauses) > 50
+    assert max(pauses) <= 0.5
+
+
+async def test_one_that_failed_knows_what_has_changed_meanwhile(
+    autojump_clock: trio.testing.MockClock, service: LocalService
+) -> None:
+    seen = []
+
+    async def actor(run: ActorRun) -> None:
+        seen.append(run.payload["n"])
+        if run.payload["n"] < 5:
+            raise FaultError("too little")
+        await trio.sleep_forever()
+
+    async with acting(service, actor):
+        for n in range(6):
+            await service.put(lasting(1, 0, None, payload={"n": n}))
+            await trio.sleep(2)
+        await trio.sleep(60)
+    assert seen[0] == 0
+    assert seen[-1] == 5
+    assert seen == sorted(seen)
+
+
+@pytest.mark.parametrize("when", ["at the start", "in mid-run", "while it is cancelled"])
+async def test_an_error_that_is_to_be_raised_ends_all(
+    autojump_clock: trio.testing.MockClock, service: LocalService, when: str
+) -> None:
+    diary = Diary()
+
+    async def actor(run: ActorRun) -> None:
+        if run.dispatch.id == 2:
+            await diary.actor(run)
+        if when == "at the start":
+            raise FaultError(when)
+        try:
+            await trio.sleep(5 if when == "in mid-run" else 100)
+        finally:
+            raise FaultError(when)
+
+    await service.put(lasting(1, 0, 10))
+    await service.put(lasting(2, 0, None))
+    async with open_dispatcher(
+        microgrid_id=1, channel=service.channel, key=service.key
+    ) as dispatcher:
+        # As itself, not in a group.
+        with pytest.raises(FaultError, match=when):
+            await dispatcher.run_actors("CHARGE", actor, on_error="raise")
+        end = {"at the start": 0, "in mid-run": 5, "while it is cancelled": 10}[when]
+        assert diary.entries[-1] == (end, "2: end")
+        assert now() == end
+
+
+async def test_errors_of_several_are_told_together(
+    autojump_clock: trio.testing.MockClock, service: LocalService
+) -> None:
+    async def actor(run: ActorRun) -> None:
+        try:
+            await trio.sleep(run.dispatch.id)
+        finally:
+            raise FaultError(str(run.dispatch.id))
+
+    await service.put(lasting(1, 0, None))
+    await service.put(lasting(2, 0, None))
+    async with open_dispatcher(
+        microgrid_id=1, channel=service.channel, key=service.key
+    ) as dispatcher:
+        with pytest.raises(ExceptionGroup) as info:
+            await dispatcher.run_actors("CHARGE", actor, on_error="raise")
+    assert sorted(map(str, info.value.exceptions)) == ["1", "2"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("on_error", ["restart", "raise"])
+@pytest.mark.parametrize("grouped", [False, True])
+async def test_what_is_no_error_but_an_end_is_passed_on(
+    autojump_clock: trio.testing.MockClock,
+    service: LocalService,
+    error: type[BaseException],
+    on_error: Any,
+    grouped: bool,
+) -> None:
+    diary = Diary()
+
+    async def quit_(run: ActorRun) -> None:
+        if grouped:
+            try:
+                raise BaseExceptionGroup("mine", [error(), FaultError("beside it")])
+            finally:
+                diary.note("raised")
+        raise error
+
+    async def actor(run: ActorRun) -> None:
+        await (quit_(run) if run.dispatch.id == 1 else diary.actor(run))
+
+    await service.put(lasting(1, 10, None))
+    await service.put(lasting(2, 0, None))
+    async with open_dispatcher(
+        microgrid_id=1, channel=service.channel, key=service.key
+    ) as dispatcher:
+        with pytest.raises(BaseException) as info:  # noqa: PT011
+            await dispatcher.run_actors("CHARGE", actor, on_error=on_error)
+        matched = info.value
+        if isinstance(matched, BaseExceptionGroup):
+            assert grouped
+            assert matched.subgroup(error) is not None
+        else:
+            assert isinstance(matched, error)
+        assert diary.entries[-1] == (10, "2: end")
+
+
+async def test_an_error_in_the_cleanup_is_logged_and_disturbs_nobody(
+    autojump_clock: trio.testing.MockClock,
+    service: LocalService,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    diary = Diary()
+
+    async def actor(run: ActorRun) -> None:
+        if run.dispatch.id == 2:
+            await diary.actor(run)
+        if run.dispatch.id == 3:
+            # An error beside the cancellation, in a group.
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(clumsy)
+                await trio.sleep_forever()
+        await clumsy()
+
+    async def clumsy() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            diary.note("stumbles")
+            raise FaultError("in the cleanup")
+
+    await service.put(lasting(1, 0, 10))
+    await service.put(lasting(2, 0, 20))
+    await service.put(lasting(3, 0, 10))
+    async with acting(service, actor):
+        await trio.sleep(60)
+    assert diary.entries == [
+        (0, "2: 2 None"),
+        (10, "stumbles"),
+        (10, "stumbles"),
+        (20, "2: end"),
+    ]
+    messages = logged(caplog)
+    assert len(messages) == 2
+    for id_ in (1, 3):
+        (message,) = [each for each in messages if f"dispatch {id_}: " in each]
+        assert message.endswith("actor: failed")
+
+
+async def test_an_error_in_the_cleanup_of_everything_is_logged(
+    autojump_clock: trio.testing.MockClock,
+    service: LocalService,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def actor(run: ActorRun) -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise FaultError("in the cleanup")
+
+    await service.put(lasting(1, 0, None))
+    async with acting(service, actor):
+        await trio.sleep(1)
+    assert len(logged(caplog)) == 1
+
+
+async def test_one_that_stays_is_told_of_again_and_again_and_not_replaced(
+    autojump_clock: trio.testing.MockClock,
+    service: LocalService,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    diary = Diary()
+
+    async def actor(run: ActorRun) -> None:
+        diary.note(f"{run.dispatch.id} starts")
+        try:
+            await trio.sleep_forever()
+        except trio.Cancelled:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(35 if run.dispatch.id == 1 and now() < 30 else 0)
+            raise
+        finally:
+            diary.note(f"{run.dispatch.id} ends")
+
+    minutely = RecurrenceRule(Frequency.MINUTELY)
+    await service.put(lasting(1, 0, 10, recurrence=minutely))
+    await service.put(lasting(2, 0, 10))
+    async with acting(service, actor):
+        await trio.sleep(20)
+        # It runs again, while it is still there from the last time.
+        await service.put(lasting(1, 20, 100))
+        await trio.sleep(30)
+        assert sorted(diary.entries[:2]) == [(0, "1 starts"), (0, "2 starts")]
+        assert diary.entries[2:] == [(10, "2 ends"), (45, "1 ends"), (45, "1 starts")]
+    told = [each for each in logged(caplog) if "still there" in each]
+    assert [each.split(", ")[-1] for each in told] == [
+        f"{seconds} s after it was cancelled" for seconds in (10, 20, 30)
+    ]
+    assert all("microgrid 1, dispatch 1: " in each and "actor" in each for each in told)
+
+
+async def test_one_that_stays_when_all_is_cancelled_is_told_of_and_waited_for(
+    autojump_clock: trio.testing.MockClock,
+    service: LocalService,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def actor(run: ActorRun) -> None:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(100)
+
+    await service.put(lasting(1, 0, None))
+    async with acting(service, actor, grace=3 * SECOND):
+        await trio.sleep(1)
+    assert now() == 100
+    told = [each for each in logged(caplog) if "still there" in each]
+    assert len(told) == 32
+
+
+async def test_one_that_swallows_its_cancellation_and_returns_is_done(
+    autojump_clock: trio.testing.MockClock,
+    service: LocalService,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    diary = Diary()
+
+    async def actor(run: ActorRun) -> None:
+        diary.note("start")
+        try:
+            await trio.sleep_forever()
+        except trio.Cancelled:
+            diary.note("no")
+
+    async with acting(service, actor):
+        await service.put(lasting(1, 0, 10, recurrence=RecurrenceRule(Frequency.MINUTELY)))
+        await trio.sleep(80)
+    assert diary.entries == [(0, "start"), (10, "no"), (60, "start"), (70, "no")]
+    assert logged(caplog) == []

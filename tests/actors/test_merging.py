@@ -1,0 +1,260 @@
+"""Dispatches that share an actor."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Hashable
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+from acting import Diary, acting, lasting, now
+
+from trio_dispatch import (
+    ActorRun,
+    Dispatch,
+    ElectricalComponentCategory,
+    MergeByType,
+    MergeByTypeTarget,
+    MergeStrategy,
+    RecurrenceRule,
+    TargetCategories,
+    TargetIds,
+    open_dispatcher,
+)
+from trio_dispatch.recurrence import Frequency
+from trio_dispatch.testing import LocalService, make_dispatch
+
+
+class MergeByZone:
+    def identity(self, dispatch: Dispatch) -> Hashable:
+        return dispatch.payload["zone"]
+
+
+async def test_one_runs_from_the_first_start_to_the_last_stop(
+    autojump_clock: trio.testing.MockClock, service: LocalService
+) -> None:
+    diary = Diary()
+    for dispatch in (
+        lasting(3, 0, 100, payload={"power": 3}),
+        lasting(1, 20, 40, payload={"power": 1}),
+        lasting(2, 40, 10, payload={"power": 2}),
+        lasting(4, 100, 50, payload={"power": 4}),  # touches the first
+        lasting(5, 200, 10, payload={"power": 5}),
+        lasting(6, 200, 20, payload={"power": 6}),  # starts with another one: the higher id counts
+    ):
+        await service.put(dispatch)
+    async with acting(service, diary.actor, merge=MergeByType()):
+        await trio.sleep(300)
+    assert diary.entries == [
+        (0, "3: 3 3"),
+        (20, "3: 1 1"),
+        (40, "3: 2 2"),
+        (50, "3: 1 1"),
+        (60, "3: 3 3"),
+        (100, "3: 4 4"),
+        (150, "3: end"),
+        (200, "6: 6 6"),
+        (220, "6: end"),
+    ]
+
+
+async def test_dry_runs_have_an_actor_of_their_own(
+    autojump_clock: trio.testing.MockClock, service: LocalService
+) -> None:
+    diary = Diary()
+    async with acting(service, diary.actor, merge=MergeByType()):
+        await service.put(lasting(1, 0, 100))
+        await service.put(lasting(2, 10, 100, dry_run=True))
+        await trio.sleep(20)
+        # It moves to the others, where it started last.
+        await service.put(lasting(2, 10, 100))
+        await trio.sleep(200)
+    assert diary.entries[:2] == [(0, "1: 1 None"), (10, "2: 2 None")]
+    assert sorted(diary.entries[2:4]) == [(20, "1: 2 None"), (20, "2: end")]
+    assert diary.entries[4:] == [(110, "1: end")]
+
+
+async def test_a_change_of_one_that_is_not_shown_is_none(
+    autojump_clock: trio.testing.MockClock, service: LocalService
+) -> None:
+    diary = Diary()
+    async with acting(service, diary.actor, merge=MergeByType()):
+        await service.put(lasting(1, 0, 100, payload={"power": 1}))
+        await service.put(lasting(2, 10, 20, payload={"power": 2}))
+        await trio.sleep(20)
+        await service.put(lasting(1, 0, 100, payload={"power": 3}))
+        await trio.sleep(200)
+    assert diary.entries == [(0, "1: 1 1"), (10, "1: 2 2"), (30, "1: 1 3"), (100, "1: end")]
+
+
+async def test_by_target(autojump_clock: trio.testing.MockClock, service: LocalService) -> None:
+    diary = Diary()
+    async with acting(service, diary.actor, merge=MergeByTypeTarget()):
+        await service.put(lasting(1, 0, 100, target=TargetIds(1, 2)))
+        await service.put(lasting(2, 10, 100, target=TargetIds(2, 1)))
+        await service.put(lasting(3, 20, 100, target=TargetIds(1)))
+        await trio.sleep(30)
+        await service.put(lasting(2, 10, 100, target=TargetIds(1)))
+        await trio.sleep(200)
+    assert sorted(diary.entries) == [
+        (0, "1: 1 None"),
+        (10, "1: 2 None"),
+        (20, "3: 3 None"),
+        (30, "1: 1 None"),
+        (100, "1: end"),
+        (120, "3: end"),
+    ]
+
+
+def test_identities_are_exact() -> None:
+    def identity(strategy: MergeStrategy, **fields: Any) -> Hashable:
+        return strategy.identity(make_dispatch(**fields))
+
+    by_target = MergeByTypeTarget()
+    categories = TargetCategories(ElectricalComponentCategory.BATTERY)
+    different = [
+        identity(by_target),
+        identity(by_target, type="OTHER"),
+        identity(by_target, dry_run=True),
+        identity(by_target, target=TargetIds(2)),
+        identity(by_target, target=TargetIds()),
+        identity(by_target, target=TargetCategories()),
+        identity(by_target, target=categories),
+        identity(by_target, target=None),
+    ]
+    assert len(set(different)) == len(different)
+    assert identity(by_target, target=TargetIds(1, 2)) == identity(
+        by_target, target=TargetIds(2, 1)
+    )
+    assert identity(MergeByType(), id=1) == identity(MergeByType(), id=2, target=categories)
+    assert identity(MergeByType()) != identity(MergeByType(), dry_run=True)
+
+
+async def test_identities_with_the_same_hash_are_not_the_same(
+    autojump_clock: trio.testing.MockClock, service: LocalService
+) -> None:
+    class Same:
+        def __init__(self, value: int) -> None:
+            self.value = value
+
+        def __hash__(self) -> int:
+            return 1
+
+        def __eq__(self, other: object) -> bool:
+            return isinstance(other, Same) and self.value == other.value
+
+    class BySame:
+        def identity(self, dispatch: Dispatch) -> Hashable:
+            return Same(dispatch.id % 2)
+
+    diary = Diary()
+    for id_ in range(1, 5):
+        await service.put(lasting(id_, id_, 100))
+    async with acting(service, diary.actor, merge=BySame()):
+        await trio.sleep(50)
+        assert [what for _, what in diary.entries] == [
+            "1: 1 None",
+            "2: 2 None",
+            "1: 3 None",
+            "2: 4 None",
+        ]
+
+
+async def test_a_move_to_another_group_is_a_stop_and_a_start(
+    autojump_clock: trio.testing.MockClock, service: LocalService
+) -> None:
+    diary = Diary()
+    async with acting(service, diary.actor, merge=MergeByZone()):
+        await service.put(lasting(1, 0, 100, payload={"zone": "north", "power": 1}))
+        await trio.sleep(10)
+        # The old one has its last command first: it is the same component.
+        await service.put(lasting(1, 0, 100, payload={"zone": "south", "power": 1}))
+        await trio.sleep(10)
+        await service.put(lasting(1, 0, 100, payload={"zone": "south", "power": 2}))
+        await trio.sleep(10)
+    assert diary.entries == [
+        (0, "1: 1 1"),
+        (10, "1: end"),
+        (10, "1: 1 1"),
+        (20, "1: 1 2"),
+        (30, "1: end"),
+    ]
+
+
+async def test_one_that_returned_is_started_by_who_joins_and_by_further_occurrences(
+    autojump_clock: trio.testing.MockClock, service: LocalService
+) -> None:
+    started = []
+
+    async def actor(run: ActorRun) -> None:
+        started.append((now(), run.dispatch.id))
+
+    minutely = RecurrenceRule(Frequency.MINUTELY)
+    async with acting(service, actor, merge=MergeByType()):
+        await service.put(lasting(1, 0, 60, recurrence=minutely))
+        await service.put(lasting(2, 10, 20))
+        await trio.sleep(15)
+        # Neither an update nor that another one is shown starts it.
+        await service.put(lasting(1, 0, 60, recurrence=minutely, payload={"power": 1}))
+        await trio.sleep(20)
+        # One that moves in from elsewhere joins, even if it does not come to be shown.
+        await service.put(lasting(3, -10, 1000, dry_run=True))
+        await trio.sleep(10)
+        await service.put(lasting(3, -10, 1000))
+        await trio.sleep(30)
+    assert started == [(0, 1), (10, 2), (35, 3), (45, 1), (60, 1)]
+
+
+async def test_one_without_an_identity_is_not_run_and_harms_nobody(
+    autojump_clock: trio.testing.MockClock,
+    service: LocalService,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    diary = Diary()
+    async with acting(service, diary.actor, merge=MergeByZone()):
+        await service.put(lasting(1, 0, 100, payload={"zone": "north"}))
+        await service.put(lasting(2, 0, 100))
+        await trio.sleep(10)
+        await service.put(lasting(1, 0, 100))
+        await trio.sleep(10)
+        await service.put(lasting(2, 0, 100, payload={"zone": "north"}))
+        await trio.sleep(10)
+    assert diary.entries == [
+        (0, "1: 1 None"),
+        (10, "1: end"),
+        (20, "2: 2 None"),
+        (30, "2: end"),
+    ]
+    errors = [each.getMessage() for each in caplog.records if each.levelno == logging.ERROR]
+    assert "dispatch 2 is not run" in errors[0]
+    assert "MergeByZone" in errors[0]
+
+
+async def test_an_error_of_a_strategy_is_raised_where_errors_are(
+    autojump_clock: trio.testing.MockClock, service: LocalService
+) -> None:
+    await service.put(lasting(2, 0, 100))
+    async with open_dispatcher(
+        microgrid_id=1, channel=service.channel, key=service.key
+    ) as dispatcher:
+        with pytest.raises(KeyError, match="zone"):
+            await dispatcher.run_actors(
+                "CHARGE", Diary().actor, merge=MergeByZone(), on_error="raise"
+            )
+
+
+async def test_an_identity_that_has_no_hash_is_told(
+    autojump_clock: trio.testing.MockClock, service: LocalService, caplog: pytest.LogCaptureFixture
+) -> None:
+    class MergeByList:
+        def identity(self, dispatch: Dispatch) -> Hashable:
+            return [dispatch.type]  # type: ignore[return-value]
+
+    async with acting(service, Diary().actor, merge=MergeByList()):
+        await service.put(lasting(2, 0, 100))
+        await trio.sleep(10)
+    (record,) = [each for each in caplog.records if each.levelno == logging.ERROR]
+    assert "MergeByList" in record.getMessage()
+    assert "unhashable type: 'list'" in str(record.exc_info)

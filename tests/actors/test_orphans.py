@@ -1,0 +1,167 @@
+"""What ran when the last process died is stopped by who is told of it."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+from acting import START, Diary, acting, at, lasting, now
+
+from trio_dispatch import ActorRun, Dispatch, TargetIds, clock, open_dispatcher
+from trio_dispatch.cache import _save
+from trio_dispatch.testing import LocalService
+
+
+def left_behind(cache: Path, *dispatches: Dispatch) -> None:
+    """A cache of a process that died while these dispatches ran."""
+    ids = [dispatch.id for dispatch in dispatches]
+    _save(cache, 1, START, {dispatch.id: dispatch for dispatch in dispatches}, ids)
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    return tmp_path / "cache"
+
+
+async def test_each_orphan_of_the_type_is_handed_over_once(
+    autojump_clock: trio.testing.MockClock, service: LocalService, cache: Path
+) -> None:
+    diary = Diary()
+    dispatches = [
+        lasting(1, -10, 60),
+        lasting(2, -10, 60, type="OTHER"),
+        lasting(3, -10, 600),  # still runs
+        lasting(4, -10, 60),
+    ]
+    left_behind(cache, *dispatches)
+    for dispatch in dispatches[:3]:  # the last one was deleted meanwhile
+        await service.put(dispatch)
+    clock.virtual_clock().set(at(100))
+
+    async def on_orphan(dispatch: Dispatch) -> None:
+        assert dispatch.type == "CHARGE"
+        diary.note(f"orphan {dispatch.id}")
+
+    async with acting(service, diary.actor, cache=cache, on_orphan=on_orphan):
+        await trio.sleep(300)
+    assert sorted(diary.entries) == [
+        (100, "3: 3 None"),
+        (100, "orphan 1"),
+        (100, "orphan 4"),
+        (400, "3: end"),
+    ]
+
+
+async def test_what_starts_on_the_same_components_waits_for_it(
+    autojump_clock: trio.testing.MockClock, service: LocalService, cache: Path
+) -> None:
+    diary = Diary()
+    left_behind(cache, lasting(1, -10, 60))
+    await service.put(lasting(2, 90, 60, target=TargetIds(1)))
+    await service.put(lasting(3, 90, 60))
+    clock.virtual_clock().set(at(100))
+
+    async def on_orphan(dispatch: Dispatch) -> None:
+        await trio.sleep(4)
+        diary.note("off")
+
+    async with (
+        open_dispatcher(
+            microgrid_id=1, channel=service.channel, key=service.key, cache=cache
+        ) as dispatcher,
+        trio.open_nursery() as nursery,
+    ):
+        await trio.sleep(1)
+
+        async def run_actors(task_status: Any) -> None:
+            await dispatcher.run_actors(
+                "CHARGE", diary.actor, on_orphan=on_orphan, task_status=task_status
+            )
+
+        await nursery.start(run_actors)
+        await trio.sleep(20)
+        nursery.cancel_scope.cancel()
+    assert diary.entries[:3] == [(101, "3: 3 None"), (105, "off"), (105, "2: 2 None")]
+
+
+async def test_it_has_its_grace_even_when_all_is_cancelled(
+    autojump_clock: trio.testing.MockClock,
+    service: LocalService,
+    cache: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    diary = Diary()
+    left_behind(cache, lasting(1, -10, 60), lasting(2, -10, 60))
+    clock.virtual_clock().set(at(100))
+
+    async def on_orphan(dispatch: Dispatch) -> None:
+        try:
+            await trio.sleep(5 if dispatch.id == 1 else 1000)
+        finally:
+            diary.note(f"off {dispatch.id}")
+
+    async with acting(service, diary.actor, cache=cache, on_orphan=on_orphan):
+        await trio.sleep(1)
+    assert diary.entries == [(105, "off 1"), (110, "off 2")]
+    messages = [record.getMessage() for record in caplog.records]
+    assert [each for each in messages if "on_orphan: its cleanup was cancelled after 10 s" in each]
+
+
+async def test_its_errors_are_logged(
+    autojump_clock: trio.testing.MockClock,
+    service: LocalService,
+    cache: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    diary = Diary()
+    left_behind(cache, lasting(1, -10, 60))
+    clock.virtual_clock().set(at(100))
+    await service.put(lasting(3, 0, None))
+
+    async def on_orphan(dispatch: Dispatch) -> None:
+        raise KeyError("unknown battery")
+
+    async with acting(service, diary.actor, cache=cache, on_orphan=on_orphan):
+        await trio.sleep(10)
+    assert diary.entries == [(100, "3: 3 None"), (110, "3: end")]
+    (error,) = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert error.getMessage().startswith("microgrid 1, dispatch 1: ")
+    assert "on_orphan" in error.getMessage()
+
+
+async def test_its_errors_are_raised_where_errors_are(
+    autojump_clock: trio.testing.MockClock, service: LocalService, cache: Path
+) -> None:
+    left_behind(cache, lasting(1, -10, 60))
+    clock.virtual_clock().set(at(100))
+
+    async def on_orphan(dispatch: Dispatch) -> None:
+        raise KeyError("unknown battery")
+
+    async def actor(run: ActorRun) -> None:
+        pytest.fail("nothing runs")
+
+    async with open_dispatcher(
+        microgrid_id=1, channel=service.channel, key=service.key, cache=cache
+    ) as dispatcher:
+        with pytest.raises(KeyError, match="unknown battery"):
+            await dispatcher.run_actors("CHARGE", actor, on_error="raise", on_orphan=on_orphan)
+
+
+async def test_without_anyone_to_stop_it_it_is_told(
+    autojump_clock: trio.testing.MockClock,
+    service: LocalService,
+    cache: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    left_behind(cache, lasting(1, -10, 60))
+    clock.virtual_clock().set(at(100))
+    async with acting(service, Diary().actor, cache=cache):
+        await trio.sleep(10)
+    messages = [record.getMessage() for record in caplog.records]
+    assert [each for each in messages if "dispatch 1 ran when the last process died" in each]
+    assert now() == 110

@@ -1,0 +1,260 @@
+"""Pulses: an actor that runs once, to its end."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+
+import pytest
+import trio
+import trio.testing
+from acting import SECOND, Diary, acting, at, lasting, now
+
+from trio_dispatch import ActorRun, MergeByType, RecurrenceRule, TargetIds, open_dispatcher
+from trio_dispatch.recurrence import Frequency
+from trio_dispatch.testing import LocalService
+
+MINUTELY = RecurrenceRule(Frequency.MINUTELY)
+
+
+class Switch:
+    """An actor that takes its time."""
+
+    def __init__(self, takes: float) -> None:
+        self.takes = takes
+        self.log: list[tuple[float, str, float]] = []
+
+    def note(self, what: str, run: ActorRun) -> None:
+        assert run.until is not None
+        assert run.until == run.dispatch.pulse
+        self.log.append((now(), what, (run.until - at(0)).total_seconds()))
+
+    async def actor(self, run: ActorRun) -> None:
+        self.note("on", run)
+        try:
+            await trio.sleep(self.takes)
+            self.note("done", run)
+        except trio.Cancelled:
+            with run.cleanup():
+                await trio.sleep(1)
+                self.note("cut", run)
+            raise
+
+
+async def test_a_pulse_runs_its_actor_to_the_end(
+    autojump_clock: trio.testing.MockClock, service: LocalService
+) -> None:
+    switch = Switch(takes=500)
+    async with acting(service, switch.actor, merge=MergeByType()):
+        await service.put(lasting(1, 10, 0))
+        await service.put(lasting(2, 10, 0))
+        await trio.sleep(1000)
+    # They are not merged.
+    assert sorted(switch.log) == [
+        (10, "on", 10),
+        (10, "on", 10),
+        (510, "done", 10),
+        (510, "done", 10),
+    ]
+
+
+async def test_an_actor_for_runs_does_for_pulses(
+    autojump_clock: trio.testing.MockClock, service: LocalService
+) -> None:
+    diary = Diary()
+    async with acting(service, diary.actor):
+        await service.put(lasting(1, 10, 0, payload={"power": 5}))
+        await trio.sleep(100)
+        # The loop over the changes has ended by itself.
+        assert diary.entries == [(10, "1: 1 5"), (10, "1: end")]
+
+
+async def test_one_that_comes_while_another_is_acted_upon_waits_and_only_the_newest(
+    autojump_clock: trio.testing.MockClock,
+    service: LocalService,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    switch = Switch(takes=200)
+    async with acting(service, switch.actor):
+        await service.put(lasting(1, 0, 0, recurrence=MINUTELY))
+        await trio.sleep(500)
+        await service.store.delete(1, 1)
+        await trio.sleep(500)
+    assert switch.log == [
+        (0, "on", 0),
+        (200, "done", 0),
+        (200, "on", 180),
+        (400, "done", 180),
+        (400, "on", 360),
+        (501, "cut", 360),
+    ]
+    dropped = [each.getMessage() for each in caplog.records if each.levelno == logging.WARNING]
+    assert len(dropped) == 5  # those of 60, 120, 240, 300 and 420 s
+    assert "the pulse of 2026-01-01 00:01:00+00:00 is dropped" in dropped[0]
+
+
+@pytest.mark.parametrize("how", ["deleted", "deactivated", "cancelled"])
+async def test_only_that_cancels_one(
+    autojump_clock: trio.testing.MockClock, service: LocalService, how: str
+) -> None:
+    switch = Switch(takes=200)
+    async with acting(service, switch.actor):
+        await service.put(lasting(1, 0, 0, recurrence=MINUTELY))
+        await trio.sleep(70)  # another one waits
+        match how:
+            case "deleted":
+                await service.store.delete(1, 1)
+            case "deactivated":
+                await service.put(lasting(1, 0, 0, recurrence=MINUTELY, active=False))
+        if how != "cancelled":
+            await trio.sleep(1000)
+    assert switch.log == [(0, "on", 0), (71, "cut", 0)]
+
+
+@pytest.mark.parametrize("how", ["payload", "type", "postponed", "no longer a pulse", "nothing"])
+async def test_nothing_else_does(
+    autojump_clock: trio.testing.MockClock, service: LocalService, how: str
+) -> None:
+    switch = Switch(takes=200)
+    pulse = lasting(1, 0, 0)
+    changes = {
+        "payload": {"payload": {"power": 1}},
+        "type": {"type": "OTHER"},
+        "postponed": {"start_time": at(3600)},
+        "no longer a pulse": {"duration": 5 * SECOND},
+        "nothing": {},
+    }
+    async with acting(service, switch.actor):
+        await service.put(pulse)
+        await trio.sleep(70)
+        await service.put(replace(pulse, update_time=at(70), **changes[how]))  # type: ignore[arg-type]
+        await trio.sleep(1000)
+    assert switch.log == [(0, "on", 0), (200, "done", 0)]
+
+
+async def test_deleted_after_it_has_left_the_type(
+    autojump_clock: trio.testing.MockClock, service: LocalService
+) -> None:
+    switch = Switch(takes=200)
+    async with acting(service, switch.actor):
+        await service.put(lasting(1, 0, 0))
+        await trio.sleep(10)
+        await service.put(lasting(1, 0, 0, type="OTHER"))
+        await trio.sleep(10)
+        await service.store.delete(1, 1)
+        await trio.sleep(100)
+    assert switch.log == [(0, "on", 0), (21, "cut", 0)]
+
+
+async def test_activated_again_at_once(
+    autojump_clock: trio.testing.MockClock, service: LocalService
+) -> None:
+    switch = Switch(takes=20)
+    async with acting(service, switch.actor):
+        await service.put(lasting(1, 0, 0))
+        await trio.sleep(5)
+        # The second pulse is due as soon as it is heard of, and is not what was withdrawn.
+        await service.put(lasting(1, 0, 0, active=False))
+        await service.put(lasting(1, 5, 0))
+        await trio.sleep(100)
+    assert switch.log == [(0, "on", 0), (6, "cut", 0), (6, "on", 5), (26, "done", 5)]
+
+
+async def test_one_that_fails_is_logged_and_not_run_again(
+    autojump_clock: trio.testing.MockClock,
+    service: LocalService,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    started = []
+
+    async def actor(run: ActorRun) -> None:
+        started.append(now())
+        raise KeyError("no such switch")
+
+    async with acting(service, actor):
+        await service.put(lasting(1, 0, 0, recurrence=MINUTELY))
+        await trio.sleep(130)
+    assert started == [0, 60, 120]
+    errors = [each.getMessage() for each in caplog.records if each.levelno == logging.ERROR]
+    assert len(errors) == 3
+    assert errors[0].startswith("microgrid 1, dispatch 1: ")
+
+
+async def test_one_whose_error_is_to_be_raised(
+    autojump_clock: trio.testing.MockClock, service: LocalService
+) -> None:
+    async def actor(run: ActorRun) -> None:
+        raise KeyError("no such switch")
+
+    await service.put(lasting(1, 0, 0))
+    async with open_dispatcher(
+        microgrid_id=1, channel=service.channel, key=service.key
+    ) as dispatcher:
+        with pytest.raises(KeyError, match="no such switch"):
+            await dispatcher.run_actors("CHARGE", actor, on_error="raise")
+
+
+async def test_one_waits_for_the_last_command_of_what_is_being_stopped(
+    autojump_clock: trio.testing.MockClock, service: LocalService
+) -> None:
+    diary = Diary()
+
+    async def actor(run: ActorRun) -> None:
+        if run.dispatch.pulse is not None:
+            diary.note("pulse")
+            return
+        try:
+            await trio.sleep_forever()
+        finally:
+            with run.cleanup():
+                await trio.sleep(3)
+                diary.note("off")
+
+    await service.put(lasting(2, 0, 60, target=TargetIds(1)))
+    await service.put(lasting(1, 60, 0, target=TargetIds(1)))
+    async with acting(service, actor):
+        await trio.sleep(100)
+    assert diary.entries == [(63, "off"), (63, "pulse")]
+
+
+@pytest.mark.parametrize("how", ["deleted", "deactivated"])
+async def test_one_that_waits_for_its_turn_is_not_begun_when_it_is_withdrawn(
+    autojump_clock: trio.testing.MockClock, service: LocalService, how: str
+) -> None:
+    diary = Diary()
+
+    async def actor(run: ActorRun) -> None:
+        diary.note(f"{run.dispatch.id}")
+        try:
+            await trio.sleep_forever()
+        finally:
+            with run.cleanup():
+                await trio.sleep(5)
+
+    await service.put(lasting(2, 0, 60, target=TargetIds(1)))
+    await service.put(lasting(1, 60, 0, target=TargetIds(1)))
+    async with acting(service, actor):
+        await trio.sleep(63)
+        if how == "deleted":
+            await service.store.delete(1, 1)
+        else:
+            await service.put(lasting(1, 60, 0, target=TargetIds(1), active=False))
+        await trio.sleep(30)
+    assert diary.entries == [(0, "2")]
+
+
+async def test_without_the_dispatcher_none_is_begun(
+    autojump_clock: trio.testing.MockClock, service: LocalService
+) -> None:
+    switch = Switch(takes=1000)
+    async with (
+        trio.open_nursery() as nursery,
+        open_dispatcher(microgrid_id=1, channel=service.channel, key=service.key) as dispatcher,
+    ):
+        await nursery.start(partial(dispatcher.run_actors, "CHARGE", switch.actor))
+        await service.put(lasting(1, 0, 0, recurrence=MINUTELY))
+        await trio.sleep(70)
+    assert switch.log == [(0, "on", 0), (71, "cut", 0)]
+    assert timedelta(seconds=now()) == 71 * SECOND

@@ -1,0 +1,319 @@
+"""Actors: an async function that runs while a dispatch does, in a task of its own.
+
+Theory of operation.  One task takes the status messages and folds them into groups, see `_groups`;
+it starts, tells and cancels the actor of each, see `_lives`, but never waits for one.  All messages
+that wait are taken at once, and those of the same moment are waited for: what stops is cancelled
+before what starts is begun, so that a start can wait for the last command of a stop.
+
+Pulses belong to no group: for each dispatch there is a pulse that is acted upon, and one that
+waits.  That a pulse is withdrawn, because its dispatch was deleted or deactivated, is no status: it
+is learned from the lifecycle events, which are followed from the first pulse on.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Hashable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Literal, TypeVar
+
+import trio
+
+from ._actor_run import ActorRun, Changes
+from ._groups import NOBODY, Group, Groups
+from ._lives import Actor, Life, Lives
+from ._nursery import open_service_nursery
+from .broadcast import Broadcast, Receiver
+from .dispatch import Dispatch
+from .events import Deleted, LifecycleEvent
+from .merge import MergeStrategy
+
+__all__ = ["Actor", "ActorOptions", "ActorRun", "Changes", "OnOrphan", "serve_actors"]
+
+log = logging.getLogger("trio_dispatch.actors")
+
+M = TypeVar("M")
+
+OnOrphan = Callable[[Dispatch], Awaitable[object]]
+"""What stops what a process that died has left running."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActorOptions:
+    """How actors are to be run, see `Dispatcher.run_actors`.
+
+    Raises:
+      ValueError: one makes no sense.
+    """
+
+    type: str
+    actor: Actor
+    merge: MergeStrategy | None
+    grace: timedelta
+    on_error: Literal["restart", "raise"]
+    on_orphan: OnOrphan | None
+    microgrid_id: int
+
+    def __post_init__(self) -> None:
+        if not callable(self.actor):
+            raise ValueError(f"actor {self.actor!r} is not an async function of an ActorRun")
+        if self.on_orphan is not None and not callable(self.on_orphan):
+            raise ValueError(f"on_orphan {self.on_orphan!r} is not an async function of a Dispatch")
+        if self.merge is not None and (
+            isinstance(self.merge, type) or not hasattr(self.merge, "identity")
+        ):
+            raise ValueError(
+                f"merge {self.merge!r} is not a merge strategy: give None, MergeByType(), "
+                "MergeByTypeTarget(), or an object with a method identity(dispatch)"
+            )
+        if self.grace < timedelta():
+            raise ValueError(f"grace {self.grace} is negative")
+        if self.on_error not in {"restart", "raise"}:
+            raise ValueError(f"on_error {self.on_error!r} is neither 'restart' nor 'raise'")
+
+
+async def serve_actors(
+    options: ActorOptions,
+    statuses: Receiver[Dispatch],
+    events: Broadcast[LifecycleEvent],
+    *,
+    orphans: Iterable[Dispatch],
+    caught_up: Callable[[], Awaitable[None]],
+    task_status: trio.TaskStatus[None],
+) -> None:
+    """Run actors for what a receiver tells, until it ends, or this is cancelled, or an actor fails.
+
+    Args:
+      statuses: Where the messages come from; nobody else receives from it.
+      events: Tells which dispatches are withdrawn.
+      orphans: What the last process has left running.
+      caught_up: Returns when all that is due has been told.
+      task_status: Told when the actors of what runs already have been started.
+    """
+    async with open_service_nursery() as nursery:
+        actors = _Actors(options, nursery, events)
+        try:
+            for orphan in orphans:
+                actors.adopt(orphan)
+            actors.take(_waiting(statuses))
+            actors.begin()
+            task_status.started()
+            with suppress(trio.EndOfChannel):
+                while True:
+                    actors.take(await statuses.receive_batch())
+                    # A start of this very moment may have been told before a stop of it.
+                    await caught_up()
+                    actors.take(_waiting(statuses))
+                    actors.begin()
+        finally:
+            actors.stop()
+        nursery.cancel_scope.cancel()
+
+
+class _Actors:
+    """The actors of one call of `Dispatcher.run_actors`; no checkpoint in any method."""
+
+    def __init__(
+        self, options: ActorOptions, nursery: trio.Nursery, events: Broadcast[LifecycleEvent]
+    ) -> None:
+        self._options = options
+        self._nursery = nursery
+        self._lives = Lives(nursery, restart=options.on_error == "restart")
+        self._groups = Groups(options.type, self._identify)
+        self._life_of: dict[Group, Life] = {}
+        # For each dispatch whose pulse is acted upon, that life, and the pulse that waits.
+        self._pulses: dict[int, tuple[Life, Dispatch | None]] = {}
+        # Since the last `begin`: the groups that may have changed, in order, and the pulses.
+        self._changed: dict[Group, None] = {}
+        self._due: list[Dispatch] = []
+        self._events = events
+        self._withdrawals: Receiver[LifecycleEvent] | None = None
+
+    def take(self, messages: Iterable[Dispatch]) -> None:
+        """Fold in messages, and cancel what they stop."""
+        for message in messages:
+            for group in self._groups.take(message):
+                self._changed[group] = None
+                if not group.members and group in self._life_of:
+                    self._lives.cancel(self._life_of[group])
+            if message.pulse is not None and message.type == self._options.type:
+                self._hear_of_withdrawals()
+                self._due.append(message)
+
+    def begin(self) -> None:
+        """Start what has come to run, and tell what has changed."""
+        changed, self._changed = self._changed, {}
+        for group in changed:
+            if group.members:
+                self._show(group)
+        due, self._due = self._due, []
+        for pulse in due:
+            self._pulse(pulse)
+
+    def adopt(self, orphan: Dispatch) -> None:
+        """Have somebody stop what another process has left running."""
+        stop = self._options.on_orphan
+        if stop is None:
+            log.warning(
+                "microgrid %d, dispatch %d ran when the last process died, and there is no "
+                "on_orphan to stop it",
+                self._options.microgrid_id,
+                orphan.id,
+            )
+            return
+
+        async def tend(_: ActorRun) -> None:
+            assert stop is not None
+            await stop(orphan)
+
+        run = self._run(stop, orphan, None, once=True)
+        identity = _Own("orphan", orphan.id)
+        task = f"{run.name} for dispatch {orphan.id}"
+        self._lives.begin_cleanup(Life(identity, tend, run, task=task, exited=lambda _: None))
+
+    def stop(self) -> None:
+        """Cancel all actors; the nursery is about to be cancelled."""
+        self._lives.cancel_all()
+
+    # Groups.
+
+    def _identify(self, dispatch: Dispatch) -> Hashable:
+        merge = self._options.merge
+        if merge is None:
+            return dispatch.id
+        try:
+            identity = merge.identity(dispatch)
+            hash(identity)
+        except Exception:
+            if self._options.on_error == "raise":
+                raise
+            log.exception(
+                "microgrid %d, dispatch %d is not run: %r gives it no identity",
+                self._options.microgrid_id,
+                dispatch.id,
+                merge,
+            )
+            return NOBODY
+        return identity
+
+    def _show(self, group: Group) -> None:
+        member, started = group.shown, group.started
+        group.started = False
+        life = self._life_of.get(group)
+        if life is not None:
+            life.run._show(member.dispatch, member.until, started=started)
+        elif started:
+            run = self._run(self._options.actor, member.dispatch, member.until, once=False)
+            whose = "dispatch " if self._options.merge is None else ""
+            life = Life(
+                group.identity,
+                self._options.actor,
+                run,
+                task=f"{run.name} for {whose}{group.identity}",
+                exited=partial(self._forget, group),
+            )
+            self._life_of[group] = life
+            self._lives.begin(life)
+
+    def _forget(self, group: Group, _: Life) -> None:
+        del self._life_of[group]
+
+    # Pulses.
+
+    def _pulse(self, message: Dispatch) -> None:
+        if message.id not in self._pulses:
+            run = self._run(self._options.actor, message, message.pulse, once=True)
+            life = Life(
+                _Own("pulse", message.id),
+                self._options.actor,
+                run,
+                task=f"{run.name} for a pulse of dispatch {message.id}",
+                exited=self._next_pulse,
+            )
+            self._pulses[message.id] = life, None
+            self._lives.begin(life)
+            return
+        life, waiting = self._pulses[message.id]
+        self._pulses[message.id] = life, message
+        if waiting is not None:
+            log.warning(
+                "%s: the pulse of %s is dropped for that of %s: an earlier one is still acted upon",
+                life.run._about,
+                waiting.pulse,
+                message.pulse,
+            )
+
+    def _next_pulse(self, life: Life) -> None:
+        _, waiting = self._pulses.pop(life.run._shown[0].id)
+        if waiting is not None:
+            self._pulse(waiting)
+
+    def _hear_of_withdrawals(self) -> None:
+        """Learn of all that was withdrawn until now, and from now on."""
+        if self._withdrawals is not None:
+            for event in _waiting(self._withdrawals):
+                self._withdraw(event)
+            return
+        with suppress(trio.ClosedResourceError):  # The dispatcher was closed meanwhile.
+            self._withdrawals = self._events.new_receiver()
+            # It begins with what is, and there is nothing to withdraw yet.
+            _waiting(self._withdrawals)
+            self._nursery.start_soon(self._withdraw_pulses, self._withdrawals)
+
+    async def _withdraw_pulses(self, events: Receiver[LifecycleEvent]) -> None:
+        with events:
+            async for event in events:
+                self._withdraw(event)
+
+    def _withdraw(self, event: LifecycleEvent) -> None:
+        dispatch = event.dispatch
+        if dispatch.active and not isinstance(event, Deleted):
+            return
+        self._due = [pulse for pulse in self._due if pulse.id != dispatch.id]
+        if dispatch.id in self._pulses:
+            life, _ = self._pulses[dispatch.id]
+            self._pulses[dispatch.id] = life, None
+            self._lives.cancel(life)
+
+    def _run(
+        self,
+        function: Callable[..., object],
+        dispatch: Dispatch,
+        until: datetime | None,
+        *,
+        once: bool,
+    ) -> ActorRun:
+        return ActorRun(
+            dispatch,
+            until,
+            name=_name_of(function),
+            microgrid_id=self._options.microgrid_id,
+            grace=self._options.grace.total_seconds(),
+            once=once,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Own:
+    """The identity of what belongs to no group: equal to none that a strategy gives."""
+
+    what: str
+    dispatch_id: int
+
+
+def _waiting(receiver: Receiver[M]) -> list[M]:
+    messages = []
+    with suppress(trio.WouldBlock, trio.EndOfChannel):
+        while True:
+            messages.append(receiver.receive_nowait())
+    return messages
+
+
+def _name_of(function: Callable[..., object]) -> str:
+    while isinstance(function, partial):
+        function = function.func
+    named = function if hasattr(function, "__qualname__") else type(function)
+    return f"{named.__module__}.{named.__qualname__}"
