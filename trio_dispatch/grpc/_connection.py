@@ -167,9 +167,9 @@ class Connection(ABC):
             self._changed()
             self._close_if_drained()
 
-    # For the two ends to override.
+    # For the two ends to override; some have nothing to do there.
 
-    def _changed(self) -> None:
+    def _changed(self) -> None:  # noqa: B027
         """There may be room for another stream, or there never will be."""
 
     @abstractmethod
@@ -180,7 +180,7 @@ class Connection(ABC):
     def _goaway_received(self, event: events.ConnectionTerminated) -> None:
         """The other side wants no more streams."""
 
-    def _count(self, event: events.Event) -> None:
+    def _count(self, event: events.Event) -> None:  # noqa: B027
         """Look at what the other side does, before it is done."""
 
     @property
@@ -188,7 +188,7 @@ class Connection(ABC):
         """Whether it matters that the other side is there."""
         return True
 
-    async def _call(self) -> None:
+    async def _call(self) -> None:  # noqa: B027
         """Wait for a call to be made."""
 
     # The tasks.
