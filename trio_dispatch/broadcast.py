@@ -163,7 +163,8 @@ class Receiver(trio.abc.ReceiveChannel[M]):
         self._limit = limit
         self._tokens_in, self._tokens = trio.open_memory_channel[None](math.inf)
         self._signalled = False  # the token is on its way
-        self._waiting: OrderedDict[int, M] = OrderedDict()  # by when they came
+        # By when they came, each with what it is about.
+        self._waiting: OrderedDict[int, tuple[Hashable, M]] = OrderedDict()
         self._came = 0
         self._latest: dict[Hashable, int] = {}  # of what waits about one thing, the last
         self._of_type: set[Hashable] = set()  # what was last said to be of the type
@@ -188,10 +189,11 @@ class Receiver(trio.abc.ReceiveChannel[M]):
             if len(self._waiting) > 1:
                 return self._take()
         while True:
-            await self._await_token()
+            await self._tokens.receive()
+            self._signalled = False
             if self._waiting:
                 message = self._take()
-                if self._waiting:
+                if self._waiting and not self._ended:
                     self._signal()
                 return message
 
@@ -204,10 +206,12 @@ class Receiver(trio.abc.ReceiveChannel[M]):
 
     async def receive_batch(self) -> list[M]:
         """All messages that wait, in order; waits until there is one.  Otherwise like `receive`."""
-        await self._await_token()
-        while not self._waiting:
-            await self._await_token()
-        batch = list(self._waiting.values())
+        while True:
+            await self._tokens.receive()
+            self._signalled = False
+            if self._waiting:
+                break
+        batch = [message for _, message in self._waiting.values()]
         self._waiting.clear()
         self._latest.clear()
         self._received += len(batch)
@@ -264,14 +268,9 @@ class Receiver(trio.abc.ReceiveChannel[M]):
             tasks_waiting=self._tokens.statistics().tasks_waiting_receive,
         )
 
-    async def _await_token(self) -> None:
-        await self._tokens.receive()
-        self._signalled = False
-
     def _signal(self) -> None:
-        if not self._signalled and not self._ended:
-            self._signalled = True
-            self._tokens_in.send_nowait(None)
+        self._signalled = True
+        self._tokens_in.send_nowait(None)
 
     def _put(self, key: Hashable, message: M) -> bool:
         if self._type is not None and not self._concerns(key, message):
@@ -279,12 +278,12 @@ class Receiver(trio.abc.ReceiveChannel[M]):
         number = self._latest.get(key)
         if number is not None:
             crowded = len(self._waiting) >= self._limit
-            if self._rules.merges(self._waiting[number], message, crowded):
+            if self._rules.merges(self._waiting[number][1], message, crowded):
                 self._merge(key, number, message)
                 return True
-        self._came += 1
-        self._waiting[self._came] = message
-        self._latest[key] = self._came
+        self._came = number = self._came + 1
+        self._waiting[number] = key, message
+        self._latest[key] = number
         if not self._signalled:
             self._signal()
         return True
@@ -299,16 +298,15 @@ class Receiver(trio.abc.ReceiveChannel[M]):
 
     def _merge(self, key: Hashable, number: int, message: M) -> None:
         self._merged += 1
-        merged = self._rules.merge(self._waiting[number], message)
+        merged = self._rules.merge(self._waiting[number][1], message)
         if merged is None:
             del self._waiting[number]
             del self._latest[key]
         else:
-            self._waiting[number] = merged
+            self._waiting[number] = key, merged
 
     def _take(self) -> M:
-        number, message = self._waiting.popitem(last=False)
-        key = self._rules.key(message)
+        number, (key, message) = self._waiting.popitem(last=False)
         if self._latest.get(key) == number:
             del self._latest[key]
         self._received += 1
