@@ -7,7 +7,7 @@ STAMP := .venv/.ready
 INTEROP := .venv-interop/.ready
 SOURCES := trio_dispatch _trio_dispatch_pytest.py proto tests docs
 
-.PHONY: help demo test test-long test-all check proto docs bench clean
+.PHONY: help demo test test-long test-all check proto docs pictures bench clean
 
 help:
 	@echo "make demo       watch dispatches being created, started and stopped"
@@ -17,6 +17,7 @@ help:
 	@echo "make check      lint, types, generated code"
 	@echo "make proto      generate trio_dispatch/_generated from proto/"
 	@echo "make docs       build the documentation"
+	@echo "make pictures   draw the picture of the README again"
 	@echo "make bench      measure, side by side with the peers"
 	@echo "make clean      remove everything that was made"
 
@@ -57,6 +58,9 @@ proto: $(STAMP)
 docs: $(STAMP)
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 	@echo "docs/_build/html/index.html"
+
+pictures: $(STAMP)
+	$(BIN)/python docs/pictures/make.py
 
 bench: $(STAMP)
 	$(BIN)/python tests/benchmarks/bench_recurrence.py

@@ -4,12 +4,15 @@
 lifecycle events, and what is due to run.  `open_client` makes single calls.
 """
 
+from ._timeline import timeline
+from .actors import ActorRun
 from .broadcast import Broadcast, BroadcastStatistics, Receiver, ReceiverStatistics
 from .client import DispatchClient, DispatchStream, Page, StreamEvent, open_client
 from .dispatch import Dispatch
 from .dispatcher import Dispatcher, DispatcherStatistics, open_dispatcher
 from .errors import DispatchError, ServiceError
 from .events import Created, Deleted, LifecycleEvent, MissedRun, RunningState, Updated
+from .merge import MergeByType, MergeByTypeTarget, MergeStrategy
 from .recurrence import EndCriteria, Frequency, RecurrenceRule, Weekday
 from .sync import SyncPhase, SyncState
 from .targets import (
@@ -24,6 +27,7 @@ from .targets import (
 )
 
 __all__ = [
+    "ActorRun",
     "BatteryType",
     "Broadcast",
     "BroadcastStatistics",
@@ -41,6 +45,9 @@ __all__ = [
     "Frequency",
     "InverterType",
     "LifecycleEvent",
+    "MergeByType",
+    "MergeByTypeTarget",
+    "MergeStrategy",
     "MissedRun",
     "Page",
     "Receiver",
@@ -59,4 +66,5 @@ __all__ = [
     "Weekday",
     "open_client",
     "open_dispatcher",
+    "timeline",
 ]

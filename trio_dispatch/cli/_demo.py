@@ -7,10 +7,13 @@ from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 
+import click
 import trio
 from rich.console import Console
+from rich.text import Text
 
 from .. import clock
+from .._timeline import timeline
 from ..client import open_client
 from ..dispatch import Dispatch
 from ..dispatcher import Dispatcher, open_dispatcher
@@ -18,9 +21,9 @@ from ..events import Created, Deleted, LifecycleEvent, RunningState
 from ..recurrence import Frequency, RecurrenceRule
 from ..service import Keys, open_service, open_store
 from ..targets import BatteryType, InverterType, TargetCategories, TargetIds
-from .timeline import draw_timeline
+from ._run import run
 
-__all__ = ["run_demo"]
+__all__ = ["demo_command", "run_demo"]
 
 _MICROGRID = 1
 _KEY = "demo-key"
@@ -33,6 +36,12 @@ _UNITS = {
     Frequency.MONTHLY: "month",
     Frequency.YEARLY: "year",
 }
+
+
+@click.command("demo")
+def demo_command() -> None:
+    """Watch dispatches being created, started and stopped, for 20 seconds."""
+    run(run_demo)
 
 
 async def run_demo() -> None:
@@ -166,16 +175,14 @@ def _status_text(dispatch: Dispatch) -> str:
 
 def _print_timeline(console: Console, dispatcher: Dispatcher) -> None:
     now = clock.now()
-    console.print("\nThe next hours, in UTC:")
-    lines = draw_timeline(
+    console.print("\nThe next hours:")
+    picture = timeline(
         dispatcher.dispatches.values(),
         now - timedelta(minutes=5),
         now + timedelta(hours=6),
         now=now,
-        width=min(console.width, 100),
     )
-    for line in lines:
-        console.print(line)
+    console.print(Text.from_ansi(picture.text(max(40, min(console.width, 100)), color=True)))
     console.print()
 
 

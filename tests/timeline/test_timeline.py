@@ -1,0 +1,158 @@
+"""`trio_dispatch.timeline`: what it takes, and the forms in which it can be had."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from html import unescape
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from drawing import BEGIN, DAY, HOUR, documentation
+from trio.testing import MockClock
+
+import trio_dispatch
+from trio_dispatch import timeline
+from trio_dispatch.clock import VIRTUAL_START
+from trio_dispatch.testing import make_dispatch
+
+NAIVE = datetime(2026, 1, 1)  # noqa: DTZ001 - it is to be refused
+
+
+async def test_a_day_from_now(autojump_clock: MockClock) -> None:
+    end = VIRTUAL_START + DAY
+    expected = (
+        f"<Timeline of 0 dispatches by type, {VIRTUAL_START.isoformat()} to {end.isoformat()}>"
+    )
+    assert repr(timeline([])) == expected
+    assert "now, Thu 1 Jan 2026, 00:00" in timeline([make_dispatch()]).text(100)
+
+
+def test_a_day_from_the_begin() -> None:
+    berlin = datetime(2026, 6, 15, 2, tzinfo=ZoneInfo("Europe/Berlin"))
+    assert repr(timeline([], berlin)) == repr(timeline([], BEGIN, BEGIN + DAY))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"begin": NAIVE}, "begin .* has no time zone"),
+        ({"end": NAIVE}, "end .* has no time zone"),
+        ({"now": NAIVE}, "now .* has no time zone"),
+        ({"begin": "today"}, "begin 'today' is not a datetime"),
+        ({"begin": BEGIN, "end": BEGIN}, "is not after begin"),
+        ({"begin": datetime(999, 1, 1, tzinfo=UTC)}, "is not within the years 1000 to 8999"),
+        ({"begin": datetime(9000, 1, 1, tzinfo=UTC)}, "is not within the years 1000 to 8999"),
+        ({"begin": BEGIN, "end": datetime.max.replace(tzinfo=UTC)}, "is after the year 8999"),
+        ({"by": "id"}, "by 'id' is not 'type' or 'target'"),
+        ({"time_zone": "Europe/Berlin"}, r"'Europe/Berlin' is not a tzinfo, such as zoneinfo\."),
+        ({"dispatches": {1: make_dispatch()}}, r"1 is not a Dispatch: .* give the values\(\)"),
+    ],
+)
+def test_what_makes_no_sense(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        timeline(fields.pop("dispatches", []), **fields)
+
+
+def test_the_last_day_there_is() -> None:
+    begin = datetime(8999, 12, 31, 12, tzinfo=UTC)
+    assert repr(timeline([], begin)).endswith("to 9000-01-01T00:00:00+00:00>")
+    picture = timeline([make_dispatch(1, start_time=begin, duration=100 * 365 * DAY)], begin)
+    for form in (picture.text, picture.svg, picture.html):
+        assert "CHARGE" in form()
+
+
+@pytest.mark.parametrize("days", [1 / 1440, 8000 * 365])
+def test_the_shortest_and_the_longest(days: float) -> None:
+    begin = datetime(1000, 1, 1, tzinfo=UTC)
+    found = documentation().a_day_of_a_microgrid()
+    if days < 1:
+        begin = BEGIN + 8 * HOUR
+    picture = timeline(found, begin, begin + timedelta(days=days), time_zone=ZoneInfo("Asia/Tokyo"))
+    for form in (picture.text, picture.svg, picture.html):
+        assert "EV_CHARGING" in form()
+
+
+def test_a_microsecond() -> None:
+    found = documentation().a_day_of_a_microgrid()
+    picture = timeline(found, BEGIN, BEGIN + timedelta.resolution)
+    for form in (picture.text, picture.svg, picture.html):
+        assert "EV_CHARGING" in form()
+
+
+# Forms.
+
+
+def test_save(tmp_path: Path) -> None:
+    picture = documentation().picture()
+    for name, content in (
+        ("a.svg", (picture.svg() + "\n").encode()),
+        ("a.SVG", (picture.svg() + "\n").encode()),
+        ("a.png", picture.png()),
+        ("a.html", picture.html().encode()),
+        ("a.htm", picture.html().encode()),
+        ("a.txt", (picture.text(100) + "\n").encode()),
+    ):
+        picture.save(tmp_path / name)
+        assert (tmp_path / name).read_bytes() == content
+    picture.save(str(tmp_path / "b.svg"), 500)
+    assert (tmp_path / "b.svg").read_text() == picture.svg(500) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"), [("plan.jpg", "has the suffix '.jpg'"), ("plan", "has no suffix")]
+)
+def test_save_as_something_else(name: str, problem: str) -> None:
+    with pytest.raises(ValueError, match=rf"'{name}' {problem}: give one of \.svg, \.png, \.html"):
+        timeline([]).save(name)
+    assert not Path(name).exists()
+
+
+def test_in_a_notebook() -> None:
+    picture = documentation().picture()
+    assert picture._repr_svg_() == picture.svg()
+    frame = picture._repr_html_()
+    assert frame.startswith("<iframe srcdoc=")
+    assert unescape(frame.split('"')[1]) == picture.html()
+    # What is in the frame cannot reach the notebook.
+    assert 'sandbox="allow-scripts"' in frame
+    assert "<" not in frame.split('"')[1]
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"width": 10_001}, "width 10001 is not from 400 to 10,000"),
+        ({"theme": "blue"}, "theme 'blue' is not 'auto', 'light' or 'dark'"),
+    ],
+)
+def test_svg_that_makes_no_sense(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        timeline([]).svg(**fields)
+
+
+def test_the_drawing_is_imported_when_it_is_needed() -> None:
+    program = (
+        "import sys, trio_dispatch; print(sorted("
+        "n for n in sys.modules if n.startswith('trio_dispatch._timeline')))"
+    )
+    command = [sys.executable, "-c", program]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert printed.strip() == str(
+        [
+            "trio_dispatch._timeline",
+            "trio_dispatch._timeline.picture",
+            "trio_dispatch._timeline.window",
+        ]
+    )
+    assert trio_dispatch.timeline is timeline
+
+
+def test_the_picture_of_the_readme_is_the_one_that_is_drawn() -> None:
+    pictures = documentation()
+    assert len(pictures.a_day_of_a_microgrid()) == 30
+    kept = (pictures.STATIC / "timeline.svg").read_text("utf-8")
+    assert kept == pictures.picture().svg(pictures.WIDTH) + "\n"
