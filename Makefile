@@ -5,6 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.ready
 INTEROP := .venv-interop/.ready
+BENCH := .venv-bench/.ready
 SOURCES := trio_dispatch _trio_dispatch_pytest.py proto tests docs
 
 .PHONY: help demo test test-long test-all check proto docs pictures bench clean
@@ -18,7 +19,7 @@ help:
 	@echo "make proto      generate trio_dispatch/_generated from proto/"
 	@echo "make docs       build the documentation"
 	@echo "make pictures   draw the picture of the README again"
-	@echo "make bench      measure, side by side with the peers"
+	@echo "make bench      measure, side by side with the peers; for a first look: ARGS=--quick"
 	@echo "make clean      remove everything that was made"
 
 $(STAMP): pyproject.toml
@@ -32,6 +33,12 @@ $(INTEROP): tests/interop/requirements.txt
 	$(PYTHON) -m venv --clear .venv-interop
 	.venv-interop/bin/python -m pip install --quiet --upgrade pip
 	.venv-interop/bin/python -m pip install --quiet --requirement tests/interop/requirements.txt
+	@touch $@
+
+$(BENCH): tests/benchmarks/requirements.txt
+	$(PYTHON) -m venv --clear .venv-bench
+	.venv-bench/bin/python -m pip install --quiet --upgrade pip
+	.venv-bench/bin/python -m pip install --quiet --requirement tests/benchmarks/requirements.txt
 	@touch $@
 
 demo: $(STAMP)
@@ -62,11 +69,8 @@ docs: $(STAMP)
 pictures: $(STAMP)
 	$(BIN)/python docs/pictures/make.py
 
-bench: $(STAMP)
-	$(BIN)/python tests/benchmarks/bench_recurrence.py
-	$(BIN)/python tests/benchmarks/bench_agenda.py
-	$(BIN)/python tests/benchmarks/bench_lateness.py
-	$(BIN)/python tests/benchmarks/bench_grpc.py
+bench: $(STAMP) $(BENCH)
+	$(BIN)/python tests/benchmarks/run.py $(or $(ARGS),--write)
 
 clean:
 	rm -rf .venv .venv-* build dist docs/_build .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -1,9 +1,13 @@
-"""The agenda with many dispatches: to build it, to change it, to go through a day of it."""
+"""The agenda with many dispatches: to build it, to change it, to go through a day of it.
+
+python tests/benchmarks/bench_agenda.py [COUNT ...]
+"""
 
 from __future__ import annotations
 
 import gc
 import random
+import sys
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -90,7 +94,7 @@ def main() -> None:
         "| worst step, notices | a notice, worst |"
     )
     print("| --- | --- | --- | --- | --- | --- | --- |")
-    for count in (1_000, 10_000, 100_000):
+    for count in map(int, sys.argv[1:] or (1_000, 10_000, 100_000)):
         print(measure(count), flush=True)
 
 

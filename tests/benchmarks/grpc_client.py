@@ -1,4 +1,4 @@
-"""One contender of `bench_grpc.py`: makes calls as fast as it can, when it is told to.
+"""One contender of `rows_grpc.py`: makes calls as fast as it can, when it is told to.
 
     python grpc_client.py CONTENDER PORT
 

@@ -1,4 +1,4 @@
-"""The C-core gRPC server that all contenders of `bench_grpc.py` call: bytes in, bytes out.
+"""The C-core gRPC server that all contenders of `rows_grpc.py` call: bytes in, bytes out.
 
 It runs in the environment of the benchmarks, and prints the port that it listens on.
 """

@@ -110,6 +110,14 @@ def read_tag(data: bytes, pos: int) -> tuple[int, int]:
     return tag, after
 
 
+def read_length(data: bytes, pos: int) -> tuple[int, int]:
+    """The length of what follows, and the position after it; more than five bytes are refused."""
+    length, after = read_varint(data, pos)
+    if after - pos > 5:
+        raise DecodeError(f"the length at {pos} has more than five bytes")
+    return length, after
+
+
 def skip_field(tag: int, data: bytes, pos: int, end: int, depth: int) -> int:
     """The position after the content of a field that is not known."""
     if tag < 8:
@@ -120,7 +128,7 @@ def skip_field(tag: int, data: bytes, pos: int, end: int, depth: int) -> int:
         case 1:
             pos += 8
         case 2:
-            length, pos = read_varint(data, pos)
+            length, pos = read_length(data, pos)
             pos += length
         case 3:
             pos = _skip_group(tag >> 3, data, pos, end, depth + 1)
@@ -131,6 +139,13 @@ def skip_field(tag: int, data: bytes, pos: int, end: int, depth: int) -> int:
     if pos > end:
         raise DecodeError("the message ends in the middle of a field")
     return pos
+
+
+def check_fields(data: bytes, pos: int, end: int, depth: int) -> None:
+    """Raises `DecodeError` unless ``data[pos:end]`` is a sequence of whole fields."""
+    while pos < end:
+        tag, pos = read_tag(data, pos)
+        pos = skip_field(tag, data, pos, end, depth)
 
 
 def _skip_group(number: int, data: bytes, pos: int, end: int, depth: int) -> int:

@@ -4,8 +4,11 @@ Theory of operation.  A decoder is ``decode(data, pos, end, depth)``: it reads t
 ``data[pos:end]`` is in a single pass.  To have read past ``data`` is an `IndexError`; to have read
 past ``end`` shows when the loop stops elsewhere than there.  A singular message is only located in
 the pass and decoded after it, for it may come in several pieces, which protobuf merges: what two
-encodings decode to when concatenated *is* their merge.  What is not known, be it a field number or
-a wire type that does not fit, is kept in ``_unknown_fields``.
+encodings decode to when concatenated *is* their merge, if each of them is made of whole fields.  No
+byte is decoded twice, and none is passed over: a message in a oneof is decoded before another
+member takes its place.  What is not known, be it a field number or
+a wire type that does not fit, is kept in ``_unknown_fields``.  The entry of a map has no place for
+that, so one with unknown fields is itself kept there, as Google's runtime for Python does it.
 """
 
 from __future__ import annotations
@@ -25,8 +28,10 @@ from ._protobuf import (
     DecodeError,
     Field,
     Source,
+    check_fields,
     class_of,
     fields_of,
+    read_length,
     read_tag,
     read_varint,
     skip_field,
@@ -53,7 +58,18 @@ _READ_VARINT = (
     "pos += 1",
     "if n >= 0x80: n, pos = read_varint(data, pos - 1)",
 )
-_READ_LENGTH = (*_READ_VARINT, "stop = pos + n", "if stop > end: raise IndexError")
+_READ_LENGTH = (
+    "n = data[pos]",
+    "pos += 1",
+    "if n >= 0x80: n, pos = read_length(data, pos - 1)",
+    "stop = pos + n",
+    "if stop > end: raise IndexError",
+)
+# A list, since to append to bytes again and again takes time that grows with their square.
+_KEEP = (
+    "if unknown is None: unknown = []",
+    "unknown.append(data[start:pos])",
+)
 
 
 class GetDecoder(Protocol):
@@ -67,16 +83,21 @@ def compile_decoder(
     decoders: MutableMapping[type, Decode],
     get: GetDecoder,
     build: Callable[..., Any] | None = None,
+    *,
+    whole: bool = False,
 ) -> Decode:
     """Compile the decoder of a class and of those it needs, and enter them in `decoders`.
 
     Args:
       build: Called with the fields by name, in place of the class; what is not known is dropped.
+      whole: With something that is not known in it, the message is None.
     """
     fields = fields_of(cls)
     source = Source(
         cls=cls,
         build=build or cls,
+        check_fields=check_fields,
+        read_length=read_length,
         read_varint=read_varint,
         read_tag=read_tag,
         skip_field=skip_field,
@@ -89,8 +110,7 @@ def compile_decoder(
         f"if depth > {MAX_DEPTH}:",
         f"    raise DecodeError('nested deeper than {MAX_DEPTH} levels')",
     )
-    if build is None:
-        source.add(1, "unknown = b''")
+    source.add(1, "unknown = None")
     for name, field in fields:
         source.add(1, *_begin(cls, name, field, source))
     source.add(
@@ -107,11 +127,11 @@ def compile_decoder(
         others = [f for n, f in fields if field.group and f.group == field.group and n != name]
         for wire, lines in _branches(field, source):
             source.add(3, f"elif tag == {field.number << 3 | wire}:")
-            source.add(4, *lines, *(_clear(other) for other in others))
+            source.add(4, *lines)
+            for other in others:
+                source.add(4, *_discard(other))
     source.add(3, "else:")
-    source.add(4, "pos = skip_field(tag, data, pos, end, depth)")
-    if build is None:
-        source.add(4, "unknown += data[start:pos]")
+    source.add(4, "pos = skip_field(tag, data, pos, end, depth)", *_KEEP)
     source.add(
         1,
         "except (IndexError, StructError):",
@@ -124,20 +144,25 @@ def compile_decoder(
     for _, field in fields:
         source.add(1, *_finish(field))
     arguments = ", ".join(f"{name}=value_{field.number}" for name, field in fields)
+    if whole:
+        source.add(1, "if unknown is not None: return None")
     source.add(1, f"message = build({arguments})")
     if build is None:
-        source.add(1, "if unknown: message._unknown_fields = unknown")
+        source.add(1, "if unknown is not None: message._unknown_fields = b''.join(unknown)")
     source.add(1, "return message")
     decode = cast(Decode, source.function("decode", f"<decoder of {cls.__name__}>"))
     # Entered before the inner decoders are looked up: a message may contain itself.
-    decoders[cls] = decode
+    if not whole:
+        decoders[cls] = decode
     for name, field in fields:
         if field.proto_type == bp.TYPE_MESSAGE:
             inner = get(class_of(cls, name, field), unwrap=field.unwrap is not None)
             source.names[f"decode_{field.number}"] = inner
         elif field.proto_type == bp.TYPE_MAP:
             entry = cls._betterproto.cls_by_field[name]
-            source.names[f"decode_{field.number}"] = compile_decoder(entry, decoders, get, _pair)
+            source.names[f"decode_{field.number}"] = compile_decoder(
+                entry, decoders, get, _pair, whole=True
+            )
             source.names[f"default_{field.number}"] = _map_default(entry, field, get)
     return decode
 
@@ -176,6 +201,11 @@ def _clear(field: Field) -> str:
     if field.proto_type == bp.TYPE_MESSAGE:
         return f"begin_{number} = {_ABSENT}"
     return f"value_{number} = None"
+
+
+def _discard(field: Field) -> list[str]:
+    """Makes way for another member of the oneof; what is discarded has to be right, too."""
+    return [*_finish(field), _clear(field)]
 
 
 def _branches(field: Field, source: Source) -> list[tuple[int, list[str]]]:
@@ -217,8 +247,13 @@ def _delimited(field: Field) -> list[str]:
     value = f"value_{number}"
     if field.proto_type == bp.TYPE_MAP:
         return [
-            f"key, n = decode_{number}(data, pos, stop, depth + 1)",
-            f"{value}[key] = default_{number}() if n is None else n",
+            f"entry = decode_{number}(data, pos, stop, depth + 1)",
+            "if entry is None:",
+            "    pos = stop",
+            *(f"    {line}" for line in _KEEP),
+            "else:",
+            "    key, n = entry",
+            f"    {value}[key] = default_{number}() if n is None else n",
         ]
     if field.proto_type == bp.TYPE_MESSAGE:
         if field.repeated:
@@ -226,8 +261,13 @@ def _delimited(field: Field) -> list[str]:
         begin, end, pieces = f"begin_{number}", f"end_{number}", f"pieces_{number}"
         return [
             f"if {begin} == {_ABSENT}: {begin} = pos; {end} = stop",
-            f"elif {begin} == {_IN_PIECES}: {pieces} += data[pos:stop]",
-            f"else: {pieces} = data[{begin}:{end}] + data[pos:stop]; {begin} = {_IN_PIECES}",
+            "else:",
+            f"    if {begin} != {_IN_PIECES}:",
+            f"        check_fields(data, {begin}, {end}, depth + 1)",
+            f"        {pieces} = [data[{begin}:{end}]]",
+            f"        {begin} = {_IN_PIECES}",
+            "    check_fields(data, pos, stop, depth + 1)",
+            f"    {pieces}.append(data[pos:stop])",
         ]
     single = (
         "str(data[pos:stop], 'utf-8')" if field.proto_type == bp.TYPE_STRING else "data[pos:stop]"
@@ -244,6 +284,7 @@ def _finish(field: Field) -> list[str]:
     return [
         f"if {begin} == {_ABSENT}: value_{number} = None",
         f"elif {begin} == {_IN_PIECES}:",
-        f"    value_{number} = decode_{number}({pieces}, 0, len({pieces}), depth + 1)",
+        f"    n = b''.join({pieces})",
+        f"    value_{number} = decode_{number}(n, 0, len(n), depth + 1)",
         f"else: value_{number} = decode_{number}(data, {begin}, {end}, depth + 1)",
     ]

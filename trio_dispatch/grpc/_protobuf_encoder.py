@@ -56,20 +56,25 @@ def compile_encoder(cls: Any, encoders: MutableMapping[type, Encode], get: GetEn
     for name, field in fields:
         path = f"{cls.__name__}.{name}"
         source.add(1, f"v = message.{name}")
-        if field.map_meta is not None:
-            source.add(1, "for k, v in v.items():")
-            source.add(2, *_map_entry(path, field, source))
-        elif not field.repeated:
+        if not field.repeated and field.map_meta is None:
             source.add(1, f"if {_present(field)}:")
             source.add(2, *_value(path, str(field.number), field, source, field.number))
+            continue
+        # Not bytes, which would be copied once more for each item.
+        source.add(1, "if v:", "    many = bytearray()")
+        if field.map_meta is not None:
+            source.add(2, "for k, v in v.items():")
+            source.add(3, *_map_entry(path, field, source))
+            source.add(2, "out += many")
         elif wire_type(field.proto_type) == DELIMITED:
-            source.add(1, "for v in v:")
-            source.add(2, *_value(path, str(field.number), field, source, field.number))
+            source.add(2, "for v in v:")
+            source.add(3, *_value(path, str(field.number), field, source, field.number, "many"))
+            source.add(2, "out += many")
         else:
-            source.add(1, "if v:", "    packed = b''", "    for v in v:")
-            source.add(3, *_value(path, str(field.number), field, source, None, "packed"))
+            source.add(2, "for v in v:")
+            source.add(3, *_value(path, str(field.number), field, source, None, "many"))
             tag = varint(field.number << 3 | DELIMITED)
-            source.add(2, f"out += {tag!r} + varint(len(packed)) + packed")
+            source.add(2, f"out += {tag!r} + varint(len(many)) + many")
     source.add(1, "return out + message._unknown_fields")
     encode = cast(Encode, source.function("encode", f"<encoder of {cls.__name__}>"))
     # Entered before the inner encoders are looked up: a message may contain itself.
@@ -108,7 +113,7 @@ def _map_entry(path: str, field: Field, source: Source) -> list[str]:
         "entry = b''",
         *_value(f"{path} key", f"{field.number}_key", key, source, 1, "entry", "k"),
         *_value(f"{path} value", f"{field.number}_value", value, source, 2, "entry"),
-        f"out += {tag!r} + varint(len(entry)) + entry",
+        f"many += {tag!r} + varint(len(entry)) + entry",
     ]
 
 

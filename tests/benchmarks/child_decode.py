@@ -1,0 +1,61 @@
+"""Contenders that make a dispatch of its bytes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from children import obey
+
+SECONDS = 0.3
+
+
+def repeated(decode: Callable[[bytes], Any], rows: list[str]) -> float:
+    """The microseconds that it takes for one of these dispatches, in hex."""
+    data = [bytes.fromhex(row) for row in rows]
+    done = 0
+    began = time.perf_counter()
+    while time.perf_counter() < began + SECONDS:
+        for each in data:
+            decode(each)
+        done += len(data)
+    return (time.perf_counter() - began) / done * 1e6
+
+
+def ours(rows: list[str]) -> float:
+    from trio_dispatch.codec import decode_dispatch
+
+    assert decode_dispatch(bytes.fromhex(rows[0])).id == 1
+    return repeated(decode_dispatch, rows)
+
+
+def ours_with_payload(rows: list[str]) -> float:
+    """And look into the payload."""
+    from trio_dispatch.codec import decode_dispatch
+
+    return repeated(lambda data: decode_dispatch(data).payload["power"], rows)
+
+
+def betterproto2(rows: list[str]) -> float:
+    """Only to the message, which has datetimes already."""
+    from trio_dispatch._generated.frequenz.api.dispatch import v1 as wire
+
+    assert wire.Dispatch.parse(bytes.fromhex(rows[0])).metadata.dispatch_id == 1
+    return repeated(wire.Dispatch.parse, rows)
+
+
+def official(rows: list[str]) -> float:
+    """The C++ protobuf runtime, and what the official client makes of its message."""
+    from frequenz.api.dispatch.v1 import dispatch_pb2 as pb
+    from frequenz.client.dispatch.types import Dispatch
+
+    def decode(data: bytes) -> Dispatch:
+        return Dispatch.from_protobuf(pb.Dispatch.FromString(data))
+
+    assert int(decode(bytes.fromhex(rows[0])).id) == 1
+    return repeated(decode, rows)
+
+
+if __name__ == "__main__":
+    obey(ours, ours_with_payload, betterproto2, official)

@@ -1,0 +1,232 @@
+"""Measures contenders side by side: each in a process of its own, taking turns.
+
+A contender is a function of one of the scripts ``child_*.py`` of this folder.  Its process makes a
+measurement when it is told to, by a line of JSON, and answers with another one.  Contenders take
+turns, so that what else the machine does hits all of them, and each has each place in the order as
+often as the others.  A measurement that takes too long ends its contender and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+OURS = Path(sys.executable)
+"""The Python of the project's environment, which also runs the benchmarks."""
+
+PEERS = ROOT / ".venv-bench" / "bin" / "python"
+"""The Python of the environment of the peers."""
+
+START_WITHIN = 60.0  # seconds; for a server that encodes a hundred thousand dispatches
+
+
+def output_of(script: str, *arguments: str, within: float = 300.0) -> str:
+    """What a script of this folder prints that measures ours alone."""
+    command = [OURS, HERE / script, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=within)
+    if done.returncode:
+        raise ChildError(f"{script} failed:\n{done.stderr[-3000:]}")
+    return done.stdout.rstrip()
+
+
+class ChildError(Exception):
+    """A contender or a server has failed; with what it complained of."""
+
+
+class Child:
+    """A script of this folder that runs and prints lines."""
+
+    def __init__(self, python: Path, script: str, *arguments: object) -> None:
+        self._complaints = tempfile.TemporaryFile()  # noqa: SIM115
+        self._process = subprocess.Popen(
+            [python, HERE / script, *map(str, arguments)],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._complaints,
+        )
+        self._received = b""
+
+    def line(self, within: float) -> str:
+        """The next line that it prints.
+
+        Raises:
+          TimeoutError: there was none in so many seconds.
+          ChildError: it has ended.
+        """
+        assert self._process.stdout is not None
+        end = time.monotonic() + within
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._process.stdout, selectors.EVENT_READ)
+            while b"\n" not in self._received:
+                if not selector.select(max(0.0, end - time.monotonic())):
+                    raise TimeoutError
+                some = os.read(self._process.stdout.fileno(), 65536)
+                if not some:
+                    raise ChildError(f"{self._process.args} has ended:\n{self.complaints()}")
+                self._received += some
+        line, _, self._received = self._received.partition(b"\n")
+        return line.decode()
+
+    def ask(self, within: float, **order: Any) -> Any:
+        """Have it do something; what it answers."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(order).encode() + b"\n")
+        self._process.stdin.flush()
+        return json.loads(self.line(within))
+
+    def complaints(self) -> str:
+        """The end of what it wrote to its stderr."""
+        self._complaints.seek(0)
+        return self._complaints.read()[-3000:].decode(errors="replace")
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+        self._complaints.close()
+
+
+@contextmanager
+def dispatch_server(kind: str, count: int) -> Iterator[dict[str, int]]:
+    """The C-core dispatch service with so many dispatches; its ports."""
+    child = Child(PEERS, "dispatch_server.py", kind, count)
+    try:
+        yield json.loads(child.line(START_WITHIN))
+    finally:
+        child.close()
+
+
+class Unit(NamedTuple):
+    """What a value is in.
+
+    Attributes:
+      more_is_better: Whether it is a rate, and not a cost.
+      digits: So many decimals are shown.
+    """
+
+    name: str
+    more_is_better: bool = False
+    digits: int = 1
+
+    def show(self, value: float) -> str:
+        return f"{value:,.{self.digits}f} {self.name}"
+
+
+SECONDS, MILLISECONDS = Unit("s", digits=2), Unit("ms")
+MICROSECONDS, MEBIBYTES = Unit("µs"), Unit("MiB")
+PER_SECOND = Unit("/s", more_is_better=True, digits=0)
+
+
+@dataclass(frozen=True)
+class Contender:
+    """Who is measured, and how.
+
+    Attributes:
+      name: As in the table.
+      script, do: The function that measures, in which script.
+      arguments: Its arguments.
+      python: In which environment.
+      limit: A measurement takes so many seconds at the most.
+      rounds: It is measured so many times at the most, and not warmed up if only once.
+    """
+
+    name: str
+    script: str
+    do: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    python: Path = OURS
+    limit: float = 60.0
+    rounds: int | None = None
+
+
+@dataclass
+class Measured:
+    """What came of a contender.
+
+    Attributes:
+      values: One of each round.
+      details: What else it said in each round.
+      beyond: It was not done after so many seconds, and was stopped.
+    """
+
+    name: str
+    values: list[float] = field(default_factory=list)
+    details: list[dict[str, Any]] = field(default_factory=list)
+    beyond: float | None = None
+
+    @property
+    def median(self) -> float:
+        """Of all rounds; a bound, if the contender was stopped in the first one."""
+        if self.values:
+            return statistics.median(self.values)
+        assert self.beyond is not None
+        return self.beyond
+
+    def show(self, unit: Unit) -> str:
+        if self.values:
+            return unit.show(self.median)
+        assert self.beyond is not None
+        return f"not in {self.beyond:g} s"
+
+
+def measure(contenders: Sequence[Contender], rounds: int, warm_up: int = 1) -> dict[str, Measured]:
+    """Have all of them do it, round by round; by name.
+
+    Args:
+      warm_up: The rounds before, which do not count.
+    """
+    found = {contender.name: Measured(contender.name) for contender in contenders}
+    with ExitStack() as stack:
+        children: dict[str, Child] = {}
+        for contender in contenders:
+            children[contender.name] = Child(contender.python, contender.script)
+            stack.callback(children[contender.name].close)
+        for number in range(-warm_up, rounds):
+            for place in range(len(contenders)):
+                contender = contenders[(number + place) % len(contenders)]
+                if _has_its_turn(contender, found[contender.name], number):
+                    _measure_once(contender, children[contender.name], found, number >= 0)
+    return found
+
+
+def _has_its_turn(contender: Contender, measured: Measured, number: int) -> bool:
+    if measured.beyond is not None or (number < 0 and contender.rounds == 1):
+        return False
+    return contender.rounds is None or len(measured.values) < contender.rounds
+
+
+def _measure_once(
+    contender: Contender, child: Child, found: dict[str, Measured], counts: bool
+) -> None:
+    measured = found[contender.name]
+    try:
+        answer = child.ask(contender.limit, do=contender.do, **contender.arguments)
+    except TimeoutError:
+        measured.beyond = contender.limit
+        child.close()
+        return
+    if "error" in answer:
+        raise ChildError(f"{contender.name}: {answer['error']}")
+    if counts:
+        measured.values.append(answer.pop("value"))
+        measured.details.append(answer)
+
+
+def better_by(ours: Measured, theirs: Measured, unit: Unit) -> float:
+    """How many times better ours is: the median of the ratios of each round that both have made."""
+    pairs = list(zip(ours.values, theirs.values, strict=False))
+    ratio = statistics.median(a / b for a, b in pairs) if pairs else ours.median / theirs.median
+    return ratio if unit.more_is_better else 1 / ratio

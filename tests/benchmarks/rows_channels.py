@@ -1,0 +1,45 @@
+"""One message for many receivers."""
+
+from __future__ import annotations
+
+from harness import PEERS, PER_SECOND, Contender, measure
+from report import Aim, Line, Section, compare
+
+SCRIPT = "child_channels.py"
+
+
+def fan_out(quick: bool) -> Section:
+    """A hundred receivers, by one message and by bursts of them."""
+    lines: list[Line] = []
+    for burst, what in ((1, "one message at a time"), (30, "30 messages at a time")):
+        arguments = {"burst": burst}
+        found = measure(
+            [
+                Contender("receive", SCRIPT, "ours_receive", arguments),
+                Contender("receive_batch", SCRIPT, "ours_receive_batch", arguments),
+                Contender("raw Trio channels", SCRIPT, "trio_channels", arguments),
+                Contender("frequenz-channels", SCRIPT, "frequenz_channels", arguments, PEERS),
+            ],
+            rounds=3 if quick else 9,
+        )
+        raw, frequenz = found["raw Trio channels"], found["frequenz-channels"]
+        work = f"fan-out to 100 receivers, {what}"
+        for name, peer, ratio in (
+            ("receive", raw, 0.8),
+            ("receive_batch", raw, None),
+            ("receive", frequenz, None),
+            # A batch of one message is none.
+            ("receive_batch", frequenz, 1.0 if burst > 1 else None),
+        ):
+            lines.append(
+                compare(f"{work}, `{name}`", found[name], peer, PER_SECOND, Aim(ratio=ratio))
+            )
+    return Section(
+        "Fan-out",
+        "A message, or 30 at once, for a hundred receivers, each in a task of its own; the next "
+        "when all of them have all.  Ours are the lifecycle events of a dispatcher, each about "
+        "another dispatch; the others carry what they are given.  Counted are the messages that "
+        "are received.  Where it is one message at a time, each is a task switch, of which Trio "
+        "makes as many as raw channels show.",
+        lines,
+    )

@@ -1,0 +1,89 @@
+"""From bytes to a dispatch; and how long an import takes."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from children import control
+from harness import (
+    MICROSECONDS,
+    MILLISECONDS,
+    OURS,
+    PEERS,
+    ROOT,
+    Contender,
+    Measured,
+    dispatch_server,
+    measure,
+)
+from report import Aim, Section, compare
+
+SCRIPT = "child_decode.py"
+
+
+def decode(quick: bool) -> Section:
+    """The bytes of one dispatch to the domain."""
+    with dispatch_server("mixed", 200) as server:
+        rows = {"rows": control(server["control"], "rows", count=200)}
+    better, official = "betterproto2's parser", "C++ runtime and official client"
+    found = measure(
+        [
+            Contender("ours", SCRIPT, "ours", rows),
+            Contender("ours, payload read", SCRIPT, "ours_with_payload", rows),
+            Contender(better, SCRIPT, "betterproto2", rows),
+            Contender(official, SCRIPT, "official", rows, PEERS),
+        ],
+        rounds=3 if quick else 9,
+    )
+    aim = Aim(at_most=20)
+    return Section(
+        "Decoding",
+        "The bytes of a `Dispatch` message, of 200 different ones in turn: half of them are "
+        "one-shot and half daily, with three components as the target and a payload of two "
+        "entries.  Ours and the official client end with their own dispatch, betterproto2's "
+        "parser with the message.  Our payload is also measured with a look into it.",
+        [
+            compare(
+                "decode one dispatch to the domain", found["ours"], found[better], MICROSECONDS, aim
+            ),
+            compare(
+                "decode one dispatch to the domain",
+                found["ours"],
+                found[official],
+                MICROSECONDS,
+                aim,
+            ),
+            compare(
+                "decode it, and read its payload",
+                found["ours, payload read"],
+                found[official],
+                MICROSECONDS,
+            ),
+        ],
+    )
+
+
+def imports(quick: bool) -> Section:
+    """A fresh process that imports the package."""
+    ours, theirs = Measured("ours"), Measured("import frequenz.dispatch")
+    _import(OURS, "trio_dispatch")
+    _import(PEERS, "frequenz.dispatch")
+    for _ in range(5 if quick else 15):
+        ours.values.append(_import(OURS, "trio_dispatch"))
+        theirs.values.append(_import(PEERS, "frequenz.dispatch"))
+    return Section(
+        "Import",
+        "`import trio_dispatch` and `import frequenz.dispatch`, in a fresh process each time, "
+        "from compiled files; without the start of Python itself.",
+        [compare("import trio_dispatch", ours, theirs, MILLISECONDS, Aim(ratio=2))],
+    )
+
+
+def _import(python: Path, name: str) -> float:
+    """The milliseconds of an import."""
+    program = f"import time; t = time.perf_counter(); import {name}; print(time.perf_counter() - t)"
+    done = subprocess.run(
+        [python, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT, timeout=60
+    )
+    return float(done.stdout.splitlines()[-1]) * 1e3

@@ -1,0 +1,122 @@
+"""gRPC: ours, grpclib on asyncio and through trio-asyncio, and grpc.aio, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from statistics import median
+from typing import Any, NamedTuple, TypeAlias
+
+from harness import PEERS, PER_SECOND, Child, Measured, better_by
+from report import Aim, Section, compare, table
+
+OURS, *OTHERS = CONTENDERS = [
+    "trio-dispatch",
+    "grpclib on asyncio",
+    "grpclib through trio-asyncio",
+    "grpc.aio",
+]
+WORKS: dict[str, dict[str, Any]] = {
+    "unary calls, one at a time": {"work": "call", "tasks": 1},
+    "unary calls, 100 at a time": {"work": "call", "tasks": 100},
+    "messages of a stream": {"work": "stream", "tasks": 1},
+}
+KINDS = {"bytes": "bytes", "betterproto2": "decoded"}
+ROWS = {
+    f"{title}, {shown}": {**work, "kind": kind}
+    for kind, shown in KINDS.items()
+    for title, work in WORKS.items()
+}
+AIMS = {
+    ("unary calls, one at a time, decoded", "grpclib on asyncio"): Aim(ratio=1.2),
+    ("unary calls, 100 at a time, decoded", "grpclib on asyncio"): Aim(ratio=1.2),
+    ("messages of a stream, decoded", "grpclib on asyncio"): Aim(at_least=10_000, ratio=1.0),
+    **{(row, "grpclib through trio-asyncio"): Aim(ratio=1.5) for row in ROWS},
+}
+WARM_UP = 0.5  # seconds
+WITHIN = 60.0
+
+
+class Result(NamedTuple):
+    """What a contender has achieved in one measurement."""
+
+    rate: float
+    cpu: float
+
+
+Results: TypeAlias = dict[str, dict[str, list[Result]]]
+"""By row and contender, of each round."""
+
+
+def grpc(quick: bool) -> Section:
+    """Calls and messages in a second."""
+    results = run(*((3, 0.3) if quick else (9, 0.5)))
+    lines = []
+    for row in ROWS:
+        if not row.endswith("decoded"):
+            continue
+        ours = _measured(OURS, results[row], lambda result: result.rate)
+        for peer in OTHERS:
+            theirs = _measured(peer, results[row], lambda result: result.rate)
+            lines.append(compare(row, ours, theirs, PER_SECOND, AIMS.get((row, peer))))
+    rates = _table("per second", results, lambda result: result.rate, costs=False)
+    costs = _table("µs of CPU each", results, lambda result: result.cpu * 1e6, costs=True)
+    return Section(
+        "gRPC",
+        "All call the same C-core server, and all run in the environment of the peers: the same "
+        "Python, the same h2, and messages decoded by the same codec, ours.  The tables have "
+        "bytes that are not decoded, too.  In the first are calls or messages per second, which "
+        "is the time of client, server and kernel together; in the second what of it is the "
+        "client's own.",
+        lines,
+        f"{rates}\n\n{costs}",
+    )
+
+
+@contextmanager
+def contenders() -> Iterator[dict[str, Child]]:
+    """All of them, connected to the server."""
+    with ExitStack() as stack:
+
+        def start(script: str, *arguments: object) -> Child:
+            child = Child(PEERS, script, *arguments)
+            stack.callback(child.close)
+            return child
+
+        port = int(start("grpc_server.py").line(WITHIN))
+        yield {name: start("grpc_client.py", name, port) for name in CONTENDERS}
+
+
+def run(rounds: int, seconds: float) -> Results:
+    """Have all of them do everything, round by round."""
+    results: Results = {row: {name: [] for name in CONTENDERS} for row in ROWS}
+    with contenders() as children:
+        for child in children.values():
+            for what in ROWS.values():
+                child.ask(WITHIN, seconds=WARM_UP, **what)
+        for number in range(rounds):
+            for row, what in ROWS.items():
+                # Each has each place in the order as often as the others.
+                for place in range(len(CONTENDERS)):
+                    name = CONTENDERS[(number + place) % len(CONTENDERS)]
+                    answer = children[name].ask(WITHIN, seconds=seconds, **what)
+                    results[row][name].append(Result(*answer))
+    return results
+
+
+def _measured(
+    name: str, results: dict[str, list[Result]], value: Callable[[Result], float]
+) -> Measured:
+    return Measured(name, [value(result) for result in results[name]])
+
+
+def _table(title: str, results: Results, value: Callable[[Result], float], *, costs: bool) -> str:
+    """Of one of the values: the median of each contender, and how much better ours is."""
+    unit = PER_SECOND._replace(more_is_better=not costs)
+    rows = []
+    for row, by_name in results.items():
+        found = {name: _measured(name, by_name, value) for name in CONTENDERS}
+        medians = [f"{median(found[name].values):,.0f}" for name in CONTENDERS]
+        ratios = [f"{better_by(found[OURS], found[peer], unit):.2f}x" for peer in OTHERS]
+        rows.append([row, *medians, *ratios])
+    return table([title, *CONTENDERS, *(f"to {peer}" for peer in OTHERS)], rows)

@@ -1,0 +1,96 @@
+"""Measures ours side by side with the peers.
+
+    python tests/benchmarks/run.py [--list] [--quick] [--write [PAGE]] [NAME ...]
+
+With names, only these benchmarks are run; ``--list`` lists them.  With ``--quick`` there is less
+work and there are fewer rounds, for a first look.  With ``--write`` what was found is written to a
+page, ``docs/benchmarks.md`` if not said otherwise: so does ``make bench``, which also makes the
+environment of the peers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import machine
+import rows_channels
+import rows_decode
+import rows_grpc
+import rows_sync
+import rows_tables
+import rows_time
+from harness import PEERS, ROOT
+from report import Section, main_table, page
+
+BENCHMARKS: dict[str, Callable[[bool], Section]] = {
+    "sync": rows_sync.first_sync,
+    "growth": rows_sync.growth,
+    "burst": rows_sync.burst,
+    "decode": rows_decode.decode,
+    "recurrence": rows_time.recurrence,
+    "grpc": rows_grpc.grpc,
+    "fan-out": rows_channels.fan_out,
+    "memory": rows_sync.memory,
+    "year": rows_time.year,
+    "import": rows_decode.imports,
+    "agenda": rows_tables.agenda,
+    "lateness": rows_tables.lateness,
+    "service": rows_tables.service,
+}
+
+
+def main() -> int:
+    """Run what is asked for; 1 if any of it could not be."""
+    parser = argparse.ArgumentParser(description="Measure ours side by side with the peers.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="only these benchmarks")
+    parser.add_argument("--list", action="store_true", help="list them")
+    parser.add_argument("--quick", action="store_true", help="less work, fewer rounds")
+    parser.add_argument(
+        "--write", nargs="?", type=Path, const=ROOT / "docs" / "benchmarks.md", metavar="PAGE"
+    )
+    options = parser.parse_args()
+    if options.list:
+        print("\n".join(BENCHMARKS))
+        return 0
+    if unknown := set(options.names) - BENCHMARKS.keys():
+        parser.error(
+            f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}"
+        )
+    if options.names and options.write is not None:
+        parser.error("a page has all benchmarks: leave out the names, or --write")
+    if not PEERS.exists():
+        parser.error(f"there is no {PEERS}: `make bench` makes it")
+    began, load = datetime.now(UTC), machine.load()
+    sections: list[Section] = []
+    failed = []
+    for name in options.names or BENCHMARKS:
+        started = time.monotonic()
+        try:
+            section = BENCHMARKS[name](options.quick)
+        except Exception as exc:
+            # The others are measured nevertheless.
+            failed.append(name)
+            print(f"{name} failed: {exc}\n", file=sys.stderr, flush=True)
+            continue
+        sections.append(section)
+        print(f"{section.title} ({time.monotonic() - started:.0f} s)\n")
+        print(
+            "\n\n".join(filter(None, (main_table([section]), section.table))),
+            end="\n\n",
+            flush=True,
+        )
+    if options.write is not None:
+        if failed:
+            print(f"{options.write} was not written", file=sys.stderr)
+        else:
+            options.write.write_text(page(sections, began, load, quick=options.quick))
+    return bool(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
