@@ -122,8 +122,8 @@ class ActorRun:
 
     def _show(self, dispatch: Dispatch, until: datetime | None, *, started: bool) -> None:
         """Tell the actor what it is to do from now on."""
-        self._unseen_start |= started
         if (dispatch, until) != self._shown:
+            self._unseen_start |= started
             self._shown = dispatch, until
             self._changed.set()
             self._changed = trio.Event()

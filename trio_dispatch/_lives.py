@@ -21,7 +21,7 @@ from trio_util import wait_any
 
 from ._actor_run import ActorRun
 from ._backoff import Backoff
-from .targets import Target, TargetIds
+from ._overlaps import Overlaps
 
 log = logging.getLogger("trio_dispatch.actors")
 
@@ -75,7 +75,7 @@ class Lives:
         self._nursery = nursery
         self._restart = restart
         self._all: dict[Hashable, dict[Life, None]] = {}
-        self._leaving: dict[Life, None] = {}
+        self._leaving: Overlaps[Life] = Overlaps()
 
     def begin(self, life: Life) -> None:
         """Run an actor when its turn has come."""
@@ -101,7 +101,7 @@ class Lives:
 
     def _leave(self, life: Life) -> None:
         life.run._cancelled_at = trio.current_time()
-        self._leaving[life] = None
+        self._leaving.add(life, life.run._shown[0].target)
         self._nursery.start_soon(self._see_out, life, name=f"end of {life.task}")
 
     def _exit(self, life: Life) -> None:
@@ -109,7 +109,7 @@ class Lives:
         del lives[life]
         if not lives:
             del self._all[life.identity]
-        self._leaving.pop(life, None)
+        self._leaving.discard(life)
         life.gone.set()
         life.exited(life)
 
@@ -171,10 +171,8 @@ class Lives:
         for other in self._all[life.identity]:
             if other is not life:
                 yield other
-        for other in self._leaving:
-            if other.identity != life.identity and overlap(
-                other.run._shown[0].target, life.run._shown[0].target
-            ):
+        for other in self._leaving.with_target(life.run._shown[0].target):
+            if other.identity != life.identity:
                 yield other
 
     async def _act(self, life: Life) -> None:
@@ -219,10 +217,3 @@ class Lives:
                 f"{life.run._about}: this is not an async function: it returned {result!r}"
             )
         return None
-
-
-def overlap(one: Target | None, other: Target | None) -> bool:
-    """Whether two targets may share a component; those by category may share one with any."""
-    if isinstance(one, TargetIds) and isinstance(other, TargetIds):
-        return not one.isdisjoint(other)
-    return True

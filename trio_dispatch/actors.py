@@ -13,7 +13,7 @@ is learned from the lifecycle events, which are followed from the first pulse on
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Hashable, Iterable
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -36,6 +36,9 @@ __all__ = ["Actor", "ActorOptions", "ActorRun", "Changes", "OnOrphan", "serve_ac
 log = logging.getLogger("trio_dispatch.actors")
 
 M = TypeVar("M")
+
+# So many messages or actors are dealt with before other tasks have their turn.
+_AT_ONCE = 100
 
 OnOrphan = Callable[[Dispatch], Awaitable[object]]
 """What stops what a process that died has left running."""
@@ -98,23 +101,23 @@ async def serve_actors(
         try:
             for orphan in orphans:
                 actors.adopt(orphan)
-            actors.take(_waiting(statuses))
-            actors.begin()
+            await actors.take(_waiting(statuses))
+            await actors.begin()
             task_status.started()
             with suppress(trio.EndOfChannel):
                 while True:
-                    actors.take(await statuses.receive_batch())
+                    await actors.take(await statuses.receive_batch())
                     # A start of this very moment may have been told before a stop of it.
                     await caught_up()
-                    actors.take(_waiting(statuses))
-                    actors.begin()
+                    await actors.take(_waiting(statuses))
+                    await actors.begin()
         finally:
             actors.stop()
         nursery.cancel_scope.cancel()
 
 
 class _Actors:
-    """The actors of one call of `Dispatcher.run_actors`; no checkpoint in any method."""
+    """The actors of one call of `Dispatcher.run_actors`."""
 
     def __init__(
         self, options: ActorOptions, nursery: trio.Nursery, events: Broadcast[LifecycleEvent]
@@ -128,30 +131,39 @@ class _Actors:
         self._pulses: dict[int, tuple[Life, Dispatch | None]] = {}
         # Since the last `begin`: the groups that may have changed, in order, and the pulses.
         self._changed: dict[Group, None] = {}
-        self._due: list[Dispatch] = []
+        self._due: dict[int, Dispatch] = {}
         self._events = events
         self._withdrawals: Receiver[LifecycleEvent] | None = None
 
-    def take(self, messages: Iterable[Dispatch]) -> None:
+    async def take(self, messages: Sequence[Dispatch]) -> None:
         """Fold in messages, and cancel what they stop."""
+        # At once: from now on, a withdrawal no longer shows in the message.
         for message in messages:
+            if message.pulse is not None and message.type == self._options.type:
+                self._hear_of_withdrawals()
+                self._due[message.id] = message
+        for number, message in enumerate(messages, 1):
             for group in self._groups.take(message):
                 self._changed[group] = None
                 if not group.members and group in self._life_of:
                     self._lives.cancel(self._life_of[group])
-            if message.pulse is not None and message.type == self._options.type:
-                self._hear_of_withdrawals()
-                self._due.append(message)
+            if number % _AT_ONCE == 0:
+                await trio.lowlevel.checkpoint()
 
-    def begin(self) -> None:
+    async def begin(self) -> None:
         """Start what has come to run, and tell what has changed."""
-        changed, self._changed = self._changed, {}
-        for group in changed:
-            if group.members:
-                self._show(group)
-        due, self._due = self._due, []
-        for pulse in due:
-            self._pulse(pulse)
+        number = 0
+        while self._changed or self._due:
+            if self._changed:
+                group = next(iter(self._changed))
+                del self._changed[group]
+                if group.members:
+                    self._show(group)
+            else:
+                self._pulse(self._due.pop(next(iter(self._due))))
+            number += 1
+            if number % _AT_ONCE == 0:
+                await trio.lowlevel.checkpoint()
 
     def adopt(self, orphan: Dispatch) -> None:
         """Have somebody stop what another process has left running."""
@@ -272,7 +284,7 @@ class _Actors:
         dispatch = event.dispatch
         if dispatch.active and not isinstance(event, Deleted):
             return
-        self._due = [pulse for pulse in self._due if pulse.id != dispatch.id]
+        self._due.pop(dispatch.id, None)
         if dispatch.id in self._pulses:
             life, _ = self._pulses[dispatch.id]
             self._pulses[dispatch.id] = life, None

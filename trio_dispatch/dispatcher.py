@@ -169,7 +169,8 @@ class Dispatcher:
             resilient=known is not None,
         )
         self._nap = trio.CancelScope()
-        self._rested = trio.Event()  # set whenever all that was due has been announced
+        self._told = trio.Event()  # set whenever something of what was due has been announced
+        self._closed = False
         self._announced = self._missed = 0
         self._lateness = self._worst_lateness = 0.0
         self.dispatches: Mapping[int, Dispatch] = self._mirror.dispatches
@@ -267,20 +268,24 @@ class Dispatcher:
             now = clock.now()
             notices = self._agenda.advance(now, _TRANSITIONS_AT_ONCE)
             self._announce(notices, now)
+            self._told.set()
+            self._told = trio.Event()
             due = self._agenda.next_due
             if due is not None and due <= now:
                 await trio.lowlevel.checkpoint()
                 continue
-            self._rested.set()
-            self._rested = trio.Event()
             with trio.CancelScope() as self._nap:
                 await clock.sleep_towards(due)
 
     async def _caught_up(self) -> None:
         """Return when all that is due by now has been announced, or the dispatcher is closed."""
-        due = self._agenda.next_due
-        if due is not None and due <= clock.now():
-            await self._rested.wait()
+        now = clock.now()
+        while not self._closed:
+            due = self._agenda.next_due
+            # The clock may be stepped back meanwhile.
+            if due is None or due > min(now, clock.now()):
+                return
+            await self._told.wait()
 
     async def _limit_offline(self, limit: timedelta) -> None:
         """Stops all runs when the service has been away for too long."""
@@ -380,7 +385,8 @@ class Dispatcher:
                     self._worst_lateness = max(self._worst_lateness, self._lateness)
 
     def _close(self) -> None:
-        self._rested.set()
+        self._closed = True
+        self._told.set()
         self.lifecycle_events.close()
         self.running_status_change.close()
         self.missed_runs.close()

@@ -9,8 +9,9 @@ from functools import partial
 from typing import Any
 
 import trio
+from dispatching import dispatching
 
-from trio_dispatch import ActorRun, Dispatch, Dispatcher, TargetIds, clock, open_dispatcher
+from trio_dispatch import ActorRun, Dispatch, Dispatcher, TargetIds, clock
 from trio_dispatch.clock import VIRTUAL_START as START
 from trio_dispatch.testing import LocalService, make_dispatch
 
@@ -44,9 +45,7 @@ async def acting(
 ) -> AsyncIterator[Dispatcher]:
     """A dispatcher that runs an actor while the block does."""
     async with (
-        open_dispatcher(
-            microgrid_id=1, channel=service.channel, key=service.key, cache=cache
-        ) as dispatcher,
+        dispatching(service, cache=cache) as dispatcher,
         trio.open_nursery() as nursery,
     ):
         await nursery.start(partial(dispatcher.run_actors, type, actor, **options))

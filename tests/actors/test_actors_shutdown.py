@@ -14,8 +14,9 @@ import pytest
 import trio
 import trio.testing
 from acting import acting, lasting, now
+from dispatching import dispatching
 
-from trio_dispatch import ActorRun, MergeByType, open_dispatcher
+from trio_dispatch import ActorRun, MergeByType
 from trio_dispatch.testing import LocalService, open_test_service
 
 
@@ -63,7 +64,7 @@ class Light:
 async def live(service: LocalService, light: Light, on_error: Literal["restart", "raise"]) -> None:
     """Everything that actors go through: starts, changes, stops, pulses, failures, the end."""
     async with (
-        open_dispatcher(microgrid_id=1, channel=service.channel, key=service.key) as dispatcher,
+        dispatching(service) as dispatcher,
         trio.open_nursery() as nursery,
     ):
         run = partial(dispatcher.run_actors, "CHARGE", light.actor, on_error=on_error)

@@ -11,6 +11,7 @@ import trio
 import trio.lowlevel
 import trio.testing
 from acting import SECOND, Diary, acting, lasting, now
+from dispatching import dispatching
 
 from trio_dispatch import (
     ActorRun,
@@ -19,7 +20,6 @@ from trio_dispatch import (
     Target,
     TargetCategories,
     TargetIds,
-    open_dispatcher,
 )
 from trio_dispatch.recurrence import Frequency
 from trio_dispatch.testing import LocalService
@@ -72,9 +72,7 @@ async def test_the_last_command_is_carried_out(
         await service.put(lasting(2, 0, None))
 
     async def run_all() -> None:
-        async with open_dispatcher(
-            microgrid_id=1, channel=service.channel, key=service.key
-        ) as dispatcher:
+        async with dispatching(service) as dispatcher:
             run = partial(dispatcher.run_actors, "CHARGE", actor, on_error=on_error)
             if how == "dispatcher closed":
                 outer.start_soon(run)
@@ -121,9 +119,7 @@ async def test_the_dispatcher_is_still_at_work_for_the_last_command(
 
     await service.put(lasting(1, 0, None))
     with trio.move_on_after(5):
-        async with open_dispatcher(
-            microgrid_id=1, channel=service.channel, key=service.key
-        ) as dispatcher:
+        async with dispatching(service) as dispatcher:
             await dispatcher.run_actors("CHARGE", actor)
     assert [dispatch.id for dispatch in reports] == [1]
 

@@ -10,8 +10,9 @@ import pytest
 import trio
 import trio.testing
 from acting import SECOND, Diary, acting, lasting, now
+from dispatching import dispatching
 
-from trio_dispatch import ActorRun, RecurrenceRule, open_dispatcher
+from trio_dispatch import ActorRun, RecurrenceRule
 from trio_dispatch.recurrence import Frequency
 from trio_dispatch.testing import LocalService
 
@@ -117,9 +118,7 @@ async def test_an_error_that_is_to_be_raised_ends_all(
 
     await service.put(lasting(1, 0, 10))
     await service.put(lasting(2, 0, None))
-    async with open_dispatcher(
-        microgrid_id=1, channel=service.channel, key=service.key
-    ) as dispatcher:
+    async with dispatching(service) as dispatcher:
         # As itself, not in a group.
         with pytest.raises(FaultError, match=when):
             await dispatcher.run_actors("CHARGE", actor, on_error="raise")
@@ -139,9 +138,7 @@ async def test_errors_of_several_are_told_together(
 
     await service.put(lasting(1, 0, None))
     await service.put(lasting(2, 0, None))
-    async with open_dispatcher(
-        microgrid_id=1, channel=service.channel, key=service.key
-    ) as dispatcher:
+    async with dispatching(service) as dispatcher:
         with pytest.raises(ExceptionGroup) as info:
             await dispatcher.run_actors("CHARGE", actor, on_error="raise")
     assert sorted(map(str, info.value.exceptions)) == ["1", "2"]
@@ -172,9 +169,7 @@ async def test_what_is_no_error_but_an_end_is_passed_on(
 
     await service.put(lasting(1, 10, None))
     await service.put(lasting(2, 0, None))
-    async with open_dispatcher(
-        microgrid_id=1, channel=service.channel, key=service.key
-    ) as dispatcher:
+    async with dispatching(service) as dispatcher:
         with pytest.raises(BaseException) as info:  # noqa: PT011
             await dispatcher.run_actors("CHARGE", actor, on_error=on_error)
         matched = info.value

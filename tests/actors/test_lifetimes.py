@@ -9,13 +9,13 @@ import pytest
 import trio
 import trio.testing
 from acting import HOUR, MINUTE, SECOND, Diary, acting, at, lasting, now
+from dispatching import dispatching
 
 from trio_dispatch import (
     ActorRun,
     RecurrenceRule,
     TargetIds,
     clock,
-    open_dispatcher,
 )
 from trio_dispatch.recurrence import Frequency
 from trio_dispatch.testing import LocalService
@@ -258,9 +258,7 @@ async def test_the_dispatcher_is_closed_under_them(
     diary = Diary()
     await service.put(lasting(1, 0, None))
     async with trio.open_nursery() as nursery:
-        async with open_dispatcher(
-            microgrid_id=1, channel=service.channel, key=service.key
-        ) as dispatcher:
+        async with dispatching(service) as dispatcher:
             nursery.start_soon(dispatcher.run_actors, "CHARGE", diary.actor)
             await trio.sleep(5)
         await trio.sleep(1)
@@ -276,9 +274,7 @@ async def test_too_long_without_the_service(
     diary = Diary()
     await service.put(lasting(1, 0, None))
     async with (
-        open_dispatcher(
-            microgrid_id=1, channel=service.channel, key=service.key, max_offline=HOUR
-        ) as dispatcher,
+        dispatching(service, max_offline=HOUR) as dispatcher,
         trio.open_nursery() as nursery,
     ):
         await nursery.start(dispatcher.run_actors, "CHARGE", diary.actor)
@@ -344,9 +340,7 @@ async def test_arguments_that_make_no_sense(
     options: dict[str, Any],
     message: str,
 ) -> None:
-    async with open_dispatcher(
-        microgrid_id=1, channel=service.channel, key=service.key
-    ) as dispatcher:
+    async with dispatching(service) as dispatcher:
         with pytest.raises(ValueError, match=message):
             await dispatcher.run_actors(**{"type": "CHARGE", "actor": Diary().actor, **options})
 
@@ -358,9 +352,7 @@ async def test_an_actor_that_is_not_async_is_told_at_once(
         return "done"
 
     await service.put(lasting(1, 0, None))
-    async with open_dispatcher(
-        microgrid_id=1, channel=service.channel, key=service.key
-    ) as dispatcher:
+    async with dispatching(service) as dispatcher:
         with pytest.raises(ValueError, match=r"dispatch 1: .*actor: this is not an async function"):
             await dispatcher.run_actors("CHARGE", actor)  # type: ignore[arg-type]
 

@@ -8,8 +8,14 @@ import trio.testing
 from acting import START
 
 from trio_dispatch._actor_run import ActorRun
-from trio_dispatch._lives import Life, Lives, overlap
-from trio_dispatch.targets import ElectricalComponentCategory, TargetCategories, TargetIds
+from trio_dispatch._lives import Life, Lives
+from trio_dispatch._overlaps import Overlaps
+from trio_dispatch.targets import (
+    ElectricalComponentCategory,
+    Target,
+    TargetCategories,
+    TargetIds,
+)
 from trio_dispatch.testing import make_dispatch
 
 
@@ -63,12 +69,45 @@ async def test_an_identity_has_one_at_a_time_in_the_order_in_which_they_came(
     assert order == [1, -1]
 
 
-def test_overlap() -> None:
+def test_what_overlaps_is_found() -> None:
     categories = TargetCategories(ElectricalComponentCategory.BATTERY)
-    assert overlap(TargetIds(1, 2), TargetIds(2, 3))
-    assert not overlap(TargetIds(1, 2), TargetIds(3))
-    assert not overlap(TargetIds(), TargetIds(3))
-    assert overlap(categories, TargetIds(3))
-    assert overlap(TargetIds(3), categories)
-    assert overlap(None, TargetIds(3))
-    assert overlap(None, None)
+    targets = [TargetIds(1, 2), TargetIds(2, 3), TargetIds(), categories, None]
+    overlaps: Overlaps[int] = Overlaps()
+    for number, target in enumerate(targets):
+        overlaps.add(number, target)
+
+    def found(target: Target | None) -> list[int]:
+        return sorted(overlaps.with_target(target))
+
+    assert found(TargetIds(1)) == [0, 3, 4]
+    assert found(TargetIds(1, 2, 3)) == [0, 1, 3, 4]
+    assert found(TargetIds(4)) == found(TargetIds()) == [3, 4]
+    assert found(categories) == found(None) == [0, 1, 2, 3, 4]
+    for number in (0, 3, 3):
+        overlaps.discard(number)
+    assert 0 not in overlaps
+    assert 1 in overlaps
+    assert found(TargetIds(1)) == [4]
+    assert found(categories) == [1, 2, 4]
+
+
+async def test_a_loop_over_the_changes_that_waits_does_not_see_back_and_forth(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    run = make_run()
+    seen = []
+
+    async def follow() -> None:
+        async for dispatch in run.changes:
+            seen.append(dispatch.payload)  # noqa: PERF401
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(follow)
+        await trio.sleep(1)
+        one, two = {"n": 1}, {"n": 2}
+        for payloads in ([one], [two, one], [one], [one, two], [{}, two, one]):
+            for payload in payloads:
+                run._show(make_dispatch(payload=payload), START, started=False)
+            await trio.sleep(1)
+        nursery.cancel_scope.cancel()
+    assert seen == [{}, one, two, one]

@@ -10,6 +10,7 @@ import pytest
 import trio
 import trio.testing
 from acting import Diary, acting, lasting, now
+from dispatching import dispatching
 
 from trio_dispatch import (
     ActorRun,
@@ -21,7 +22,6 @@ from trio_dispatch import (
     RecurrenceRule,
     TargetCategories,
     TargetIds,
-    open_dispatcher,
 )
 from trio_dispatch.recurrence import Frequency
 from trio_dispatch.testing import LocalService, make_dispatch
@@ -207,6 +207,29 @@ async def test_one_that_returned_is_started_by_who_joins_and_by_further_occurren
     assert started == [(0, 1), (10, 2), (35, 3), (45, 1), (60, 1)]
 
 
+async def test_one_that_returns_without_a_look_at_a_start_that_was_shown_is_not_done_with_it(
+    autojump_clock: trio.testing.MockClock, service: LocalService
+) -> None:
+    started = []
+
+    async def actor(run: ActorRun) -> None:
+        started.append((now(), run.dispatch.id))
+        await trio.sleep(30)
+
+    async with acting(service, actor, merge=MergeByType()):
+        await service.put(lasting(1, 0, 1000))
+        # One that is not shown, and so was nothing to look at; then one that is.
+        await service.put(lasting(2, -10, 1000, dry_run=True))
+        await trio.sleep(10)
+        await service.put(lasting(2, -10, 1000))
+        await trio.sleep(90)
+        await service.put(lasting(3, 100, 1000))
+        await trio.sleep(10)
+        await service.put(lasting(4, 110, 1000))
+        await trio.sleep(100)
+    assert [each for each in started if each[1] != 2] == [(0, 1), (100, 3), (130, 4)]
+
+
 async def test_one_without_an_identity_is_not_run_and_harms_nobody(
     autojump_clock: trio.testing.MockClock,
     service: LocalService,
@@ -236,9 +259,7 @@ async def test_an_error_of_a_strategy_is_raised_where_errors_are(
     autojump_clock: trio.testing.MockClock, service: LocalService
 ) -> None:
     await service.put(lasting(2, 0, 100))
-    async with open_dispatcher(
-        microgrid_id=1, channel=service.channel, key=service.key
-    ) as dispatcher:
+    async with dispatching(service) as dispatcher:
         with pytest.raises(KeyError, match="zone"):
             await dispatcher.run_actors(
                 "CHARGE", Diary().actor, merge=MergeByZone(), on_error="raise"

@@ -10,8 +10,9 @@ import pytest
 import trio
 import trio.testing
 from acting import START, Diary, acting, at, lasting, now
+from dispatching import dispatching
 
-from trio_dispatch import ActorRun, Dispatch, TargetIds, clock, open_dispatcher
+from trio_dispatch import ActorRun, Dispatch, TargetIds, clock
 from trio_dispatch.cache import _save
 from trio_dispatch.testing import LocalService
 
@@ -70,9 +71,7 @@ async def test_what_starts_on_the_same_components_waits_for_it(
         diary.note("off")
 
     async with (
-        open_dispatcher(
-            microgrid_id=1, channel=service.channel, key=service.key, cache=cache
-        ) as dispatcher,
+        dispatching(service, cache=cache) as dispatcher,
         trio.open_nursery() as nursery,
     ):
         await trio.sleep(1)
@@ -145,9 +144,7 @@ async def test_its_errors_are_raised_where_errors_are(
     async def actor(run: ActorRun) -> None:
         pytest.fail("nothing runs")
 
-    async with open_dispatcher(
-        microgrid_id=1, channel=service.channel, key=service.key, cache=cache
-    ) as dispatcher:
+    async with dispatching(service, cache=cache) as dispatcher:
         with pytest.raises(KeyError, match="unknown battery"):
             await dispatcher.run_actors("CHARGE", actor, on_error="raise", on_orphan=on_orphan)
 

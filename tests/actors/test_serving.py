@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -14,6 +15,7 @@ import trio.testing
 from acting import START, Diary, at, lasting
 
 from trio_dispatch import (
+    ActorRun,
     Deleted,
     Dispatch,
     MergeByType,
@@ -127,6 +129,42 @@ async def test_a_pulse_that_is_withdrawn_before_its_moment_is_all_told(
     assert not [what for _, what in diary.entries if what.startswith("1")]
 
 
+@pytest.mark.parametrize("steps", range(12))
+async def test_a_pulse_that_is_withdrawn_while_many_messages_are_dealt_with(
+    autojump_clock: trio.testing.MockClock, steps: int
+) -> None:
+    diary = Diary()
+
+    async def actor(run: ActorRun) -> None:
+        await trio.sleep(1)
+        diary.note(f"{run.dispatch.id} is done")
+
+    async with serving(actor) as channels:
+        for id_ in range(500):
+            channels.statuses.publish(lasting(id_, 0, None))
+        channels.statuses.publish(pulse(1000, 0))
+        for _ in range(steps):
+            await trio.lowlevel.checkpoint()
+        withdrawn = replace(lasting(1000, 0, 0), deleted=True)
+        channels.events.publish(Deleted(withdrawn))
+        channels.statuses.amend(withdrawn)
+        await trio.sleep(10)
+    assert len(diary.entries) == 500
+    assert (1, "1000 is done") not in diary.entries
+
+
+async def test_a_pulse_of_what_has_left_the_type_before_it_was_read_is_not_ours(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    diary = Diary()
+    async with serving(diary.actor) as channels:
+        channels.statuses.publish(pulse(1, 0))
+        channels.statuses.amend(lasting(1, 0, 0, type="OTHER"))
+        channels.statuses.publish(pulse(2, 0))
+        await trio.sleep(1)
+    assert diary.entries == [(0, "2: 2 None"), (0, "2: end")]
+
+
 async def test_starts_wait_until_all_of_their_moment_is_told_and_stops_do_not(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
@@ -159,6 +197,38 @@ async def test_a_group_whose_last_member_stops_before_another_starts_is_another(
         channels.statuses.publish(lasting(3, 1, 100))
         await trio.sleep(1)
     assert diary.entries == [(0, "1: 1 None"), (1, "1: end"), (1, "3: 3 None"), (2, "3: end")]
+
+
+async def test_others_have_their_turn_while_many_start_and_stop(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    alive: set[int] = set()
+    counts = []
+
+    async def actor(run: ActorRun) -> None:
+        alive.add(run.dispatch.id)
+        try:
+            await trio.sleep_forever()
+        finally:
+            alive.remove(run.dispatch.id)
+
+    async def count() -> None:
+        while True:
+            counts.append(len(alive))
+            await trio.lowlevel.checkpoint()
+
+    async with serving(actor) as channels, trio.open_nursery() as nursery:
+        nursery.start_soon(count)
+        for active in (True, False):
+            for id_ in range(1000):
+                channels.statuses.publish(lasting(id_, 0, None, active=active))
+            for _ in range(200):
+                await trio.lowlevel.checkpoint()
+            assert len(alive) == 1000 * active
+        nursery.cancel_scope.cancel()
+    steps = [abs(after - before) for before, after in itertools.pairwise(counts)]
+    assert max(counts) == 1000
+    assert max(steps) <= 200
 
 
 # Which messages start an actor that has returned.

@@ -1,0 +1,289 @@
+"""The pages about actors and merging: each block of Python runs, and does what the page says."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from trio_dispatch import Dispatcher, clock, open_dispatcher
+from trio_dispatch.cache import _save
+from trio_dispatch.clock import VIRTUAL_START as START
+from trio_dispatch.testing import LocalService, make_dispatch, open_test_service
+
+HOWTO = Path(__file__).parents[2] / "docs" / "howto"
+SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
+LENGTH = 100.0  # seconds for which a block is run
+
+
+@dataclass
+class Block:
+    title: str
+    line: int
+    source: str
+
+
+def blocks_of(name: str) -> list[Block]:
+    page = (HOWTO / name).read_text()
+    blocks = []
+    title = ""
+    pattern = r"^## (?P<title>[^\n]*)$|^```python\n(?P<source>.*?)^```$"
+    for part in re.finditer(pattern, page, re.MULTILINE | re.DOTALL):
+        if part["title"]:
+            title = part["title"]
+        else:
+            blocks.append(Block(title, page.count("\n", 0, part.start("source")), part["source"]))
+    return blocks
+
+
+class BatteryError(Exception):
+    pass
+
+
+@dataclass
+class Battery:
+    """Whatever the pages do with one, with a log of it."""
+
+    log: list[tuple[float, str]] = field(default_factory=list)
+    measured_power: float = 0.0
+    checks: int = 0
+
+    async def set_power(self, power: float) -> None:
+        await trio.sleep(0.1)
+        self.note(f"set {power:g}")
+
+    async def adjust_power(self, by: float) -> None:
+        await trio.lowlevel.checkpoint()
+        self.measured_power += by
+
+    async def check(self) -> None:
+        self.checks += 1
+        if self.checks == 1:
+            raise BatteryError("it is on fire")
+
+    async def show(self, text: str) -> None:
+        self.note(text)
+
+    async def switch_on(self) -> None:
+        self.note("on")
+
+    async def switch_off(self) -> None:
+        await trio.sleep(0.1)
+        self.note("off")
+
+    def note(self, what: str) -> None:
+        self.log.append(((clock.now() - START).total_seconds(), what))
+
+
+@dataclass
+class Bench:
+    """What a block is run on."""
+
+    service: LocalService
+    dispatcher: Dispatcher
+    battery: Battery
+    printed: list[str]
+
+    async def put(self, id_: int = 1, power: float = 5, **fields: Any) -> None:
+        content = {"payload": {"power_kw": power, "zone": "north"}, "update_time": clock.now()}
+        await self.service.put(make_dispatch(id_, **(content | fields)))
+
+
+Story = Callable[[Bench], Awaitable[None]]
+
+
+async def run_block(
+    block: Block, names: dict[str, Any], story: Story, bench: Bench
+) -> list[tuple[float, str]]:
+    """Run a block, which may await at its top level, while something happens; returns the log."""
+    names |= {
+        "__name__": "page",
+        "trio": trio,
+        "battery": bench.battery,
+        "dispatcher": bench.dispatcher,
+        "BatteryError": BatteryError,
+        "print": bench.printed.append,
+    }
+    # On the lines where it stands in the page, for tracebacks.
+    source = "\n" * block.line + block.source
+    code = compile(source, block.title, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(story, bench)
+        with trio.move_on_after(LENGTH):
+            running = eval(code, names)
+            if inspect.iscoroutine(running):
+                await running
+        nursery.cancel_scope.cancel()
+    return [(round(when, 3), what) for when, what in bench.battery.log]
+
+
+async def follow(
+    page: str,
+    title: str,
+    stories: list[tuple[Story, list[tuple[float, str]] | None]],
+    cache: Path | None = None,
+    names: dict[str, Any] | None = None,
+) -> list[Bench]:
+    """Run the blocks of a section, each with its story and what the battery is to see."""
+    blocks = [block for block in blocks_of(page) if block.title == title]
+    benches = []
+    names = {} if names is None else names
+    for block, (story, log) in zip(blocks, stories, strict=True):
+        clock.virtual_clock().set(START)
+        async with (
+            open_test_service(keepalive=False) as service,
+            open_dispatcher(
+                microgrid_id=1, channel=service.channel, key=service.key, cache=cache
+            ) as dispatcher,
+        ):
+            bench = Bench(service, dispatcher, Battery(), [])
+            benches.append(bench)
+            found = await run_block(block, names, story, bench)
+            assert log is None or found == log, f"{title}, line {block.line}"
+    return benches
+
+
+async def a_run_that_changes(bench: Bench) -> None:
+    await bench.put(duration=60 * SECOND)
+    await trio.sleep(10)
+    await bench.put(power=7, duration=60 * SECOND)
+
+
+def charge() -> dict[str, Any]:
+    """The names of the first block of the page."""
+    names: dict[str, Any] = {"trio": trio}
+    (block,) = [block for block in blocks_of("actors.md") if block.title == "The last command"]
+    exec(block.source.partition("\n\n\nawait")[0], names)
+    return names
+
+
+async def test_the_last_command(autojump_clock: trio.testing.MockClock) -> None:
+    await follow(
+        "actors.md",
+        "The last command",
+        [(a_run_that_changes, [(0.1, "set 5"), (10.1, "set 7"), (60.1, "set 0")])],
+    )
+
+
+async def test_changes(autojump_clock: trio.testing.MockClock) -> None:
+    async def look(bench: Bench) -> None:
+        await a_run_that_changes(bench)
+        await trio.sleep(9.5 - 0.1)
+        assert bench.battery.measured_power == pytest.approx(7, abs=0.01)
+
+    refreshed = [(0.1, "set 5"), (10.1, "set 7"), (40.2, "set 7"), (60.1, "set 0")]
+    await follow(
+        "actors.md", "Changes", [(look, [(60.1, "set 0")]), (a_run_that_changes, refreshed)]
+    )
+
+
+async def test_when_it_returns(autojump_clock: trio.testing.MockClock) -> None:
+    await follow(
+        "actors.md", "When it returns", [(a_run_that_changes, [(0, "charging until 00:01")])]
+    )
+
+
+async def test_when_it_fails(autojump_clock: trio.testing.MockClock) -> None:
+    async def once(bench: Bench) -> None:
+        await bench.put(duration=60 * SECOND)
+
+    restarted, ended = await follow("actors.md", "When it fails", [(once, None), (once, None)])
+    log = [what for _, what in restarted.battery.log]
+    assert log == ["set 5", "set 0", "set 5", "set 0"]
+    assert restarted.battery.log[2][0] < 1
+    assert [what for _, what in ended.battery.log] == ["set 5", "set 0"]
+    assert ended.printed == ["giving up: it is on fire"]
+
+
+async def test_pulses(autojump_clock: trio.testing.MockClock) -> None:
+    async def pulse_and_run(bench: Bench) -> None:
+        await bench.put(1, type="SWITCH", start_time=START + 5 * SECOND, duration=timedelta())
+        await bench.put(2, type="SWITCH", start_time=START + 20 * SECOND, duration=10 * SECOND)
+
+    await follow("actors.md", "Pulses", [(pulse_and_run, [(5, "on"), (20, "on"), (30.1, "off")])])
+
+
+async def test_after_a_crash(autojump_clock: trio.testing.MockClock, tmp_path: Path) -> None:
+    ran = make_dispatch(1, start_time=START - HOUR, duration=30 * MINUTE)
+    _save(tmp_path / "cache", 1, START - HOUR, {1: ran}, [1])
+
+    async def another_one(bench: Bench) -> None:
+        await bench.put(2, duration=60 * SECOND)
+
+    await follow(
+        "actors.md",
+        "After a crash",
+        [(another_one, [(0.1, "set 0"), (0.2, "set 5"), (60.1, "set 0")])],
+        cache=tmp_path / "cache",
+        names=charge(),
+    )
+
+
+async def test_beside_other_things(autojump_clock: trio.testing.MockClock) -> None:
+    (switch,) = [block for block in blocks_of("actors.md") if block.title == "Pulses"]
+    names = charge()
+    exec(switch.source.partition("\n\n\nawait")[0], names)
+
+    async def both(bench: Bench) -> None:
+        await bench.put(1, duration=60 * SECOND)
+        await bench.put(2, type="SWITCH", start_time=START + 20 * SECOND, duration=10 * SECOND)
+
+    log = [(0.1, "set 5"), (20, "on"), (30.1, "off"), (60.1, "set 0")]
+    (bench,) = await follow("actors.md", "Beside other things", [(both, log)], names=names)
+    assert bench.printed == ["all is under way"]
+
+
+async def test_merging(autojump_clock: trio.testing.MockClock) -> None:
+    async def overlapping(bench: Bench) -> None:
+        await bench.put(1, 3, duration=80 * SECOND)
+        await bench.put(2, 7, start_time=START + 20 * SECOND, duration=20 * SECOND)
+
+    log = [(0.1, "set 3"), (20.1, "set 7"), (40.1, "set 3"), (80.1, "set 0")]
+    await follow("merging.md", "", [(overlapping, log)])
+
+
+async def test_what_such_an_actor_sees(autojump_clock: trio.testing.MockClock) -> None:
+    """The table of the page."""
+    (block,) = [block for block in blocks_of("merging.md") if block.title == ""]
+    (text,) = re.findall(r"```text\n(.*?)```", (HOWTO / "merging.md").read_text(), re.DOTALL)
+    async with (
+        open_test_service(keepalive=False) as service,
+        open_dispatcher(microgrid_id=1, channel=service.channel, key=service.key) as dispatcher,
+    ):
+        bench = Bench(service, dispatcher, Battery(), [])
+        await bench.put(1, 3, start_time=START + 8 * HOUR, duration=4 * HOUR)
+        await bench.put(2, 7, start_time=START + 9 * HOUR, duration=1 * HOUR)
+        clock.virtual_clock().set(START + 8 * HOUR - SECOND)
+        names: dict[str, Any] = {"battery": bench.battery, "dispatcher": dispatcher}
+        code = compile(block.source, "page", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        with trio.move_on_after(5 * 3600):
+            await eval(code, names)
+    seen = [f"{START + when * SECOND:%H:%M} {what} kW\n" for when, what in bench.battery.log]
+    assert "".join(seen) == text
+
+
+async def test_a_strategy_of_your_own(autojump_clock: trio.testing.MockClock) -> None:
+    async def overlapping(bench: Bench) -> None:
+        await bench.put(1, 3, duration=80 * SECOND)
+        await bench.put(2, 7, start_time=START + 20 * SECOND, duration=20 * SECOND)
+        await bench.service.put(make_dispatch(3, payload={"power_kw": 9}))
+
+    log = [(0.1, "set 3"), (20.1, "set 7"), (40.1, "set 3"), (80.1, "set 0")]
+    await follow("merging.md", "A strategy of your own", [(overlapping, log)], names=charge())
+
+
+def test_every_block_has_its_test() -> None:
+    counts = {name: len(blocks_of(name)) for name in ("actors.md", "merging.md")}
+    assert counts == {"actors.md": 9, "merging.md": 2}
+    for name in counts:
+        for path in re.findall(r"literalinclude\} (\S+)", (HOWTO / name).read_text()):
+            assert (HOWTO / path).exists()
