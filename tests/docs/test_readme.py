@@ -27,26 +27,32 @@ def main_of(example: str, port: int) -> Any:
 
 
 async def test_the_examples_of_the_readme(capsys: pytest.CaptureFixture[str]) -> None:
-    follow, create = EXAMPLES
+    follow, act, create = EXAMPLES
     with trio.fail_after(30):
         async with open_service(keys=Keys.of("secret")) as service, trio.open_nursery() as nursery:
             ((_, port, *_), *_) = await nursery.start(
                 partial(service.server.serve_tcp, 0, host="127.0.0.1")
             )
             nursery.start_soon(main_of(follow, port))
+            nursery.start_soon(main_of(act, port))
             await main_of(create, port)()
             printed = capsys.readouterr().out
             assert printed.startswith("created Dispatch(id=1, type='CHARGE'")
             row = await service.store.get(1, 1)
             await service.store.update(1, 1, without_a_rule, now=row.updated)
-            while "start, or reconfigure:" not in printed:
+            while not has_all(printed, "start, or reconfigure:", "charge TargetCategories"):
                 await trio.lowlevel.checkpoint()
                 printed += capsys.readouterr().out
             await service.store.delete(1, 1)
-            while "stop TargetCategories(BATTERY:LI_ION)" not in printed:
+            battery = "TargetCategories(BATTERY:LI_ION)"
+            while not has_all(printed, f"stop {battery}", f"stop charging {battery}"):
                 await trio.lowlevel.checkpoint()
                 printed += capsys.readouterr().out
             nursery.cancel_scope.cancel()
+
+
+def has_all(text: str, *parts: str) -> bool:
+    return all(part in text for part in parts)
 
 
 def without_a_rule(data: Any) -> Any:
