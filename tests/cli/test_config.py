@@ -1,0 +1,177 @@
+"""Options, the environment and the configuration file: which counts, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from commanding import Cli
+
+from trio_dispatch.cli._config import KEYS, parse_config
+from trio_dispatch.cli._options import _OPTIONS
+
+# What is looked at is in which zone a time is printed.
+BERLIN, NEW_YORK, TOKYO = "Europe/Berlin", "America/New_York", "Asia/Tokyo"
+
+
+@pytest.fixture
+def config(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The configuration file where it is looked for; the environment names no zone."""
+    path = cli.directory / "config/trio-dispatch/config.toml"
+    path.parent.mkdir(parents=True)
+    monkeypatch.delenv("DISPATCH_TIMEZONE")
+    return path
+
+
+def zone_of(cli: Cli, *arguments: str) -> str:
+    result = cli("list", *arguments)
+    assert result.exit_code == 0, result.output
+    return result.stderr.splitlines()[-1].rpartition(" ")[2]
+
+
+def test_the_command_line_counts_before_the_environment_and_that_before_the_file(
+    cli: Cli, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config.write_text(f'timezone = "{BERLIN}"')
+    assert zone_of(cli) == BERLIN
+    monkeypatch.setenv("DISPATCH_TIMEZONE", NEW_YORK)
+    assert zone_of(cli) == NEW_YORK
+    assert zone_of(cli, "--timezone", TOKYO) == TOKYO
+
+
+def test_times_are_read_in_the_zone_of_the_file(cli: Cli, config: Path) -> None:
+    config.write_text(f'timezone = "{TOKYO}"')
+    (created,) = cli.json(
+        "create", "A", "--target", "1", "--start", "2030-01-01 09:00", "--duration", "1h"
+    )
+    assert created["start_time"] == "2030-01-01T00:00:00Z"
+
+
+def test_a_file_of_another_name(cli: Cli, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config.write_text(f'timezone = "{BERLIN}"')
+    other = cli.directory / "other.toml"
+    other.write_text(f'timezone = "{TOKYO}"')
+    assert zone_of(cli, "--config", str(other)) == TOKYO
+    monkeypatch.setenv("DISPATCH_CONFIG", str(other))
+    assert zone_of(cli) == TOKYO
+
+
+def test_a_file_can_say_everything(cli: Cli, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url, key = cli.environment["DISPATCH_API_URL"], cli.environment["DISPATCH_API_KEY"]
+    for name in ("DISPATCH_API_URL", "DISPATCH_API_KEY", "DISPATCH_MICROGRID_ID"):
+        monkeypatch.delenv(name)
+    config.write_text(
+        f'url = "{url}"\nkey = "{key}"\nmicrogrid = 7\ntimeout = 5\njson = true\n'
+        'verbose = false\ncolor = "never"\n'
+    )
+    config.chmod(0o600)
+    result = cli("create", "A", "--target", "1", "--start", "now", "--duration", "1h")
+    assert result.exit_code == 0, result.output
+    assert result.stderr == ""
+    assert result.stdout.startswith('{"id": ')
+
+
+def test_every_option_has_one_name() -> None:
+    """But for `config`, which cannot say where it is."""
+    parameters = [option(lambda: None).__click_params__[0] for option in _OPTIONS]
+    names = {each.opts[0].removeprefix("--"): each for each in parameters}
+    assert set(names) - {"config"} == set(KEYS)
+    for name in ("timezone", "timeout", "color", "config"):
+        assert names[name].envvar == f"DISPATCH_{name.upper()}"
+    for name in ("url", "sign-secret"):
+        assert names[name].envvar == f"DISPATCH_API_{name.upper().replace('-', '_')}"
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("url = ", "it is no TOML"),
+        ("sign_secret = 'x'", "there is no 'sign_secret': did you mean sign-secret?"),
+        ("microgird = 1", "there is no 'microgird': did you mean microgrid?"),
+        ("colour = 'x'", "there is no 'colour': did you mean color?"),
+        ("x = 1", "there is no 'x': there are url, key, sign-secret"),
+        ("url = 1", 'url = 1 is not a string, as in "..."'),
+        ("microgrid = '1'", "microgrid = '1' is not an integer"),
+        ("microgrid = true", "microgrid = True is not an integer"),
+        ("json = 'yes'", "json = 'yes' is not true or false"),
+        ("timeout = 'long'", "timeout = 'long' is not a number"),
+        ("[list]\njson = true", "there is no 'list'"),
+    ],
+)
+def test_what_a_file_cannot_say(cli: Cli, config: Path, text: str, why: str) -> None:
+    config.write_text(text)
+    said = cli.fails(2, "list")
+    assert why in said
+    assert str(config) in said
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('timezone = "Mars"', "there is no time zone 'Mars'"),
+        ("microgrid = -1", "'-1' is no id of a microgrid"),
+        ("timeout = 0", "'0' is no number of seconds above 0"),
+        ('color = "red"', "'red' is not one of"),
+    ],
+)
+def test_a_wrong_value_is_told_with_the_file_it_is_from(
+    cli: Cli, config: Path, monkeypatch: pytest.MonkeyPatch, text: str, why: str
+) -> None:
+    monkeypatch.delenv("DISPATCH_MICROGRID_ID")
+    config.write_text(text)
+    said = cli.fails(2, "list")
+    assert why in said
+    assert f"(from {config})" in said
+
+
+def test_a_wrong_value_is_told_with_the_variable_it_is_from(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DISPATCH_TIMEZONE", "Mars")
+    assert "(from DISPATCH_TIMEZONE in the environment)" in cli.fails(2, "list")
+
+
+def test_a_file_that_is_not_there(cli: Cli) -> None:
+    said = cli.fails(2, "list", "--config", "none.toml")
+    assert "there is no file none.toml" in said
+
+
+def test_a_secret_that_others_can_read_is_warned_about(cli: Cli, config: Path) -> None:
+    config.write_text('key = "cli-key"')
+    config.chmod(0o644)
+    assert f"others may read it: chmod 600 {config}" in cli("list").stderr
+    config.chmod(0o600)
+    assert "Warning" not in cli("list").stderr
+    config.write_text("microgrid = 1")
+    config.chmod(0o644)
+    assert "Warning" not in cli("list").stderr
+
+
+def test_an_empty_file_says_nothing() -> None:
+    assert parse_config("") == {}
+
+
+@pytest.mark.parametrize(
+    ("variable", "option"),
+    [
+        ("DISPATCH_API_URL", "--url"),
+        ("DISPATCH_API_KEY", "--key"),
+        ("DISPATCH_MICROGRID_ID", "--microgrid"),
+    ],
+)
+def test_what_is_missing_is_asked_for(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, variable: str, option: str
+) -> None:
+    monkeypatch.delenv(variable)
+    said = cli.fails(2, "list")
+    assert f"Give {option}" in said
+    assert "the config file" in said
+
+
+def test_colours(cli: Cli, service_thread: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    cli.ok("create", "A", "--target", "1", "--start", "now", "--duration", "1h")
+    assert "\x1b[" not in cli.ok("list")
+    assert "\x1b[" in cli.ok("list", "--color", "always")
+    monkeypatch.setenv("DISPATCH_COLOR", "always")
+    assert "\x1b[" in cli.ok("list")
+    assert "\x1b[" not in cli.ok("list", "--color", "never")

@@ -1,0 +1,318 @@
+"""``import`` into a service: what is in the file is created once, whatever happens in between."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+from commanding import Cli, ServiceThread, on_virtual_time, settings_for
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trio_dispatch import Dispatch, DispatchClient, TargetIds
+from trio_dispatch.cli._formats import Entry
+from trio_dispatch.cli._import import import_entries
+from trio_dispatch.cli._journal import Heading, Journal
+from trio_dispatch.cli._run import Failure
+from trio_dispatch.cli._settings import Settings
+from trio_dispatch.testing import make_dispatch, open_test_service
+
+LATER = datetime(2090, 1, 1, 7, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+LONG = os.environ.get("TRIO_DISPATCH_LONG") == "1"
+
+
+def plan_of(*dispatches: Dispatch) -> str:
+    records = [
+        {
+            "type": each.type,
+            "start_time": each.start_time.isoformat(),
+            "duration": int(each.duration.total_seconds()) if each.duration else None,
+            "target": [1],
+        }
+        for each in dispatches
+    ]
+    return "".join(f"{json.dumps(record)}\n" for record in records)
+
+
+PLAN = plan_of(
+    *(make_dispatch(type=f"T{n}", start_time=LATER + n * HOUR) for n in range(3)),
+    make_dispatch(type="PAST", start_time=datetime(2020, 1, 1, tzinfo=UTC)),
+)
+
+
+def test_first_it_says_what_it_would_do(cli: Cli, service_thread: ServiceThread) -> None:
+    path = cli.directory / "plan.jsonl"
+    path.write_text(PLAN)
+    result = cli("import", str(path))
+    assert result.exit_code == 0
+    assert "4 to create in microgrid 1: 1 T0, 1 T1, 1 T2, 1 PAST" in result.stderr
+    assert "1 of them start in the past" in result.stderr
+    assert "the first is line 4" in result.stderr
+    assert "nothing was done: give --apply to do it" in result.stderr
+    assert [record["action"] for record in cli.json("import", str(path))] == [
+        "create", "create", "create", "refuse",
+    ]  # fmt: skip
+    assert service_thread.dispatches() == {}
+    assert [*cli.directory.glob("plan*")] == [path]
+
+
+def test_what_the_service_refuses_is_listed_and_not_altered(
+    cli: Cli, service_thread: ServiceThread
+) -> None:
+    path = cli.directory / "plan.jsonl"
+    path.write_text(PLAN)
+    result = cli("import", str(path), "--apply", "--json")
+    assert result.exit_code == 1
+    assert "line 4 was refused: dispatch_data.start_time: must not be in the past" in result.stderr
+    assert "3 created, 1 refused" in result.stderr
+    *created, refused = map(json.loads, result.stdout.splitlines())
+    assert [record["line"] for record in created] == [1, 2, 3]
+    assert refused["line"] == 4
+    assert Counter(each.type for each in service_thread.dispatches().values()) == {
+        "T0": 1, "T1": 1, "T2": 1,
+    }  # fmt: skip
+    again = cli("import", str(path), "--apply")
+    assert again.exit_code == 1, "it is refused again"
+    assert "3 of 4 were created before" in again.stderr
+    assert len(service_thread.dispatches()) == 3
+
+
+def test_all_is_done_already(cli: Cli, service_thread: ServiceThread) -> None:
+    path = cli.directory / "plan.csv"
+    path.write_text('type,start_time,duration,target\nA,2090-01-01 08:00,1h,"1,2"\n')
+    cli.ok("import", str(path), "--apply")
+    result = cli("import", str(path))
+    assert (result.exit_code, "1 of 1 were created before" in result.stderr) == (0, True)
+    cli.ok("import", str(path), "--apply")
+    (dispatch,) = service_thread.dispatches().values()
+    assert dispatch.start_time == LATER
+    assert dispatch.target == TargetIds(1, 2)
+
+
+def test_a_journal_of_another_import(cli: Cli) -> None:
+    path = cli.directory / "plan.jsonl"
+    path.write_text(PLAN)
+    cli("import", str(path), "--apply")
+    assert "that one was into microgrid 1, not 2" in cli.fails(
+        2, "import", str(path), "--apply", "-m", "2"
+    )
+    path.write_text(PLAN[: PLAN.index("\n") + 1])
+    said = cli.fails(2, "import", str(path), "--apply")
+    assert "the file has been changed since" in said
+    assert "remove this one to begin anew" in said
+    cli.ok("import", str(path), "--apply", "--journal", str(cli.directory / "other"))
+    path.with_name("plan.jsonl.journal").write_text("Buy milk.\n")
+    said = cli.fails(2, "import", str(path), "--apply")
+    assert "is no journal of an import: line 1 makes no sense" in said
+
+
+def test_from_stdin(cli: Cli, service_thread: ServiceThread) -> None:
+    result = cli("import", "-", "--apply", input=PLAN)
+    assert (result.exit_code, len(service_thread.dispatches())) == (1, 3)
+    assert "there is no journal for stdin" in result.stderr
+
+
+def test_a_service_that_is_away(cli: Cli) -> None:
+    path = cli.directory / "plan.jsonl"
+    path.write_text(PLAN)
+    cli.fails(4, "import", str(path), "--apply", "--url", "grpc://127.0.0.1:1?ssl=false")
+
+
+def test_an_import_that_is_killed_goes_on(cli: Cli, service_thread: ServiceThread) -> None:
+    path = cli.directory / "plan.jsonl"
+    count = 600
+    path.write_text(
+        plan_of(*(make_dispatch(type=f"T{n // 2}", start_time=LATER) for n in range(count)))
+    )
+    kills, begun = 0, service_thread.last_id
+    while True:
+        process = cli.start("import", str(path), "--apply")
+        bound = begun + min(count, (kills + 1) * 120)
+        while process.poll() is None and service_thread.last_id < bound:
+            time.sleep(0.005)
+        if process.poll() is None and kills < 3:
+            process.kill()
+            kills += 1
+        out, err = process.communicate(timeout=120)
+        if process.returncode == 0:
+            break
+        assert process.returncode == -signal.SIGKILL, (out, err)
+    assert kills == 3
+    assert Counter(each.type for each in service_thread.dispatches().values()) == {
+        f"T{n}": 2 for n in range(count // 2)
+    }
+
+
+class _KilledError(BaseException):
+    """The process ends here."""
+
+
+class _DyingClient:
+    """A client whose process dies before, or right after, the answer to some create."""
+
+    def __init__(self, client: DispatchClient, lives: int, answered: bool) -> None:
+        self._client = client
+        self._lives = lives
+        self._answered = answered
+
+    def list(self, *args: Any, **kwargs: Any) -> Any:
+        return self._client.list(*args, **kwargs)
+
+    async def create(self, *args: Any, **kwargs: Any) -> Dispatch:
+        self._lives -= 1
+        if not self._lives and not self._answered:
+            raise _KilledError
+        dispatch = await self._client.create(*args, **kwargs)
+        if not self._lives:
+            raise _KilledError
+        return dispatch
+
+
+class _DyingSettings(Settings):
+    __slots__ = ("answered", "lives")
+
+    @asynccontextmanager
+    async def client(self) -> AsyncIterator[Any]:  # type: ignore[override]
+        async with super().client() as client:
+            yield _DyingClient(client, self.lives, self.answered)
+
+
+@settings(max_examples=2000 if LONG else 40, deadline=None)
+@given(st.data())
+def test_whenever_it_dies_nothing_is_created_twice(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    """Also if the end of the journal is lost with the machine; equal lines count each."""
+    path = tmp_path_factory.mktemp("journal") / "plan.journal"
+    block = data.draw(st.integers(1, 6), label="block")
+    types = data.draw(st.lists(st.sampled_from("ABC"), min_size=1, max_size=20), label="types")
+    before = data.draw(st.lists(st.sampled_from("ABC"), max_size=5), label="before")
+    seed = data.draw(st.integers(0, 2**32), label="seed")
+    rng = random.Random(seed)
+    entries = [
+        Entry(line, make_dispatch(type=type_, start_time=LATER))
+        for line, type_ in enumerate(types, 1)
+    ]
+    heading = Heading(1, "", "digest")
+
+    async def main() -> None:
+        async with open_test_service() as service:
+            for type_ in before:
+                await service.client.create(
+                    1, type=type_, start_time=LATER, duration=HOUR, target=TargetIds(1)
+                )
+            for _ in range(100):
+                dying = _DyingSettings(microgrid=1, key=service.key, channel=service.channel)
+                object.__setattr__(dying, "lives", rng.randint(1, 12))
+                object.__setattr__(dying, "answered", rng.random() < 0.6)
+                with Journal.open(path) as journal:
+                    try:
+                        await import_entries(dying, entries, journal, heading, block=block)
+                        break
+                    except _KilledError:
+                        pass
+                _lose_some(path, rng)
+            found = Counter(each.type for each in (await service.dispatches()).values())
+            assert found == Counter(types) + Counter(before)
+
+    on_virtual_time(main)
+
+
+def _lose_some(path: Path, rng: random.Random) -> None:
+    """Cut off what was not on the disk: at most what came after the last intent."""
+    content = path.read_bytes()
+    kept = content.rfind(b'{"intent"')
+    kept = content.index(b"\n", kept) + 1
+    if rng.random() < 0.5:
+        path.write_bytes(content[: rng.randint(kept, len(content))])
+
+
+def test_a_line_that_was_being_written_is_written_over(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    with Journal.open(path) as journal:
+        journal.begin(Heading(1, "", "digest"))
+        journal.intend([1, 2])
+        journal.note_created(1, 7)
+    path.write_bytes(path.read_bytes()[:-4])
+    with Journal.open(path) as journal:
+        assert (journal.created, journal.doubtful) == ({}, [1, 2])
+        journal.note_created(1, 7)
+    with Journal.open(path) as journal:
+        assert (journal.created, journal.doubtful) == ({1: 7}, [2])
+
+
+async def test_a_dispatch_is_looked_for_only_if_it_is_in_doubt(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Whatever others create meanwhile is theirs."""
+    entries = [Entry(line, make_dispatch(start_time=LATER)) for line in range(1, 4)]
+    heading = Heading(1, "", "digest")
+    async with open_test_service() as service:
+        with Journal.open(tmp_path / "journal") as journal:
+            await import_entries(settings_for(service), entries[:2], journal, heading)
+        other = await service.client.create(
+            1, type="CHARGE", start_time=LATER, duration=HOUR, target=TargetIds(1)
+        )
+        with Journal.open(tmp_path / "journal") as journal:
+            await import_entries(settings_for(service), entries, journal, heading)
+            assert other.id not in journal.created.values()
+        assert len(await service.dispatches()) == 4
+
+
+async def test_a_failing_service_stops_it_and_it_goes_on(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    entries = [
+        Entry(line, make_dispatch(type=f"T{line}", start_time=LATER)) for line in range(1, 30)
+    ]
+    heading = Heading(1, "", "digest")
+    async with open_test_service() as service:
+        with Journal.open(tmp_path / "journal") as journal:
+            async with trio.open_nursery() as nursery:
+
+                async def cut() -> None:
+                    while len(journal.created) < 10:
+                        await trio.lowlevel.checkpoint()
+                    await service.stop()
+
+                nursery.start_soon(cut)
+                with pytest.raises(Exception, match="UNAVAILABLE"):
+                    await import_entries(settings_for(service), entries, journal, heading)
+        assert "the same command again goes on from here" in capsys.readouterr().err
+        await service.restart()
+        with Journal.open(tmp_path / "journal") as journal:
+            await import_entries(settings_for(service), entries, journal, heading)
+        types = Counter(each.type for each in (await service.dispatches()).values())
+        assert types == {f"T{line}": 1 for line in range(1, 30)}
+
+
+def test_a_journal_is_for_one_process(tmp_path: Path) -> None:
+    with (
+        Journal.open(tmp_path / "journal"),
+        pytest.raises(ValueError, match="in use: the same import runs already"),
+    ):
+        Journal.open(tmp_path / "journal")
+    Journal.open(tmp_path / "journal").__exit__(None, None, None)
+
+
+async def test_a_dispatch_without_a_target_is_refused_by_line(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    entries = [Entry(7, make_dispatch(start_time=LATER, target=None))]
+    async with open_test_service() as service:
+        with Journal.open(tmp_path / "journal") as journal, pytest.raises(Failure):
+            await import_entries(settings_for(service), entries, journal, Heading(1, "", ""))
+    assert "line 7 was refused: dispatch_data.target: is required" in capsys.readouterr().err

@@ -1,0 +1,219 @@
+"""Times as people write them, against Python's own time zones."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, tzinfo
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trio_dispatch.cli._times import (
+    find_offset_change,
+    format_moment,
+    parse_absolute,
+    parse_moment,
+)
+from trio_dispatch.cli._zones import find_zone
+
+BERLIN = ZoneInfo("Europe/Berlin")
+ZONES = [
+    UTC,
+    BERLIN,
+    ZoneInfo("America/New_York"),
+    ZoneInfo("Australia/Lord_Howe"),  # puts its clocks forward by half an hour
+    ZoneInfo("Asia/Kathmandu"),
+    ZoneInfo("Pacific/Apia"),  # once left out a day
+]
+SUNDAY = datetime(2026, 11, 22, 11, 0, 5, 123, tzinfo=UTC)
+zones = st.sampled_from(ZONES)
+FIRST, LAST = map(datetime.fromisoformat, ("1990-01-01", "2090-01-01"))
+moments = st.datetimes(FIRST, LAST, timezones=st.just(UTC))
+WEEKDAYS = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
+
+
+def parse(text: str, now: datetime = SUNDAY, zone: tzinfo = BERLIN) -> datetime:
+    return parse_moment(text, now=now, zone=zone)
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("in 10 minutes", "2026-11-22T11:10:05"),
+        ("In  1h30m", "2026-11-22T12:30:05"),
+        ("5 minutes ago", "2026-11-22T10:55:05"),
+        ("2 days 3 hours ago", "2026-11-20T08:00:05"),
+        ("tomorrow 8:00", "2026-11-23T07:00:00"),
+        ("tomorrow at 08:00", "2026-11-23T07:00:00"),
+        ("yesterday", "2026-11-20T23:00:00"),
+        ("today 8:00", "2026-11-22T07:00:00"),
+        ("monday 14:00", "2026-11-23T13:00:00"),
+        ("mon 14:00", "2026-11-23T13:00:00"),
+        ("sunday 14:00", "2026-11-22T13:00:00"),
+        ("sunday 12:00", "2026-11-29T11:00:00"),
+        ("sunday", "2026-11-28T23:00:00"),
+        ("8:00", "2026-11-23T07:00:00"),
+        ("13:00", "2026-11-22T12:00:00"),
+        ("12:00:06", "2026-11-22T11:00:06"),
+        ("13:00 UTC", "2026-11-22T13:00:00"),
+        ("tomorrow 8:00Z", "2026-11-23T08:00:00"),
+        ("2026-12-01", "2026-11-30T23:00:00"),
+        ("2026-12-01 08:00", "2026-12-01T07:00:00"),
+        ("2026-12-01T08:00Z", "2026-12-01T08:00:00"),
+        ("2026-12-01t08:00:30.5z", "2026-12-01T08:00:30.500000"),
+        ("2026-12-01 08:00+05:30", "2026-12-01T02:30:00"),
+        ("2026-12-01T08:00:00 -0130", "2026-12-01T09:30:00"),
+    ],
+)
+def test_what_a_text_means(text: str, moment: str) -> None:
+    assert parse(text) == datetime.fromisoformat(f"{moment}+00:00")
+
+
+def test_now_is_now_to_the_microsecond() -> None:
+    assert parse("now") == SUNDAY
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "soon", "8", "in", "in 5", "in forever", "ago", "m 8:00", "2026-12-1", "tomorrow 8",
+     "08:00 2026-12-01", "2026-12-01 08:00 CET", "2026-12-01T08:00ZZ", "tomorrow tomorrow"],
+)  # fmt: skip
+def test_what_means_nothing_is_told_with_examples(text: str) -> None:
+    with pytest.raises(ValueError, match="is no time: say now, 'in 10 minutes'") as caught:
+        parse(text)
+    assert repr(text) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("25:00", "hour must be in 0..23"),
+        ("8:60", "minute must be in 0..59"),
+        ("2026-02-30", "day is out of range"),
+        ("0000-01-01", "year 0 is out of range"),
+    ],
+)
+def test_what_is_no_time_of_a_day_or_no_day(text: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        parse(text)
+
+
+def test_beyond_the_calendar() -> None:
+    with pytest.raises(ValueError, match="not within the years 1 to 9999"):
+        parse("in 400 weeks", now=datetime(9999, 1, 1, tzinfo=UTC))
+    with pytest.raises(ValueError, match="not within the years 1 to 9999"):
+        parse("0001-01-01 00:00+01:00")
+
+
+def test_a_time_that_the_clocks_leave_out_is_refused_with_what_to_say() -> None:
+    with pytest.raises(ValueError, match="put forward") as caught:
+        parse("2026-03-29 02:30")
+    for said in ("2026-03-29 01:30", "2026-03-29 03:30"):
+        assert said in str(caught.value)
+        parse(said)
+
+
+def test_a_time_that_the_clocks_show_twice_is_refused_with_a_choice() -> None:
+    with pytest.raises(ValueError, match="put back") as caught:
+        parse("2026-10-25 02:30")
+    first, second = "2026-10-25 02:30+02:00", "2026-10-25 02:30+01:00"
+    assert first in str(caught.value)
+    assert second in str(caught.value)
+    assert parse(second) - parse(first) == timedelta(hours=1)
+
+
+def test_a_time_of_day_that_is_left_out_tomorrow_is_refused() -> None:
+    with pytest.raises(ValueError, match="there is no 2026-03-29 02:30 in Europe/Berlin"):
+        parse("2:30", now=datetime(2026, 3, 28, 12, tzinfo=UTC))
+
+
+def test_an_hour_that_comes_twice_is_not_over_after_its_first_turn() -> None:
+    # 2:15 for the second time; 2:30 is still to come.
+    with pytest.raises(ValueError, match="2026-10-25 02:30"):
+        parse("2:30", now=datetime(2026, 10, 25, 1, 15, tzinfo=UTC))
+
+
+@given(moments, zones)
+def test_what_is_printed_is_read_as_the_same_moment(moment: datetime, zone: tzinfo) -> None:
+    text = format_moment(moment, zone)
+    assert parse_moment(text, now=SUNDAY, zone=zone) == moment
+    assert parse_absolute(text, zone=zone) == moment
+
+
+@given(st.datetimes(timezones=st.just(UTC)), zones)
+def test_what_is_printed_of_any_year_is_read(moment: datetime, zone: tzinfo) -> None:
+    assert parse_absolute(format_moment(moment, zone), zone=zone) == moment
+
+
+@given(moments, zones, st.times(), st.sampled_from(WEEKDAYS))
+def test_the_next_one_is_the_first_that_clocks_show(
+    now: datetime, zone: tzinfo, clock: object, weekday: str
+) -> None:
+    """Against a walk over the days from now, whose local times Python resolves."""
+    for text, days in ((f"{clock:%H:%M}", 1), (f"{weekday} {clock:%H:%M}", 7)):
+        try:
+            moment = parse_moment(text, now=now, zone=zone)
+        except ValueError as exc:
+            assert "put" in str(exc)  # noqa: PT017 - clocks are put forward or back
+            continue
+        local, here = moment.astimezone(zone), now.astimezone(zone)
+        assert f"{local:%H:%M:%S}" == f"{clock:%H:%M}:00"
+        if days == 7:
+            assert local.weekday() == WEEKDAYS.index(weekday)
+        ahead = local.replace(tzinfo=None) - here.replace(tzinfo=None)
+        assert timedelta() <= ahead < timedelta(days=days)
+
+
+@given(moments, zones)
+def test_a_date_and_time_is_that_of_the_clocks_there(now: datetime, zone: tzinfo) -> None:
+    local = now.astimezone(zone).replace(tzinfo=None, fold=0, microsecond=0)
+    candidates = {
+        local.replace(tzinfo=zone, fold=fold).astimezone(UTC)
+        for fold in (0, 1)
+        if local.replace(tzinfo=zone, fold=fold).astimezone(UTC).astimezone(zone)
+        .replace(tzinfo=None, fold=0) == local
+    }  # fmt: skip
+    if len(candidates) == 1:
+        assert parse_moment(local.isoformat(" "), now=now, zone=zone) in candidates
+    else:
+        with pytest.raises(ValueError, match="there are two"):
+            parse_moment(local.isoformat(" "), now=now, zone=zone)
+
+
+@given(moments)
+def test_the_next_change_of_the_clocks(now: datetime) -> None:
+    change = find_offset_change(BERLIN, now)
+    if change is None:  # in the years for which nothing is laid down
+        return
+    second = timedelta(seconds=1)
+    assert now < change.moment
+    assert (change.moment - second).astimezone(BERLIN).utcoffset() == change.before
+    assert change.moment.astimezone(BERLIN).utcoffset() == change.after
+    assert change.before != change.after
+    assert now.astimezone(BERLIN).utcoffset() == change.before
+
+
+def test_where_clocks_are_never_put() -> None:
+    assert find_offset_change(UTC, SUNDAY) is None
+    assert find_offset_change(ZoneInfo("Asia/Kathmandu"), SUNDAY) is None
+
+
+@pytest.mark.parametrize("text", ["now", "8:00", "tomorrow 8:00", "in 5 minutes", "monday"])
+def test_files_take_only_what_means_the_same_on_every_day(text: str) -> None:
+    with pytest.raises(ValueError, match="is no date and time: say 2026-12-01T08:00Z"):
+        parse_absolute(text, zone=BERLIN)
+
+
+def test_zones(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert find_zone("utc") is UTC
+    assert find_zone("Asia/Kathmandu").utcoffset(SUNDAY) == timedelta(hours=5, minutes=45)
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    assert str(find_zone("local")) == "Europe/Berlin"
+    monkeypatch.setenv("TZ", "UTC")
+    assert find_zone("local") is UTC
+    monkeypatch.delenv("TZ")
+    assert find_zone("local").utcoffset(SUNDAY) is not None
+    for name in ("Berlin", "", "../etc/passwd", "Europe/Berlin\0", "/etc/localtime"):
+        with pytest.raises(ValueError, match="there is no time zone"):
+            find_zone(name)
