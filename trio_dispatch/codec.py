@@ -148,12 +148,17 @@ def target_to_wire(target: Target | None) -> wire.TargetComponents | None:
             return wire.TargetComponents(component_categories=categories)
         case TargetCategories():
             types = wire.TargetComponentsCategoryTypeSet(
-                categories=[_category_to_wire(item) for item in sorted(target, key=str)]
+                categories=[_category_to_wire(item) for item in sorted(target, key=_rank)]
             )
             return wire.TargetComponents(component_categories_types=types)
         case None:
             return None
     raise ValueError(f"target {target!r} is not a TargetIds or TargetCategories")
+
+
+def _rank(item: TargetCategory) -> tuple[int, str, int]:
+    """What is the same for equal items, and for no others."""
+    return item.category, type(item.type).__name__, item.type or 0
 
 
 def _category_to_wire(item: TargetCategory) -> wire.TargetComponentsCategoryAndType:
