@@ -1,7 +1,10 @@
-"""The official command ``dispatch-cli``, and our service run by its command."""
+"""The official command ``dispatch-cli``, and our service run by its command: with a file of keys,
+signed requests and TLS.
+"""
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
@@ -10,9 +13,11 @@ from subprocess import CompletedProcess
 
 import pytest
 import trio
+import trustme
 from ccore import KEY, MICROGRID
-from ours import OurService, serve, update_again_and_again
+from ours import update_again_and_again
 from peers import interop_python, run, start, within
+from service_runner import RunningService, run_service
 
 from trio_dispatch import (
     BatteryType,
@@ -23,29 +28,60 @@ from trio_dispatch import (
     TargetCategories,
     TargetIds,
     Weekday,
+    open_client,
 )
 
 Command = Callable[..., Awaitable[CompletedProcess[str]]]
 
 
-def command_line(service: OurService, *arguments: str, key: str = KEY) -> list[str]:
+SECRET = "a-secret"
+
+
+def command_line(
+    service: RunningService, *arguments: str, key: str = KEY, secret: str | None = SECRET
+) -> list[str]:
     command = interop_python().with_name("dispatch-cli")
-    return [str(command), "--url", service.url, "--auth-key", key, "--raw", *arguments]
+    signing = [] if secret is None else ["--sign-secret", secret]
+    return [str(command), "--url", service.url, "--auth-key", key, *signing, "--raw", *arguments]
 
 
 @pytest.fixture
-async def service(clean_environment: None, tmp_path: Path) -> AsyncIterator[OurService]:
-    """Our service, run by its command."""
-    async with serve(tmp_path / "dispatches.db") as service:
+async def service(clean_environment: None, tmp_path: Path) -> AsyncIterator[RunningService]:
+    """Our service, run by its command, with everything that keeps others out."""
+    ca, cert, key = (tmp_path / name for name in ("ca.pem", "cert.pem", "key.pem"))
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(ca)
+    issued = authority.issue_cert("localhost", "127.0.0.1")
+    issued.cert_chain_pems[0].write_to_path(cert)
+    issued.private_key_pem.write_to_path(key)
+    keys = tmp_path / "keys.toml"
+    keys.write_text(
+        f'[[keys]]\nkey = "{KEY}"\nsecret = "{SECRET}"\n'
+        f'[[keys]]\nkey = "reader"\nsecret = "{SECRET}"\nrights = ["read"]\nmicrogrids = [1]\n'
+    )
+    keys.chmod(0o600)
+    options = ("--keys", keys, "--tls-cert", cert, "--tls-key", key)
+    db = tmp_path / "dispatches.db"
+    async with run_service(tmp_path / "log", *options, "--db", db) as service:
+        service.url += f"?ssl_root_certificates_path={ca}"
         yield service
+        await service.stop()
+        assert SECRET not in service.log()
 
 
 @pytest.fixture
-def dispatch_cli(service: OurService) -> Command:
+async def ours(service: RunningService) -> AsyncIterator[DispatchClient]:
+    """Our client, at our service."""
+    async with open_client(service.url, key=KEY, sign_secret=SECRET) as client:
+        yield client
+
+
+@pytest.fixture
+def dispatch_cli(service: RunningService) -> Command:
     """Runs it with some arguments, to its end."""
 
-    async def run_it(*arguments: str, key: str = KEY) -> CompletedProcess[str]:
-        return await run(*command_line(service, *arguments, key=key))
+    async def run_it(*arguments: str, **who: str | None) -> CompletedProcess[str]:
+        return await run(*command_line(service, *arguments, **who))
 
     return run_it
 
@@ -119,7 +155,7 @@ async def test_list(dispatch_cli: Command, ours: DispatchClient) -> None:
 
 
 @within(30)
-async def test_stream(service: OurService, ours: DispatchClient) -> None:
+async def test_stream(service: RunningService, ours: DispatchClient) -> None:
     first = await create(ours)
     async with start(*command_line(service, "stream", "1")) as cli:
         async with trio.open_nursery() as nursery:
@@ -139,13 +175,38 @@ async def test_stream(service: OurService, ours: DispatchClient) -> None:
 @within(30)
 async def test_errors(dispatch_cli: Command, ours: DispatchClient) -> None:
     created = await create(ours)
-    for arguments, key, error in (
-        (["get", "1", "99"], KEY, "NOT_FOUND"),
-        (["update", "1", "99", "--active", "false"], KEY, "NOT_FOUND"),
-        (["update", "1", "1", "--start-time", "1 hour ago"], KEY, "INVALID_ARGUMENT"),
-        (["delete", "1", "1"], "another-key", "UNAUTHENTICATED"),
+    for arguments, who, error in (
+        (["get", "1", "99"], {}, "NOT_FOUND"),
+        (["update", "1", "99", "--active", "false"], {}, "NOT_FOUND"),
+        (["update", "1", "1", "--start-time", "1 hour ago"], {}, "INVALID_ARGUMENT"),
+        (["delete", "1", "1"], {"key": "another-key"}, "UNAUTHENTICATED"),
+        (["delete", "1", "1"], {"secret": "another-secret"}, "UNAUTHENTICATED"),
+        (["delete", "1", "1"], {"secret": None}, "UNAUTHENTICATED"),
+        (["delete", "1", "1"], {"key": "reader"}, "PERMISSION_DENIED"),
+        (["list", "2"], {"key": "reader"}, "PERMISSION_DENIED"),
     ):
-        done = await dispatch_cli(*arguments, key=key)
+        done = await dispatch_cli(*arguments, **who)
         assert done.returncode != 0
         assert error in done.stderr
+    assert str(created.id) in (await dispatch_cli("list", "1", key="reader")).stdout
     assert await ours.get(MICROGRID, 1) == created
+
+
+@within(30)
+async def test_interactive(service: RunningService, ours: DispatchClient, tmp_path: Path) -> None:
+    """What is typed into it; each call is signed anew."""
+    first, second = await create(ours), await create(ours)
+    done = await trio.run_process(
+        command_line(service, "repl"),
+        stdin=f"list 1\ndelete 1 {first.id}\nget 1 {first.id}\nlist 1\nexit\n".encode(),
+        capture_stdout=True,
+        capture_stderr=True,
+        check=False,
+        env={**os.environ, "HOME": str(tmp_path)},
+    )
+    output = done.stdout.decode()
+    assert done.returncode == 0
+    assert "2 dispatches, 0 filtered out." in output
+    assert f"Dispatches deleted: [{first.id}]" in output
+    assert "1 dispatches, 0 filtered out." in output
+    assert await ours.get(MICROGRID, second.id) == second

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -19,133 +19,31 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from trio_dispatch import clock
 from trio_dispatch._generated.frequenz.api.common.v1alpha8.pagination import PaginationParams
 from trio_dispatch._generated.frequenz.api.common.v1alpha8.streaming import Event
-from trio_dispatch._generated.frequenz.api.common.v1alpha8.types import Interval
 from trio_dispatch._generated.frequenz.api.dispatch import v1 as wire
 from trio_dispatch._generated.google.protobuf import FieldMask
 from trio_dispatch.codec import time_from_nanos, time_to_nanos
 from trio_dispatch.grpc import GRPCError, Status
 from trio_dispatch.service import open_store
 
+from .api_model import (
+    SECOND,
+    TARGETS,
+    TYPES,
+    Entry,
+    Filter,
+    Model,
+    Walk,
+    makes_sense,
+    payload_of,
+    target,
+    update_message,
+    updated_entry,
+)
 from .conftest import Wired, wired
 
-Update = wire.UpdateMicrogridDispatchRequestDispatchUpdate
-SECOND = 10**9
-
-TYPES = ["CHARGE", "CHARGE_FAST", "charge", "ü#4"]
-TARGETS = [(1,), (2, 3), (3, 2)]
+LONG = os.environ.get("TRIO_DISPATCH_LONG") == "1"
 QUERIES = ["CHARGE", "arge", "#4", "#", "#0001", "", "#99999999999999999999999", "FAST"]
 SORTS = [(field, order) for field in range(4) for order in range(3)]
-
-
-@dataclass
-class Entry:
-    """A dispatch of the model."""
-
-    id: int
-    microgrid_id: int
-    type: str
-    target: tuple[int, ...]
-    active: bool
-    start: int
-    duration: int | None
-    created: int
-    updated: int
-
-    @property
-    def end(self) -> int | None:
-        return None if self.duration is None else self.start + self.duration * SECOND
-
-    def key(self, sort_field: int) -> tuple[int, int]:
-        value = {1: self.start, 3: self.updated}.get(sort_field, self.created)
-        return value, self.id
-
-
-@dataclass
-class Filter:
-    """A filter, for the service and for the model."""
-
-    active: bool | None = None
-    queries: tuple[str, ...] = ()
-    targets: tuple[tuple[int, ...], ...] = ()
-    ids: tuple[int, ...] = ()
-    # Seconds from the virtual start of time.
-    starts: tuple[int | None, int | None] | None = None
-    ends: tuple[int | None, int | None] | None = None
-    updated: tuple[int | None, int | None] | None = None
-
-    def passes(self, entry: Entry) -> bool:
-        return all(
-            (
-                self.active is None or entry.active == self.active,
-                not self.queries or any(self._answers(q, entry) for q in self.queries),
-                not self.targets or set(entry.target) in map(set, self.targets),
-                not self.ids or entry.id in self.ids,
-                self._within(self.starts, entry.start),
-                self._within(self.ends, entry.end),
-                self._within(self.updated, entry.updated),
-            )
-        )
-
-    @staticmethod
-    def _answers(query: str, entry: Entry) -> bool:
-        if query[:1] == "#" and query[1:].isdigit():
-            return entry.id == int(query[1:])
-        return query in entry.type
-
-    @staticmethod
-    def _within(bounds: tuple[int | None, int | None] | None, moment: int | None) -> bool:
-        low, high = bounds or (None, None)
-        if moment is None:
-            return high is None
-        return (low is None or at(low) <= moment) and (high is None or moment < at(high))
-
-    def message(self) -> wire.DispatchFilter:
-        def interval(bounds: tuple[int | None, int | None] | None) -> Interval | None:
-            if bounds is None:
-                return None
-            low, high = bounds
-            return Interval(
-                start_time=None if low is None else time_from_nanos(at(low)),
-                end_time=None if high is None else time_from_nanos(at(high)),
-            )
-
-        return wire.DispatchFilter(
-            is_active=self.active,
-            queries=[*self.queries],
-            targets=[target(ids) for ids in self.targets],
-            dispatch_ids=[*self.ids],
-            start_time_interval=interval(self.starts),
-            end_time_interval=interval(self.ends),
-            update_time_interval=interval(self.updated),
-        )
-
-
-def at(seconds: int) -> int:
-    return time_to_nanos(clock.VIRTUAL_START) + seconds * SECOND
-
-
-def target(ids: tuple[int, ...]) -> wire.TargetComponents:
-    return wire.TargetComponents(component_ids=wire.TargetComponentsIdSet(ids=[*ids]))
-
-
-@dataclass
-class Walk:
-    """A list that is read page by page."""
-
-    microgrid_id: int
-    filter: Filter
-    sort: tuple[int, int]
-    size: int
-    order: list[int]
-    token: str
-
-
-@dataclass
-class Model:
-    entries: dict[int, Entry] = field(default_factory=dict)
-    last_id: int = 0
-    events: list[tuple[Event, int, int]] = field(default_factory=list)
-    walks: list[Walk] = field(default_factory=list)
 
 
 class Player:
@@ -155,21 +53,41 @@ class Player:
         self.stub = stub
         self.model = model
 
-    async def create(self, microgrid_id: int, kind: int, ahead: int, duration: int | None) -> None:
+    async def create(
+        self,
+        microgrid_id: int,
+        kind: int,
+        ahead: int | None,
+        duration: int | None,
+        payload: int | None,
+        rule: tuple[int, int],
+        dry_run: bool,
+    ) -> None:
+        """Create a dispatch, so many nanoseconds ahead; None stands for now."""
         now = time_to_nanos(clock.now())
-        start = now + ahead
-        response = await self.stub.create_microgrid_dispatch(
+        start = now - now % SECOND if ahead is None else now + ahead
+        call = self.stub.create_microgrid_dispatch(
             wire.CreateMicrogridDispatchRequest(
                 microgrid_id=microgrid_id,
                 dispatch_data=wire.DispatchData(
                     type=TYPES[kind],
-                    start_time=time_from_nanos(start),
+                    start_time=None if ahead is None else time_from_nanos(start),
                     duration=duration,
                     target=target(TARGETS[kind % len(TARGETS)]),
                     is_active=True,
+                    is_dry_run=dry_run,
+                    payload=payload_of(payload),
+                    recurrence=wire.RecurrenceRule(
+                        freq=wire.RecurrenceRuleFrequency(rule[0]), interval=rule[1]
+                    ),
                 ),
+                start_immediately=ahead is None,
             )
         )
+        if not makes_sense(rule):
+            await self.refused(call, Status.INVALID_ARGUMENT)
+            return
+        response = await call
         self.model.last_id += 1
         entry = Entry(
             id=self.model.last_id,
@@ -177,8 +95,11 @@ class Player:
             type=TYPES[kind],
             target=TARGETS[kind % len(TARGETS)],
             active=True,
+            dry_run=dry_run,
             start=start,
             duration=duration,
+            payload=payload,
+            rule=rule,
             created=now,
             updated=now,
         )
@@ -186,39 +107,31 @@ class Player:
         self.record(Event.CREATED, entry)
         self.same(response.dispatch, entry)
 
-    async def update(self, microgrid_id: int, id_: int, what: str, number: int) -> None:
+    async def update(
+        self, microgrid_id: int, id_: int, changes: dict[str, int | None], more: str | None = None
+    ) -> None:
+        """Change what is named, or clear it for None; `more` is named, too."""
         now = time_to_nanos(clock.now())
-        update = Update()
-        match what:
-            case "is_active":
-                update.is_active = number % 2 == 0
-            case "duration" if number % 3:
-                update.duration = number
-            case "start_time":
-                update.start_time = time_from_nanos(now + number * SECOND)
         call = self.stub.update_microgrid_dispatch(
             wire.UpdateMicrogridDispatchRequest(
                 microgrid_id=microgrid_id,
                 dispatch_id=id_,
-                update=update,
-                update_mask=FieldMask(paths=[what]),
+                update=update_message(changes, now),
+                update_mask=FieldMask(paths=[*changes, *([] if more is None else [more])]),
             )
         )
         entry = self.model.entries.get(id_)
         if entry is None or entry.microgrid_id != microgrid_id:
-            await self.not_found(call)
+            await self.refused(call, Status.NOT_FOUND)
+            return
+        updated = updated_entry(entry, changes, now)
+        if updated is None or more is not None or not changes:
+            await self.refused(call, Status.INVALID_ARGUMENT)
             return
         response = await call
-        entry.updated = max(now, entry.updated + 1)
-        match what:
-            case "is_active":
-                entry.active = number % 2 == 0
-            case "duration":
-                entry.duration = number if number % 3 else None
-            case "start_time":
-                entry.start = now + number * SECOND
-        self.record(Event.UPDATED, entry)
-        self.same(response.dispatch, entry)
+        self.model.entries[id_] = updated
+        self.record(Event.UPDATED, updated)
+        self.same(response.dispatch, updated)
 
     async def delete(self, microgrid_id: int, id_: int) -> None:
         call = self.stub.delete_microgrid_dispatch(
@@ -226,7 +139,7 @@ class Player:
         )
         entry = self.model.entries.get(id_)
         if entry is None or entry.microgrid_id != microgrid_id:
-            await self.not_found(call)
+            await self.refused(call, Status.NOT_FOUND)
             return
         await call
         self.record(Event.DELETED, self.model.entries.pop(id_))
@@ -237,7 +150,7 @@ class Player:
         )
         entry = self.model.entries.get(id_)
         if entry is None or entry.microgrid_id != microgrid_id:
-            await self.not_found(call)
+            await self.refused(call, Status.NOT_FOUND)
         else:
             self.same((await call).dispatch, entry)
 
@@ -299,10 +212,10 @@ class Player:
         if entry.microgrid_id == 1:
             self.model.events.append((event, entry.id, entry.updated))
 
-    async def not_found(self, call: Any) -> None:
+    async def refused(self, call: Any, status: Status) -> None:
         with pytest.raises(GRPCError) as caught:
             await call
-        assert caught.value.status is Status.NOT_FOUND
+        assert caught.value.status is status
 
     def same(self, message: wire.Dispatch | None, entry: Entry) -> None:
         assert message is not None
@@ -311,14 +224,19 @@ class Player:
         assert message.data.target is not None
         assert message.data.target.component_ids is not None
         end = message.metadata.end_time
+        rule = message.data.recurrence or wire.RecurrenceRule()
+        payload = message.data.payload
         assert entry == Entry(
             id=message.metadata.dispatch_id,
             microgrid_id=entry.microgrid_id,
             type=message.data.type,
             target=tuple(message.data.target.component_ids.ids),
             active=message.data.is_active,
+            dry_run=message.data.is_dry_run,
             start=nanos(message.data.start_time),
             duration=message.data.duration,
+            payload=None if payload is None else int(payload.fields["n"].number_value or 0),
+            rule=(int(rule.freq), rule.interval),
             created=nanos(message.metadata.create_time),
             updated=nanos(message.metadata.update_time),
         )
@@ -329,45 +247,74 @@ def nanos(moment: Any) -> int:
     return time_to_nanos(moment)
 
 
-microgrids = st.sampled_from([1, 1, 1, 2, (1 << 64) - 1])
-ids = st.integers(1, 12)
-bounds = st.none() | st.tuples(st.none() | st.integers(-5, 60), st.none() | st.integers(-5, 60))
-filters = st.builds(Filter) | st.builds(
-    Filter,
-    active=st.none() | st.booleans(),
-    queries=st.lists(st.sampled_from(QUERIES), max_size=2).map(tuple),
-    targets=st.lists(st.sampled_from(TARGETS), max_size=2).map(tuple),
-    ids=st.lists(ids, max_size=4).map(tuple),
-    starts=bounds,
-    ends=bounds,
-    updated=bounds,
-)
+microgrids = st.sampled_from([1, 1, 1, 1, 1, 2, (1 << 64) - 1])
+ids = st.integers(1, 5) | st.integers(1, 12)
+seconds = st.none() | st.integers(-1, 4) | st.integers(-5, 60)
+bounds = st.tuples(seconds, seconds)
+FILTERS = {
+    "active": st.booleans(),
+    "dry_run": st.booleans(),
+    "recurring": st.booleans(),
+    "queries": st.lists(st.sampled_from(QUERIES), max_size=2).map(tuple),
+    "targets": st.lists(st.sampled_from(TARGETS), max_size=2).map(tuple),
+    "ids": st.lists(ids, max_size=4).map(tuple),
+    "starts": bounds,
+    "ends": bounds,
+    "updated": bounds,
+}
+# Few at a time: otherwise they let hardly anything pass.
+filters = st.lists(
+    st.sampled_from(sorted(FILTERS)).flatmap(lambda name: st.tuples(st.just(name), FILTERS[name])),
+    max_size=2,
+).map(lambda chosen: Filter(**dict(chosen)))
 
 
 def step(name: str, *arguments: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return st.tuples(st.just(name), *arguments)
 
 
+PATHS = ["is_active", "duration", "start_time", "target", "payload"]
+RULE_PATHS = ["recurrence.freq", "recurrence.interval"]
+RULES = [(0, 0)] * 4 + [(1, 1), (3, 2), (6, 10_000), (3, 0), (3, 10_001), (0, 7)]
+# (What must be there can be cleared as well, and is refused then.)
+changes = st.lists(
+    st.tuples(
+        st.sampled_from([*PATHS, *PATHS, *RULE_PATHS]),
+        st.one_of(*[st.integers(0, 30)] * 5, st.none()),
+    ),
+    max_size=3,
+).map(dict)
+UNKNOWN = ["type", "is_dry_run", "recurrence.x", ""]
+
 steps = st.one_of(
     step(
         "create",
         microgrids,
         st.integers(0, 3),
-        st.integers(0, 40) | st.integers(0, 40 * SECOND),
+        st.none() | st.integers(0, 40) | st.integers(0, 40 * SECOND),
         st.none() | st.integers(0, 30),
+        st.none() | st.integers(0, 9),
+        st.sampled_from(RULES),
+        st.booleans(),
     ),
-    step("create", microgrids, st.integers(0, 3), st.just(5 * SECOND), st.just(60)),
     step(
-        "update",
+        "create",
         microgrids,
-        ids,
-        st.sampled_from(["is_active", "duration", "start_time"]),
-        st.integers(0, 30),
+        st.integers(0, 3),
+        st.just(5 * SECOND),
+        st.just(60),
+        st.none(),
+        st.just((0, 0)),
+        st.just(False),
     ),
-    step("update", st.just(1), ids, st.just("is_active"), st.integers(0, 1)),
+    step("update", microgrids, ids, changes),
+    step("update", st.just(1), ids, st.just({"is_active": 0}) | st.just({"is_active": 1})),
+    step("update", st.just(1), ids, st.just({"recurrence": None})),
+    step("update", st.just(1), ids, changes, st.sampled_from(UNKNOWN)),
     step("delete", microgrids, ids),
     step("get", microgrids, ids),
     step("walk", microgrids, filters, st.sampled_from(SORTS), st.integers(1, 4)),
+    step("walk", st.just(1), filters, st.sampled_from(SORTS), st.integers(1, 4)),
     step("go_on", st.integers(0, 3)),
     step("go_on", st.integers(0, 3)),
     step("wait", st.floats(0, 20)),
@@ -376,12 +323,28 @@ steps = st.one_of(
 )
 
 
+plain = step(
+    "create",
+    st.just(1),
+    st.just(0),
+    st.integers(0, 30 * SECOND),
+    st.just(60),
+    st.none(),
+    st.just((0, 0)),
+    st.just(False),
+)
+
 # A list is read while what it lists is being changed.
 moving = st.one_of(
-    step("update", st.just(1), st.integers(1, 8), st.just("start_time"), st.integers(0, 30)),
-    step("update", st.just(1), st.integers(1, 8), st.just("is_active"), st.integers(0, 1)),
+    step(
+        "update",
+        st.just(1),
+        st.integers(1, 8),
+        st.fixed_dictionaries({"start_time": st.integers(0, 30)})
+        | st.fixed_dictionaries({"is_active": st.integers(0, 1)}),
+    ),
     step("delete", st.just(1), st.integers(1, 8)),
-    step("create", st.just(1), st.just(0), st.integers(0, 30 * SECOND), st.just(60)),
+    plain,
     step("go_on", st.just(0)),
     step("go_on", st.just(0)),
     step("go_on", st.just(0)),
@@ -390,14 +353,19 @@ moving = st.one_of(
 walking = st.builds(
     lambda created, walk, moved: [*created, walk, *moved],
     st.lists(
-        step("create", st.just(1), st.just(0), st.integers(0, 30 * SECOND), st.just(60)),
+        plain,
         min_size=4,
         max_size=8,
     ),
     step("walk", st.just(1), st.just(Filter()), st.sampled_from(SORTS), st.integers(1, 2)),
     st.lists(moving, min_size=3, max_size=25),
 )
-scripts = st.lists(steps, max_size=40) | walking
+scripts = st.one_of(
+    st.lists(steps, max_size=20),
+    st.lists(steps, min_size=25, max_size=60),
+    st.lists(steps, min_size=25, max_size=60),
+    walking,
+)
 
 
 async def play(path: Path | None, script: list[tuple[Any, ...]]) -> None:
@@ -455,13 +423,13 @@ def run(main: Callable[[], Any]) -> None:
 quickly = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
-@quickly
+@settings(quickly, max_examples=3000 if LONG else 200)
 @given(scripts)
 def test_in_memory(script: list[tuple[Any, ...]]) -> None:
     run(partial(play, None, script))
 
 
-@settings(quickly, max_examples=40)
+@settings(quickly, max_examples=1000 if LONG else 50)
 @given(scripts)
 def test_on_disk(script: list[tuple[Any, ...]]) -> None:
     with tempfile.TemporaryDirectory() as directory:

@@ -96,17 +96,31 @@ async def test_migrations(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with open_store(path) as store:
         await store.create(1, data(), now=NOW)
 
-    def second(connection: sa.Connection) -> None:
+    def further(connection: sa.Connection) -> None:
         connection.exec_driver_sql("ALTER TABLE counters ADD COLUMN extra INTEGER DEFAULT 5")
 
-    monkeypatch.setattr(_schema, "MIGRATIONS", (*_schema.MIGRATIONS, second))
+    monkeypatch.setattr(_schema, "MIGRATIONS", (*_schema.MIGRATIONS, further))
+    version = len(_schema.MIGRATIONS)
     for _ in range(2):
         async with open_store(path) as store:
             assert (await store.get(1, 1)).id == 1
     with sqlite3.connect(path) as connection:
-        assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (version,)
         assert connection.execute("SELECT extra FROM counters").fetchall() == [(5,)]
     connection.close()
+
+
+async def test_a_file_of_the_first_version(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(_schema, "MIGRATIONS", _schema.MIGRATIONS[:1])
+        async with open_store(path) as store:
+            row = await store.create(1, data(), now=NOW)
+    async with open_store(path) as store:
+        assert await store.get(1, row.id) == row
+        assert await store.latest_stamp(b"key") is None
+        await store.raise_stamp(b"key", 5)
+    async with open_store(path) as store:
+        assert await store.latest_stamp(b"key") == 5
 
 
 async def test_a_migration_that_fails_changes_nothing(

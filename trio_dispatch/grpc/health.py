@@ -36,10 +36,20 @@ class Health(HealthBase):
     def __init__(self, statuses: Mapping[str, ServingStatus] | None = None) -> None:
         self._statuses = {"": ServingStatus.SERVING, **(statuses or {})}
         self._changes = trio.lowlevel.ParkingLot()
+        self._over = False
 
     def set(self, service: str, status: ServingStatus) -> None:
         """Change how a service is; who watches it is told."""
         self._statuses[service] = status
+        self._changes.unpark_all()
+
+    def shut_down(self) -> None:
+        """Say that nothing is served any more; who watches is told, then its stream ends.
+
+        For a server that is being stopped: a stream that goes on would hold it up.
+        """
+        self._over = True
+        self._statuses = dict.fromkeys(self._statuses, ServingStatus.NOT_SERVING)
         self._changes.unpark_all()
 
     async def check(self, message: HealthCheckRequest) -> HealthCheckResponse:
@@ -61,5 +71,7 @@ class Health(HealthBase):
             if status != told:
                 told = status
                 yield HealthCheckResponse(status=status)
+            elif self._over:
+                return
             else:
                 await self._changes.park()

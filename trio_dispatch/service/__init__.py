@@ -14,6 +14,7 @@ As a program of its own it is ``trio-dispatch serve``.
 """
 
 from .auth import Authenticator, Key, Keys, Right
+from .backup import backup_file
 from .errors import (
     InvalidRequestError,
     NotFoundError,
@@ -23,6 +24,7 @@ from .errors import (
     StoreUnavailableError,
 )
 from .listing import Page, Query, SortKey, Span, Where
+from .observe import FinishedCall, Observer, log_call, observing
 from .row import Change, Row
 from .service import DispatchService, open_service, open_store
 from .store import Store
@@ -32,10 +34,12 @@ __all__ = [
     "Authenticator",
     "Change",
     "DispatchService",
+    "FinishedCall",
     "InvalidRequestError",
     "Key",
     "Keys",
     "NotFoundError",
+    "Observer",
     "Page",
     "Query",
     "Right",
@@ -52,6 +56,9 @@ __all__ = [
     "Watchers",
     "WatchersStatistics",
     "Where",
+    "backup_file",
+    "log_call",
+    "observing",
     "open_service",
     "open_store",
 ]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
+import tempfile
 from pathlib import Path
 
 import sqlalchemy as sa
 
 from .errors import StoreError
 
-__all__ = ["copy_database", "lock", "make_engine", "unlock"]
+__all__ = ["copy_database", "lock", "make_engine", "refuse_to_replace", "unlock"]
 
 
 def make_engine(path: Path, busy_timeout: float, *, connections: int) -> sa.Engine:
@@ -76,25 +77,65 @@ def _lock_name(path: Path) -> Path:
     return real.with_name(f"{real.name}-lock")
 
 
-def copy_database(source: sqlite3.Connection, path: Path) -> None:
+def copy_database(source: sqlite3.Connection, path: Path, *, force: bool = False) -> None:
     """Copy a database into a new file, which appears when it is complete and on the disk.
+
+    Args:
+      force: Replace a file of this name.
 
     Raises:
       FileExistsError: there is a file of this name.
       StoreError: it cannot be written.
     """
-    part = path.with_name(f"{path.name}.part")
-    if path.exists():
-        raise FileExistsError(f"{path} exists; a backup does not replace a file")
+    refuse_to_replace(path, force=force)
+    part: Path | None = None
     try:
-        part.unlink(missing_ok=True)
-        copy = sqlite3.connect(part)
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.", suffix=".part")
+        part = Path(name)
         try:
-            source.backup(copy)
-            copy.execute("PRAGMA journal_mode = DELETE")
+            _write_copy(source, part)
+            os.fsync(descriptor)
         finally:
-            copy.close()
+            os.close(descriptor)
+        refuse_to_replace(path, force=force)
         part.rename(path)
+        part = None
+        _sync_directory(path.parent)
+    except FileExistsError:
+        raise
     except (OSError, sqlite3.Error) as exc:
-        part.unlink(missing_ok=True)
         raise StoreError(f"{path} cannot be written: {exc}") from exc
+    finally:
+        if part is not None:
+            part.unlink(missing_ok=True)
+
+
+def _write_copy(source: sqlite3.Connection, path: Path) -> None:
+    copy = sqlite3.connect(path)
+    try:
+        source.backup(copy)
+        copy.execute("PRAGMA journal_mode = DELETE")
+        found = copy.execute("PRAGMA integrity_check(1)").fetchone()
+    finally:
+        copy.close()
+    if found != ("ok",):
+        raise sqlite3.DatabaseError(f"the copy is damaged: {found[0]}")
+
+
+def refuse_to_replace(path: Path, *, force: bool) -> None:
+    """
+    Raises:
+      FileExistsError: there is something of this name, and it is not to be replaced.
+    """
+    if path.is_dir():
+        raise FileExistsError(f"{path} is a directory: name the file for the backup")
+    if not force and path.exists():
+        raise FileExistsError(f"{path} exists; a backup does not replace a file")
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

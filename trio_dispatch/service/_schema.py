@@ -16,7 +16,16 @@ from sqlalchemy.types import TypeDecorator
 
 from .errors import StoreError
 
-__all__ = ["APPLICATION_ID", "NEVER", "Moment", "counters", "dispatches", "former", "prepare"]
+__all__ = [
+    "APPLICATION_ID",
+    "NEVER",
+    "Moment",
+    "counters",
+    "dispatches",
+    "former",
+    "prepare",
+    "stamps",
+]
 
 APPLICATION_ID = int.from_bytes(b"tdsp", "big")
 _SECOND = 1_000_000_000
@@ -103,6 +112,14 @@ counters = sa.Table(
 )
 """The single row of what must survive a deletion of the newest dispatch, or of all."""
 
+stamps = sa.Table(
+    "stamps",
+    _metadata,
+    sa.Column("key", sa.LargeBinary, primary_key=True),
+    sa.Column("second", sa.BigInteger, nullable=False),
+)
+"""The newest second for which a signature of a key was good, by the digest of the key."""
+
 
 def _first(connection: sa.Connection) -> None:
     # Written out: what a migration does must not change when the tables above do.
@@ -141,7 +158,13 @@ def _first(connection: sa.Connection) -> None:
         connection.exec_driver_sql(statement)
 
 
-MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (_first,)
+def _second(connection: sa.Connection) -> None:
+    connection.exec_driver_sql(
+        "CREATE TABLE stamps (key BLOB NOT NULL PRIMARY KEY, second BIGINT NOT NULL)"
+    )
+
+
+MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (_first, _second)
 """What takes a file from each version to the next; a new file goes through all of them."""
 
 

@@ -2,6 +2,16 @@
 
 What is refused is refused with one and the same message, whichever part of it was wrong, and takes
 the same work: whoever tries keys learns nothing by trying.
+
+A signature is good once.  The nonces of the last minutes are remembered, in memory: after a restart
+they are gone, while signatures that were used before it would still be in time.  So the store keeps
+the newest second for which a signature of each key was good, and has it on the disk before the
+request is let on.  After a restart nothing that was signed for that second or an earlier one is
+good any more, whatever became of its nonce.  That costs one small write for each second in which a
+key signs something, and a client nothing, unless it signs again for the very second of its last
+request, or shares its key with others and its clock is behind theirs: then it is refused until its
+clock has passed theirs.  The time of the start plays no part, so a clock that is behind the
+service's does no harm, and neither does one that is ahead.
 """
 
 from __future__ import annotations
@@ -11,7 +21,6 @@ import hmac
 import secrets
 import tomllib
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -19,7 +28,9 @@ from datetime import datetime
 from enum import Enum
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
+
+import trio
 
 from .. import clock
 from .._signing import NONCE_BYTES, signature
@@ -27,8 +38,9 @@ from ..grpc import GRPCError, Status
 from ..grpc._metadata import Metadata
 from ..grpc._server_connection import Proceed
 from ..grpc._server_stream import ServerStream
+from .refusals import refusals
 
-__all__ = ["Authenticator", "Key", "Keys", "Right", "require"]
+__all__ = ["Authenticator", "Key", "Keys", "Right", "Stamps", "current_caller", "require"]
 
 WINDOW = 300
 """For so many seconds, before and after the time that it carries, a signature is good."""
@@ -128,6 +140,11 @@ class Keys:
         """The key that is this text."""
         return self._by_digest.get(_digest(key))
 
+    def __eq__(self, other: object) -> bool:
+        return self._by_digest == other._by_digest if isinstance(other, Keys) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
+
     def __len__(self) -> int:
         return len(self._by_digest)
 
@@ -192,6 +209,16 @@ _caller: ContextVar[Key | None] = ContextVar("trio_dispatch caller")
 _NOBODY = Key(secrets.token_hex(), secrets.token_hex(), "nobody")
 
 
+class Stamps(Protocol):
+    """Keeps for each key, by its digest, the newest second for which a signature was good."""
+
+    async def latest_stamp(self, key: bytes) -> int | None:
+        """That second; None if there was no signature yet."""
+
+    async def raise_stamp(self, key: bytes, second: int) -> None:
+        """Keep a second, unless a newer one is kept; it is durable when this returns."""
+
+
 def require(right: Right, microgrid_id: int) -> None:
     """Let only those on whose key has a right in a microgrid.  For the handler of a call.
 
@@ -203,6 +230,11 @@ def require(right: Right, microgrid_id: int) -> None:
         raise GRPCError(Status.PERMISSION_DENIED, "the key does not permit this")
 
 
+def current_caller() -> Key | None:
+    """The key by which the call came whose handler runs here; None if there is none."""
+    return _caller.get(None)
+
+
 class Authenticator:
     """An interceptor that lets only those calls on that come from the holder of a key.
 
@@ -211,34 +243,41 @@ class Authenticator:
     Attributes:
       keys: The keys that are good; None lets everyone do everything.  It may be set at any time and
         holds for the calls that come after.
+
+    Args:
+      stamps: Keeps what has to outlive the process: for each key the newest second of a signature.
     """
 
-    def __init__(self, keys: Keys | None) -> None:
+    def __init__(self, keys: Keys | None, stamps: Stamps) -> None:
         self.keys = keys
-        self._nonces: defaultdict[bytes, _Nonces] = defaultdict(_Nonces)
+        self._stamps = stamps
+        self._nonces: dict[bytes, _Nonces] = {}
 
     async def __call__(self, call: ServerStream[Any, Any], proceed: Proceed) -> None:
         if not call.method_name.startswith(_HEALTH):
             assert call.metadata is not None
-            _caller.set(self.authenticate(call.metadata, call.method_name, clock.now()))
+            with refusals():
+                key = await self.authenticate(call.metadata, call.method_name, clock.now())
+            _caller.set(key)
         await proceed()
 
-    def authenticate(self, metadata: Metadata, method: str, now: datetime) -> Key | None:
+    async def authenticate(self, metadata: Metadata, method: str, now: datetime) -> Key | None:
         """The key by which a request comes; None if there are no keys and none is needed.
 
         Raises:
           GRPCError: UNAUTHENTICATED.
+          StoreError: a good signature could not be noted down, so it does not count.
         """
         if self.keys is None:
             return None
         text = _single(metadata, "key")
         key = None if text is None else self.keys.find(text)
-        good = self._verify(key or _NOBODY, metadata, method.rpartition("/")[2], now)
+        good = await self._verify(key or _NOBODY, metadata, method.rpartition("/")[2], now)
         if key is None or not good:
             raise GRPCError(Status.UNAUTHENTICATED, "the request is not authenticated")
         return key
 
-    def _verify(self, key: Key, metadata: Metadata, method: str, now: datetime) -> bool:
+    async def _verify(self, key: Key, metadata: Metadata, method: str, now: datetime) -> bool:
         """Whether a request is signed as its key demands, lately, and for the first time."""
         if key.secret is None:
             return True
@@ -250,7 +289,19 @@ class Authenticator:
         moment, noise = _seconds(stamp), _noise(nonce)
         if moment is None or noise is None:
             return False
-        return self._nonces[_digest(key.key)].first(noise, moment, int(now.timestamp()))
+        digest = _digest(key.key)
+        if digest not in self._nonces:
+            latest = await self._stamps.latest_stamp(digest)
+            self._nonces.setdefault(digest, _Nonces(latest))
+        nonces = self._nonces[digest]
+        if not nonces.first(noise, moment, int(now.timestamp())):
+            return False
+        if moment > nonces.latest:
+            async with nonces.noting_down:
+                if moment > nonces.latest:
+                    await self._stamps.raise_stamp(digest, moment)
+                    nonces.latest = moment
+        return True
 
 
 def _single(metadata: Metadata, name: str) -> str | None:
@@ -280,12 +331,20 @@ class _Nonces:
     They are kept by the second that they were signed for, and as long as a signature of that second
     is good.  If there are too many, the oldest are forgotten, and what was signed no later than
     they were is refused from then on: the window becomes narrower, and no replay comes through.
+
+    Attributes:
+      latest: The newest second that the store has of the key; to be changed with `noting_down`.
+
+    Args:
+      latest: The newest second before this process began; up to it all is refused.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, latest: int | None) -> None:
+        self.latest = -1 if latest is None else latest
+        self.noting_down = trio.Lock()
         self._by_second: dict[int, set[bytes]] = {}
         self._count = 0
-        self._floor = 0
+        self._floor = self.latest + 1
         self._swept = 0
 
     def first(self, nonce: bytes, moment: int, now: int) -> bool:

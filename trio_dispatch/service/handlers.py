@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
-from typing import cast
+from collections.abc import AsyncIterator
+from contextvars import ContextVar
+from typing import Any, cast
+
+import trio
 
 from .. import clock
 from .._generated.frequenz.api.common.v1alpha8.pagination import PaginationInfo
 from .._generated.frequenz.api.dispatch import v1 as wire
 from .._generated.google.protobuf import Timestamp
 from ..codec import WIRE, time_to_nanos
-from ..grpc import GRPCError, MessageCodec, Status, current_call
+from ..errors import DispatchError
+from ..grpc import MessageCodec, ServerStream, current_call
+from ..grpc._server_connection import Proceed
 from .auth import Right, require
-from .errors import (
-    InvalidRequestError,
-    NotFoundError,
-    StoreCorruptError,
-    StoreError,
-    StoreFullError,
-)
 from .listing import read_query
+from .refusals import refusal_of, refusals
 from .rules import new_data, updated_data
 from .store import Store
-from .watchers import WatcherTooSlowError
+from .watchers import OnCut
 
-__all__ = ["CODEC", "Handlers"]
+__all__ = ["CODEC", "Handlers", "end_who_is_cut"]
 
-log = logging.getLogger("trio_dispatch.service")
+CUT_GRACE = 10.0
+"""So many seconds a watcher that was cut off has to read what is on its way and that it was cut."""
 
 CODEC = MessageCodec(
     decoders={Timestamp: lambda data: WIRE.decode(data, Timestamp)},
@@ -51,7 +49,7 @@ class Handlers(wire.MicrogridDispatchServiceBase):
         self, message: wire.ListMicrogridDispatchesRequest
     ) -> wire.ListMicrogridDispatchesResponse:
         require(Right.READ, message.microgrid_id)
-        with _refusals():
+        with refusals():
             page = await self._store.list(read_query(message))
         return wire.ListMicrogridDispatchesResponse(
             dispatches=[*map(_dispatch, page.messages)],
@@ -62,10 +60,10 @@ class Handlers(wire.MicrogridDispatchServiceBase):
         self, message: wire.StreamMicrogridDispatchesRequest
     ) -> AsyncIterator[wire.StreamMicrogridDispatchesResponse]:
         require(Right.READ, message.microgrid_id)
-        with self._store.watch(message.microgrid_id) as changes:
+        with self._store.watch(message.microgrid_id, on_cut=_on_cut.get()) as changes:
             # Only now: who sees them may rely on every change from then on.
             await current_call().send_initial_metadata()
-            with _refusals():
+            with refusals():
                 async for change in changes:
                     yield wire.StreamMicrogridDispatchesResponse(
                         dispatch=_dispatch(change.row.message), event=change.event
@@ -76,7 +74,7 @@ class Handlers(wire.MicrogridDispatchServiceBase):
     ) -> wire.CreateMicrogridDispatchResponse:
         require(Right.WRITE, message.microgrid_id)
         now = _now()
-        with _refusals():
+        with refusals():
             data = new_data(
                 message.dispatch_data,
                 start_immediately=bool(message.start_immediately),
@@ -96,7 +94,7 @@ class Handlers(wire.MicrogridDispatchServiceBase):
         def edit(data: wire.DispatchData) -> wire.DispatchData:
             return updated_data(data, message.update, paths, now=now)
 
-        with _refusals():
+        with refusals():
             row = await self._store.update(message.microgrid_id, message.dispatch_id, edit, now=now)
         return wire.UpdateMicrogridDispatchResponse(dispatch=_dispatch(row.message))
 
@@ -104,7 +102,7 @@ class Handlers(wire.MicrogridDispatchServiceBase):
         self, message: wire.GetMicrogridDispatchRequest
     ) -> wire.GetMicrogridDispatchResponse:
         require(Right.READ, message.microgrid_id)
-        with _refusals():
+        with refusals():
             row = await self._store.get(message.microgrid_id, message.dispatch_id)
         return wire.GetMicrogridDispatchResponse(
             microgrid_id=message.microgrid_id, dispatch=_dispatch(row.message)
@@ -114,7 +112,7 @@ class Handlers(wire.MicrogridDispatchServiceBase):
         self, message: wire.DeleteMicrogridDispatchRequest
     ) -> wire.DeleteMicrogridDispatchResponse:
         require(Right.WRITE, message.microgrid_id)
-        with _refusals():
+        with refusals():
             await self._store.delete(message.microgrid_id, message.dispatch_id)
         return wire.DeleteMicrogridDispatchResponse(
             microgrid_id=message.microgrid_id, dispatch_id=message.dispatch_id
@@ -129,20 +127,29 @@ def _dispatch(message: bytes) -> wire.Dispatch:
     return cast(wire.Dispatch, message)  # CODEC takes it as it is
 
 
-@contextmanager
-def _refusals() -> Iterator[None]:
-    """Tells the client with a status what went wrong, and nothing that is not its business."""
-    try:
-        yield
-    except InvalidRequestError as exc:
-        raise GRPCError(Status.INVALID_ARGUMENT, str(exc)) from exc
-    except NotFoundError as exc:
-        raise GRPCError(Status.NOT_FOUND, str(exc)) from exc
-    except WatcherTooSlowError as exc:
-        raise GRPCError(Status.RESOURCE_EXHAUSTED, str(exc)) from exc
-    except StoreFullError as exc:
-        raise GRPCError(Status.RESOURCE_EXHAUSTED, "the service has no room left") from exc
-    except StoreCorruptError as exc:
-        raise GRPCError(Status.DATA_LOSS, "the service's data are damaged") from exc
-    except StoreError as exc:
-        raise GRPCError(Status.UNAVAILABLE, "the service's store is not available") from exc
+_on_cut: ContextVar[OnCut | None] = ContextVar("trio_dispatch cut", default=None)
+
+
+async def end_who_is_cut(call: ServerStream[Any, Any], proceed: Proceed) -> None:
+    """An interceptor that ends the stream of a watcher that was cut off, if it does not read.
+
+    Its handler may be waiting for the client to take the last message, and a client that does not
+    read would keep it for ever.
+    """
+    why: DispatchError | None = None
+
+    def cut(error: DispatchError) -> None:
+        nonlocal why
+        why = error
+        scope.deadline = trio.current_time() + CUT_GRACE
+
+    with trio.CancelScope() as scope:
+        _on_cut.set(cut)
+        await proceed()
+    if why is not None and scope.cancelled_caught:
+        with trio.move_on_after(CUT_GRACE):
+            refusal = refusal_of(why)
+            await call.send_trailing_metadata(status=refusal.status, status_message=refusal.message)
+            return
+        # There is no room for it either.
+        await call.cancel()

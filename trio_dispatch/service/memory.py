@@ -14,8 +14,8 @@ import trio
 
 from .errors import NotFoundError, StoreError
 from .listing import REMEMBERED, Page, Query, SortKey, Where, cut_page
-from .row import Change, Row
-from .store import Step, Store
+from .row import Row
+from .store import Step, Store, T
 
 __all__ = ["MemoryStore"]
 
@@ -77,6 +77,7 @@ class MemoryStore(Store):
         self._microgrid_of: dict[int, int] = {}
         self._microgrids: defaultdict[int, _Microgrid] = defaultdict(_Microgrid)
         self._past: list[_Past] = []
+        self._stamps: dict[bytes, int] = {}
 
     async def get(self, microgrid_id: int, dispatch_id: int) -> Row:
         await trio.lowlevel.checkpoint()
@@ -98,13 +99,21 @@ class MemoryStore(Store):
     async def backup(self, path: str | PathLike[str]) -> None:
         raise StoreError(f"{path}: there is nothing to back up, the store is in memory only")
 
-    async def _commit(self, step: Step) -> Change:
+    async def latest_stamp(self, key: bytes) -> int | None:
+        await trio.lowlevel.checkpoint()
+        return self._stamps.get(key)
+
+    async def _commit(self, step: Step[T]) -> T:
         await trio.lowlevel.checkpoint()
         change = step(self)
-        self.watchers.publish(change)
+        if change is not None:
+            self.watchers.publish(change)
         return change
 
     # The table that the steps see.
+
+    def note_stamp(self, key: bytes, second: int) -> None:
+        self._stamps[key] = max(second, self._stamps.get(key, second))
 
     def find(self, dispatch_id: int) -> Row | None:
         microgrid_id = self._microgrid_of.get(dispatch_id)

@@ -12,7 +12,7 @@ from ..grpc import Interceptor, Limits, Server
 from ..grpc._services import Servable
 from ..grpc.server import KEEPALIVE_INTERVAL
 from .auth import Authenticator, Keys
-from .handlers import CODEC, Handlers
+from .handlers import CODEC, Handlers, end_who_is_cut
 from .memory import MemoryStore
 from .store import Store
 
@@ -37,14 +37,18 @@ class DispatchService:
     def keys(self) -> Keys | None:
         """The keys that are good; None if everyone may do everything.
 
-        Others may be set at any time: they hold for the calls that come after.  Streams that are
-        under way go on.
+        Others may be set at any time: they hold for the calls that come after.  If they are not the
+        same, the streams that are under way end, with OK, so that whoever watches has to come again
+        with a key that is good now.
         """
         return self._authenticator.keys
 
     @keys.setter
     def keys(self, keys: Keys | None) -> None:
+        changed = keys != self._authenticator.keys
         self._authenticator.keys = keys
+        if changed:
+            self.store.watchers.end_all()
 
     def stop(self, *, grace: float = 30.0) -> None:
         """End the streams, take no more calls, and let those that run come to their end.
@@ -89,11 +93,11 @@ async def open_service(
     """
     if store is None:
         store = MemoryStore()
-    authenticator = Authenticator(keys)
+    authenticator = Authenticator(keys, store)
     server = Server(
         [Handlers(store), *services],
         codec=CODEC,
-        interceptors=[*interceptors, authenticator],
+        interceptors=[*interceptors, authenticator, end_who_is_cut],
         limits=limits,
         keepalive_interval=keepalive_interval,
     )

@@ -5,6 +5,12 @@ them in one transaction in a worker thread, and goes on with those that have com
 load many share what costs most, the waiting for the disk.  Reads run in other threads, each on a
 connection of its own, and see the last commit; in WAL mode they and the writer do not wait for
 each other.
+
+A COMMIT that fails may yet have taken effect.  Then the database itself is asked, by the number of
+its last change, on another connection: what is there is acknowledged and told like any other change
+once a further commit has got it onto the disk, and what is not there is refused.  If that cannot be
+found out either, the callers are told that the store is not available, which promises nothing, and
+all watchers are cut off: they come again, and list what there is.
 """
 
 from __future__ import annotations
@@ -12,11 +18,11 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeAlias, TypeVar, cast
 
 import sqlalchemy as sa
 import trio
@@ -24,20 +30,15 @@ from outcome import Error, Outcome, Value
 
 from .. import clock
 from .._nursery import open_service_nursery
-from ..errors import DispatchError
 from ._files import copy_database, lock, make_engine, unlock
-from ._schema import counters, dispatches, former, prepare
+from ._schema import counters, former, prepare
+from ._sql_errors import DRIVER_ERRORS, again, translated
 from ._sql_lists import count_of, page_of
-from .errors import (
-    NotFoundError,
-    StoreCorruptError,
-    StoreError,
-    StoreFullError,
-    StoreUnavailableError,
-)
+from ._sql_table import STAMP, SqlTable
+from .errors import NotFoundError, StoreError, StoreUnavailableError
 from .listing import REMEMBERED, Page, Query, cut_page
 from .row import Change, Row
-from .store import Step, Store
+from .store import Step, Store, T, Table
 
 __all__ = ["SqliteStore", "open_sqlite"]
 
@@ -45,7 +46,9 @@ log = logging.getLogger("trio_dispatch.service.store")
 
 _READERS = 4
 _STEPS_AT_ONCE = 500
-_T = TypeVar("_T")
+_R = TypeVar("_R")
+_AnyStep: TypeAlias = Callable[[Table], Change | None]
+_Outcomes: TypeAlias = Sequence[Outcome[Change | None]]
 
 
 @asynccontextmanager
@@ -81,10 +84,43 @@ async def open_sqlite(
 class _Waiting:
     """A step that waits for its turn, then for its outcome."""
 
-    step: Step
-    outcome: Outcome[Change] | None = None
+    step: _AnyStep
+    outcome: Outcome[Change | None] | None = None
     done: trio.Event = field(default_factory=trio.Event)
     abandoned: bool = False
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What has become of steps that shared a transaction.
+
+    Attributes:
+      certain: Whether that is known; if not, the outcomes are errors.
+    """
+
+    outcomes: _Outcomes
+    certain: bool = True
+
+
+class _CommitError(Exception):
+    """A COMMIT has failed, and may have taken effect.
+
+    Attributes:
+      outcomes: What is to be told if it has.
+      before: The number of the last change before it.
+      error: What the driver raised.
+    """
+
+    def __init__(
+        self,
+        outcomes: _Outcomes,
+        before: int,
+        error: sa.exc.DBAPIError | sqlite3.Error,
+    ) -> None:
+        super().__init__(str(error))
+        self.outcomes = outcomes
+        self.before = before
+        self.error = error
 
 
 class SqliteStore(Store):
@@ -103,10 +139,11 @@ class SqliteStore(Store):
         self._writer = trio.CapacityLimiter(1)
         self._lock: int | None = None
         self._engine = make_engine(self.path, busy_timeout, connections=_READERS + 1)
+        self._writing = self._engine.execution_options(begin="BEGIN IMMEDIATE")
 
     async def get(self, microgrid_id: int, dispatch_id: int) -> Row:
         def read(connection: sa.Connection) -> Row | None:
-            return _Table(connection, 0, 0).find(dispatch_id)
+            return SqlTable(connection, 0, 0).find(dispatch_id)
 
         row = await self._read(read)
         if row is None or row.microgrid_id != microgrid_id:
@@ -134,17 +171,23 @@ class SqliteStore(Store):
 
         await self._read(copy)
 
-    async def _read(self, work: Callable[[sa.Connection], _T]) -> _T:
+    async def latest_stamp(self, key: bytes) -> int | None:
+        def read(connection: sa.Connection) -> int | None:
+            return connection.execute(STAMP, {"wanted": key}).scalar_one_or_none()
+
+        return await self._read(read)
+
+    async def _read(self, work: Callable[[sa.Connection], _R]) -> _R:
         """Run some work in a thread, within a transaction that sees a single state."""
 
-        def read() -> _T:
-            with _translated(self.path), self._engine.begin() as connection:
+        def read() -> _R:
+            with translated(self.path), self._engine.begin() as connection:
                 return work(connection)
 
         self._check_open()
         return await clock.run_in_thread(read, limiter=self._readers)
 
-    async def _commit(self, step: Step) -> Change:
+    async def _commit(self, step: Step[T]) -> T:
         self._check_open()
         waiting = _Waiting(step)
         self._waiting.append(waiting)
@@ -154,7 +197,7 @@ class SqliteStore(Store):
         finally:
             waiting.abandoned = True
         assert waiting.outcome is not None
-        return waiting.outcome.unwrap()
+        return cast("T", waiting.outcome.unwrap())
 
     def _check_open(self) -> None:
         if self._closed:
@@ -182,15 +225,20 @@ class SqliteStore(Store):
         # From here on a caller that is cancelled no longer gets its step back.  There is no
         # checkpoint between the return of the thread and the last watcher.
         steps = [waiting.step for waiting in batch]
-        outcomes = await clock.run_in_thread(self._transact, steps, limiter=self._writer)
+        began = trio.current_time()
+        done = await clock.run_in_thread(self._transact, steps, limiter=self._writer)
         taken = set(map(id, batch))
         self._waiting = [w for w in self._waiting if id(w) not in taken and not w.abandoned]
-        for outcome in outcomes:
-            if isinstance(outcome, Value):
+        for outcome in done.outcomes:
+            if isinstance(outcome, Value) and outcome.value is not None:
                 self.watchers.publish(outcome.value)
-        for waiting, outcome in zip(batch, outcomes, strict=True):
+        if not done.certain:
+            self.watchers.fail_all()
+        for waiting, outcome in zip(batch, done.outcomes, strict=True):
             waiting.outcome = outcome
             waiting.done.set()
+        if self.on_commit is not None:
+            self.on_commit(len(batch), trio.current_time() - began)
 
     def _fail_all(self) -> None:
         for waiting in self._waiting:
@@ -200,26 +248,38 @@ class SqliteStore(Store):
 
     # In worker threads.
 
-    def _transact(self, steps: Sequence[Step]) -> Sequence[Outcome[Change]]:
-        """Run steps in one transaction; the outcome of each.
+    def _transact(self, steps: Sequence[_AnyStep]) -> _Batch:
+        """Run steps in one transaction; what became of them.
 
         If the database fails, each is tried in a transaction of its own, since on a full disk one
         may still find room; not if it is locked, which takes its time and holds for all.
         """
+        certain = True
         try:
-            with _translated(self.path):
-                return self._transact_all(steps)
+            with translated(self.path):
+                try:
+                    return _Batch(self._transact_all(steps))
+                except _CommitError as failed:
+                    took_effect = self._took_effect(failed)
+                    if took_effect:
+                        return _Batch(failed.outcomes)
+                    certain = took_effect is not None
+                    raise failed.error from None
         except StoreError as error:
-            if len(steps) > 1 and not isinstance(error, StoreUnavailableError):
-                return [outcome for step in steps for outcome in self._transact([step])]
+            if certain and len(steps) > 1 and not isinstance(error, StoreUnavailableError):
+                batches = [self._transact([step]) for step in steps]
+                return _Batch(
+                    [outcome for batch in batches for outcome in batch.outcomes],
+                    all(batch.certain for batch in batches),
+                )
             # An exception is raised in one task only: each gets one of its own.
-            return [Error(_again(error)) for _ in steps]
+            return _Batch([Error(again(error)) for _ in steps], certain)
 
-    def _transact_all(self, steps: Sequence[Step]) -> Sequence[Outcome[Change]]:
-        engine = self._engine.execution_options(begin="BEGIN IMMEDIATE")
-        with engine.begin() as connection:
+    def _transact_all(self, steps: Sequence[_AnyStep]) -> _Outcomes:
+        with self._writing.connect() as connection:
+            transaction = connection.begin()
             last_id, changes = connection.execute(sa.select(counters)).one()
-            table = _Table(connection, last_id, changes)
+            table = SqlTable(connection, last_id, changes)
             outcomes = [_run(step, table) for step in steps]
             if table.changes != changes:
                 connection.execute(
@@ -228,16 +288,35 @@ class SqliteStore(Store):
                 connection.execute(
                     former.delete().where(former.c.until <= table.changes - REMEMBERED)
                 )
+            try:
+                transaction.commit()
+            except DRIVER_ERRORS as exc:
+                # Whatever state it is in, it is not to be used again.
+                connection.invalidate()
+                raise _CommitError(outcomes, changes, exc) from exc
             return outcomes
+
+    def _took_effect(self, failed: _CommitError) -> bool | None:
+        """Whether a COMMIT that failed has taken effect, and for good; None if nobody knows."""
+        try:
+            with self._writing.begin() as connection:
+                changes = connection.execute(sa.select(counters.c.changes)).scalar_one()
+                if changes == failed.before:
+                    return False
+                # The same number again: for this to be on the disk, what was before it has to be.
+                connection.execute(counters.update().values(changes=changes))
+        except DRIVER_ERRORS as exc:
+            log.warning("%s: nobody knows whether a commit took effect: %s", self.path, exc)
+            return None
+        return True
 
     def _open(self) -> None:
         if not self.path.parent.is_dir():
             raise StoreError(f"{self.path} cannot be created: its directory does not exist")
         self._lock = lock(self.path)
         try:
-            with _translated(self.path):
-                engine = self._engine.execution_options(begin="BEGIN IMMEDIATE")
-                with engine.begin() as connection:
+            with translated(self.path):
+                with self._writing.begin() as connection:
                     prepare(connection, self.path)
                 # Only now is it known to be ours; the file remembers it.
                 with self._engine.connect() as connection:
@@ -254,7 +333,7 @@ class SqliteStore(Store):
             self._lock = None
 
 
-def _run(step: Step, table: _Table) -> Outcome[Change]:
+def _run(step: _AnyStep, table: SqlTable) -> Outcome[Change | None]:
     """Run a step; what it raises is its outcome, except for what concerns all."""
     try:
         return Value(step(table))
@@ -262,79 +341,3 @@ def _run(step: Step, table: _Table) -> Outcome[Change]:
         raise
     except Exception as exc:  # noqa: BLE001
         return Error(exc)
-
-
-class _Table:
-    """What a transaction sees; see `store.Table`."""
-
-    def __init__(self, connection: sa.Connection, last_id: int, changes: int) -> None:
-        self._connection = connection
-        self.last_id = last_id
-        self.changes = changes
-
-    def find(self, dispatch_id: int) -> Row | None:
-        found = self._connection.execute(_FIND, {"wanted": dispatch_id}).one_or_none()
-        return None if found is None else Row(*found)
-
-    def insert(self, row: Row) -> None:
-        self._connection.execute(dispatches.insert(), [_columns(row)])
-
-    def replace(self, old: Row, new: Row) -> None:
-        self._connection.execute(_REPLACE, {"wanted": new.id, **_columns(new)})
-        self._connection.execute(
-            former.insert(),
-            [
-                {
-                    "until": new.changed,
-                    "id": old.id,
-                    "born": old.born,
-                    "changed": old.changed,
-                    "starts": old.starts,
-                    "updated": old.updated,
-                }
-            ],
-        )
-
-    def remove(self, row: Row) -> None:
-        self._connection.execute(_REMOVE, {"wanted": row.id})
-
-
-_NAMES = tuple(Row.__dataclass_fields__)
-_wanted = dispatches.c.id == sa.bindparam("wanted")
-_FIND = sa.select(*(dispatches.c[name] for name in _NAMES)).where(_wanted)
-_REPLACE = dispatches.update().where(_wanted)
-_REMOVE = dispatches.delete().where(_wanted)
-
-
-def _columns(row: Row) -> dict[str, Any]:
-    return {name: getattr(row, name) for name in _NAMES}
-
-
-# Errors.
-
-_FAILED = {
-    sqlite3.SQLITE_BUSY: (StoreUnavailableError, "is locked by another program"),
-    sqlite3.SQLITE_LOCKED: (StoreUnavailableError, "is locked by another program"),
-    sqlite3.SQLITE_FULL: (StoreFullError, "has no room left on its disk"),
-    sqlite3.SQLITE_CORRUPT: (StoreCorruptError, "is damaged"),
-    sqlite3.SQLITE_NOTADB: (StoreCorruptError, "is not an SQLite database"),
-}
-
-
-@contextmanager
-def _translated(path: Path) -> Iterator[None]:
-    """Turns what the database raises into a `StoreError`."""
-    try:
-        yield
-    except (sa.exc.DBAPIError, sqlite3.Error) as exc:
-        cause = exc.orig if isinstance(exc, sa.exc.DBAPIError) else exc
-        code = getattr(cause, "sqlite_errorcode", 0)
-        log.warning("%s: %s", path, cause)
-        kind, what = _FAILED.get(code & 0xFF, (StoreUnavailableError, f"fails: {cause}"))
-        raise kind(f"{path} {what}") from cause
-
-
-def _again(error: DispatchError) -> DispatchError:
-    fresh = type(error)(*error.args)
-    fresh.__cause__ = error.__cause__
-    return fresh

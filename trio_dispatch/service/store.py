@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from os import PathLike
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, TypeVar
 
 from .._generated.frequenz.api.common.v1alpha8.streaming import Event
 from .._generated.frequenz.api.dispatch import v1 as wire
@@ -23,9 +23,11 @@ from ..dispatch import Dispatch
 from .errors import NotFoundError, StoreFullError
 from .listing import Page, Query
 from .row import MAX_ID, Change, Row, row_of, row_of_message
-from .watchers import Watcher, Watchers
+from .watchers import OnCut, Watcher, Watchers
 
-__all__ = ["Step", "Store", "Table"]
+__all__ = ["Step", "Store", "T", "Table"]
+
+T = TypeVar("T", bound="Change | None")
 
 Edit: TypeAlias = Callable[[wire.DispatchData], wire.DispatchData]
 
@@ -53,8 +55,11 @@ class Table(Protocol):
     def remove(self, row: Row) -> None:
         """Remove a dispatch."""
 
+    def note_stamp(self, key: bytes, second: int) -> None:
+        """What `Store.raise_stamp` does."""
 
-Step: TypeAlias = Callable[[Table], Change]
+
+Step: TypeAlias = Callable[[Table], T]
 
 
 class Store(ABC):
@@ -68,10 +73,13 @@ class Store(ABC):
 
     Attributes:
       watchers: Who watches which microgrid.
+      on_commit: Called after each transaction, if it is set, with the number of calls that shared
+        it and the seconds that it took.  Not by a store in memory.
     """
 
     def __init__(self, *, watcher_limit: int) -> None:
         self.watchers = Watchers(watcher_limit)
+        self.on_commit: Callable[[int, float], None] | None = None
 
     async def create(self, microgrid_id: int, data: wire.DispatchData, *, now: int) -> Row:
         """Add a dispatch that says this, created at `now`, with an id that no other ever had.
@@ -183,12 +191,30 @@ class Store(ABC):
     async def list(self, query: Query) -> Page:
         """One page of a list; see `trio_dispatch.service.listing` for what pages promise."""
 
-    def watch(self, microgrid_id: int) -> AbstractContextManager[Watcher]:
+    def watch(
+        self, microgrid_id: int, *, on_cut: OnCut | None = None
+    ) -> AbstractContextManager[Watcher]:
         """Watch a microgrid: ``with store.watch(1) as changes: async for change in changes``.
 
         Every change that is committed after this call comes, in the order of the commits.
+
+        Args:
+          on_cut: Called at once when the watcher is cut off, whatever its task is busy with, with
+            what iterating raises.
         """
-        return self.watchers.watch(microgrid_id)
+        return self.watchers.watch(microgrid_id, on_cut=on_cut)
+
+    @abstractmethod
+    async def latest_stamp(self, key: bytes) -> int | None:
+        """The newest second that `raise_stamp` was told of for a key; None if there was none."""
+
+    async def raise_stamp(self, key: bytes, second: int) -> None:
+        """Keep the newest second for which a signature of a key was good; see `auth`."""
+
+        def step(table: Table) -> None:
+            table.note_stamp(key, second)
+
+        await self._commit(step)
 
     @abstractmethod
     async def backup(self, path: str | PathLike[str]) -> None:
@@ -200,7 +226,7 @@ class Store(ABC):
         """
 
     @abstractmethod
-    async def _commit(self, step: Step) -> Change:
+    async def _commit(self, step: Step[T]) -> T:
         """Run a step, make what it did durable, and tell the watchers.
 
         Raises what the step raises; then it has changed nothing.

@@ -1,0 +1,428 @@
+"""``serve`` and ``backup``: what they say when something is wrong, their logs, their metrics."""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import sqlite3
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+import trio
+import trustme
+from click.testing import CliRunner, Result
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
+from trio.testing import (
+    MockClock,
+    memory_stream_pair,
+    open_stream_to_socket_listener,
+    wait_all_tasks_blocked,
+)
+
+from trio_dispatch.cli._addresses import TcpAddress, UnixAddress, is_loopback, parse_address
+from trio_dispatch.cli._commands import cli
+from trio_dispatch.cli._log import JsonFormatter, TextFormatter
+from trio_dispatch.cli._metrics import serve_connection, serve_metrics
+from trio_dispatch.service import open_store
+
+SECRET = "s3cret-that-nobody-sees"
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(cli, [*map(str, arguments)])
+
+
+def refused(*arguments: str | Path, status: int = 1) -> str:
+    """What a command says that ends with an error, in one line."""
+    result = run(*arguments)
+    assert result.exit_code == status, result.output
+    (line,) = [line for line in result.output.splitlines() if line.startswith("Error: ")]
+    assert result.output.rstrip().endswith(line)
+    assert SECRET not in result.output
+    return line
+
+
+def refused_to_serve(*arguments: str | Path, status: int = 1) -> str:
+    return refused("serve", "--listen", "127.0.0.1:0", *arguments, status=status)
+
+
+# What makes no sense.
+
+
+def test_a_port_in_use() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        why = "the port is in use; choose another one"
+        assert refused("serve", "--listen", address) == f"Error: cannot listen on {address}: {why}"
+        line = refused_to_serve("--metrics", address)
+        assert line == f"Error: cannot serve metrics on {address}: {why}"
+
+
+def test_a_socket_in_use(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    line = refused("serve", "--listen", f"unix:{tmp_path / 'file'}")
+    assert line == (
+        f"Error: cannot listen on unix:{tmp_path / 'file'}: the path exists and is not a socket"
+    )
+
+
+def test_a_file_that_is_not_a_database_stays_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("Buy milk. " * 100)
+    assert "is not an SQLite database" in refused_to_serve("--db", path)
+    assert path.read_text() == "Buy milk. " * 100
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "[::]", "192.0.2.1", "example.com"])
+def test_without_a_key_the_world_is_not_served(host: str) -> None:
+    line = refused("serve", "--listen", "127.0.0.1:0", "--listen", f"{host}:0", status=2)
+    assert f"127.0.0.1 instead of {host.strip('[]')}, or give --keys FILE" in line
+
+
+@pytest.mark.parametrize("text", ["50051", "localhost:", ":1", "a:b", "1.2.3.4:99999", "h:-1", ""])
+@pytest.mark.parametrize("option", ["--listen", "--metrics"])
+def test_what_is_no_address_is_named(option: str, text: str) -> None:
+    line = refused("serve", option, text, status=2)
+    assert line.startswith(f"Error: {option} {text!r} is not HOST:PORT, say 127.0.0.1:50051")
+
+
+@pytest.mark.parametrize("text", ["unix:", "unix:/run/"])
+def test_what_is_no_socket_is_named(text: str) -> None:
+    assert repr(text) in refused("serve", "--listen", text, status=2)
+
+
+def test_addresses() -> None:
+    assert parse_address("--listen", "[::1]:5") == TcpAddress("::1", 5)
+    assert str(parse_address("--listen", "[::1]:5")) == "[::1]:5"
+    assert parse_address("--listen", "unix:a/b") == UnixAddress(Path("a/b"))
+    assert [is_loopback(h) for h in ("localhost", "127.9.9.9", "::1")] == [True, True, True]
+    assert [is_loopback(h) for h in ("10.0.0.1", "x", "::", "0.0.0.0")] == [False] * 4
+
+
+def test_an_unknown_log_format() -> None:
+    assert "'xml' is not one of 'text', 'json'" in refused_to_serve("--log-format", "xml", status=2)
+
+
+def test_keys_of_two_kinds(tmp_path: Path) -> None:
+    line = refused_to_serve("--keys", tmp_path / "keys.toml", "--key", SECRET, status=2)
+    assert "--keys and --key (or DISPATCH_SERVICE_KEYS) are both given" in line
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "message"),
+    [
+        (None, 1, "No such file"),
+        ("", 2, "no tables"),
+        (f'[[keys]]\nkey = "{SECRET}', 2, "Unterminated string"),
+        (f'[[keys]]\nkey = "{SECRET}"\nrights = ["admin"]', 2, "rights"),
+        (f'[[keys]]\nkey = "{SECRET}"\n[[keys]]\nkey = "{SECRET}"', 2, "are the same"),
+    ],
+)
+def test_a_file_of_keys_that_makes_no_sense(
+    tmp_path: Path, text: str | None, status: int, message: str
+) -> None:
+    path = tmp_path / "keys.toml"
+    if text is not None:
+        path.write_text(text)
+    line = refused_to_serve("--keys", path, status=status)
+    assert message in line
+    assert str(path) in line
+
+
+def test_a_key_that_metadata_cannot_carry() -> None:
+    assert "'key 1'" in refused_to_serve("--key", f" {SECRET}", status=2)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--tls-cert", "x"], "--tls-cert needs --tls-key"),
+        (["--tls-key", "x"], "--tls-key needs --tls-cert"),
+        (["--tls-client-ca", "x"], "--tls-client-ca needs --tls-cert and --tls-key"),
+    ],
+)
+def test_certificates_that_are_not_enough(options: list[str], message: str) -> None:
+    assert refused_to_serve(*options, status=2).startswith(f"Error: {message}")
+
+
+def test_certificates_that_are_none(tmp_path: Path) -> None:
+    good, other = trustme.CA().issue_cert("localhost"), trustme.CA().issue_cert("localhost")
+    cert, key, wrong, text = (tmp_path / name for name in ("cert", "key", "wrong", "text"))
+    good.cert_chain_pems[0].write_to_path(cert)
+    good.private_key_pem.write_to_path(key)
+    other.private_key_pem.write_to_path(wrong)
+    text.write_text("no certificate")
+    tls = ["--tls-cert", cert, "--tls-key"]
+    missing = refused_to_serve(*tls, tmp_path / "none", status=2)
+    assert missing == f"Error: {tmp_path / 'none'} cannot be read: No such file or directory"
+    for file in (wrong, text):
+        line = refused_to_serve(*tls, file, status=2)
+        assert line.startswith(f"Error: --tls-cert {cert} with --tls-key {file} is no certificate")
+    line = refused_to_serve(*tls, key, "--tls-client-ca", text, status=2)
+    assert line.startswith(f"Error: --tls-client-ca {text} has no certificates in PEM")
+
+
+def test_an_encrypted_private_key_asks_nobody(tmp_path: Path) -> None:
+    from cryptography.hazmat.primitives import serialization
+
+    good = trustme.CA().issue_cert("localhost")
+    cert, key = tmp_path / "cert", tmp_path / "key"
+    good.cert_chain_pems[0].write_to_path(cert)
+    plain = serialization.load_pem_private_key(good.private_key_pem.bytes(), None)
+    key.write_bytes(
+        plain.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(b"x"),
+        )
+    )
+    line = refused_to_serve("--tls-cert", cert, "--tls-key", key, status=2)
+    assert "the private key is encrypted" in line
+
+
+def test_the_commands_are_there() -> None:
+    assert run("--version").output.startswith("trio-dispatch, version ")
+    for command in ("serve", "backup"):
+        assert run(command, "--help").exit_code == 0
+
+
+# Backups.
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Path:
+    async def make() -> None:
+        async with open_store(tmp_path / "dispatches.db"):
+            pass
+
+    trio.run(make)
+    return tmp_path / "dispatches.db"
+
+
+def test_a_backup(db: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.db"
+    done = run("backup", "--db", db, copy)
+    assert (done.exit_code, done.output) == (0, f"{db} was copied to {copy}\n")
+    assert {file.name for file in tmp_path.iterdir()} == {"dispatches.db", "copy.db"}
+    first = copy.read_bytes()
+    assert "exists; a backup does not replace a file" in refused("backup", "--db", db, copy)
+    assert copy.read_bytes() == first
+    copy.write_text("what was there before")
+    assert run("backup", "--force", "--db", db, copy).exit_code == 0
+    assert copy.read_bytes() == first
+
+
+def test_a_backup_of_what_is_no_database_of_ours(db: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.db"
+    assert f"there is no database {tmp_path / 'x'}" in refused(
+        "backup", "--db", tmp_path / "x", copy
+    )
+    text = tmp_path / "text"
+    text.write_text("Buy milk. " * 100)
+    assert f"{text} cannot be read: file is not a database" in refused("backup", "--db", text, copy)
+    other = tmp_path / "other.db"
+    with sqlite3.connect(other) as connection:
+        connection.execute("CREATE TABLE cookies (x)")
+    connection.close()
+    assert "not of a dispatch service" in refused("backup", "--db", other, copy)
+    assert not copy.exists()
+
+
+def test_a_backup_that_cannot_be_written(db: Path, tmp_path: Path) -> None:
+    assert "cannot be written" in refused("backup", "--db", db, tmp_path / "nowhere" / "copy.db")
+    assert "is a directory" in refused("backup", "--force", "--db", db, tmp_path, status=2)
+    assert "is the database itself" in refused("backup", "--force", "--db", db, db)
+    assert db.stat().st_size > 0
+
+
+def test_a_damaged_database_makes_no_backup(db: Path, tmp_path: Path) -> None:
+    content = bytearray(db.read_bytes())
+    content[4096:] = bytes(len(content) - 4096)
+    db.write_bytes(content)
+    before = {file.name for file in tmp_path.iterdir()}
+    line = refused("backup", "--db", db, tmp_path / "copy.db")
+    assert "the copy is damaged" in line or "malformed" in line
+    assert {file.name for file in tmp_path.iterdir()} == before
+
+
+# Logs.
+
+
+def record(message: str, **fields: object) -> logging.LogRecord:
+    made = logging.makeLogRecord(
+        {
+            "name": "a.b",
+            "levelno": 20,
+            "levelname": "INFO",
+            "msg": message,
+            "created": 1.5,
+            **fields,
+        }
+    )
+    assert made.created == 1.5
+    return made
+
+
+def test_a_line_of_json() -> None:
+    line = JsonFormatter().format(record("ü\nx", method="Get", duration=0.5, caller=None))
+    assert "\n" not in line
+    assert json.loads(line) == {
+        "time": "1970-01-01T00:00:01.500Z",
+        "level": "info",
+        "logger": "a.b",
+        "message": "ü\nx",
+        "method": "Get",
+        "duration": 0.5,
+    }
+
+
+def test_a_line_of_text() -> None:
+    line = TextFormatter().format(record("done", caller="site 1", n=5, odd='a"\n', empty=""))
+    expected = r'done caller="site 1" n=5 odd="a\"\n" empty=""'
+    assert line == f"1970-01-01T00:00:01.500Z INFO    {expected}"
+    assert "\n" not in TextFormatter().format(record("one\ntwo"))
+
+
+def test_a_traceback_is_told() -> None:
+    try:
+        raise ZeroDivisionError
+    except ZeroDivisionError:
+        failed = record("failed", exc_info=sys.exc_info())
+    assert "ZeroDivisionError" in json.loads(JsonFormatter().format(failed))["exception"]
+    assert "ZeroDivisionError" in TextFormatter().format(failed)
+
+
+# Metrics.
+
+Ask = Callable[[bytes], Awaitable[bytes]]
+PAGE = b"x_total 5\n"
+# A client that does not send its body before it was asked to.
+EXPECTING = b"\r\n".join(
+    [b"PUT /metrics HTTP/1.1", b"Host: x", b"Content-Length: 9", b"Expect: 100-continue", b"", b""]
+)
+
+
+@pytest.fixture
+async def listener(nursery: trio.Nursery) -> trio.SocketListener:
+    [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    nursery.start_soon(serve_metrics, lambda: PAGE, [listener])
+    return listener
+
+
+async def all_of(stream: trio.abc.Stream) -> bytes:
+    return b"".join([bytes(some) async for some in stream])
+
+
+async def answer(listener: trio.SocketListener, request: bytes) -> bytes:
+    """All that comes back, until the connection is closed."""
+    async with await open_stream_to_socket_listener(listener) as stream:
+        await stream.send_all(request)
+        return await all_of(stream)
+
+
+async def test_get(listener: trio.SocketListener) -> None:
+    request = b"GET /metrics?x=1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    head, _, body = (await answer(listener, request)).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=")
+    assert body == PAGE
+    [family] = text_string_to_metric_families(body.decode())
+    assert family.samples[0].value == 5
+
+
+async def test_several_requests_on_a_connection(listener: trio.SocketListener) -> None:
+    request = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
+    last = b"HEAD /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    got = await answer(listener, request * 3 + last)
+    assert got.count(b"HTTP/1.1 200 OK") == 4
+    assert got.count(PAGE) == 3
+    assert got.endswith(b"\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", b"404 Not Found"),
+        (b"GET /metrics/x HTTP/1.0\r\n\r\n", b"404 Not Found"),
+        (b"POST /metrics HTTP/1.0\r\nContent-Length: 3\r\n\r\nabc", b"405 Method Not Allowed"),
+        (EXPECTING, b"405 Method Not Allowed"),
+        (b"GET /metrics HTTP/1.1\r\n\r\n", b"400 Bad Request"),
+        (b"\x16\x03\x01 this is TLS\r\n\r\n", b"400 Bad Request"),
+        (b"GET /" + b"x" * 20_000, b"431 Request Header Fields Too Large"),
+    ],
+)
+async def test_what_is_no_request_for_metrics(
+    listener: trio.SocketListener, request_: bytes, status: bytes
+) -> None:
+    assert (await answer(listener, request_)).startswith(b"HTTP/1.1 " + status)
+    assert (await answer(listener, b"GET /metrics HTTP/1.0\r\n\r\n")).endswith(PAGE)
+
+
+pieces = st.one_of(
+    st.sampled_from(
+        [
+            b"GET /metrics HTTP/1.1\r\n",
+            b"HEAD / HTTP/1.0\r\n",
+            b"Host: x\r\n",
+            b"Content-Length: 5\r\n",
+            b"Transfer-Encoding: chunked\r\n",
+            b"Expect: 100-continue\r\n",
+            b"Connection: close\r\n",
+            b"Connection: upgrade\r\nUpgrade: h2c\r\n",
+            b"\r\n",
+            b"5\r\nabcde\r\n",
+            b"0\r\n\r\n",
+            b"CONNECT x:1 HTTP/1.1\r\n",
+        ]
+    ),
+    st.binary(max_size=20),
+)
+
+
+@settings(deadline=None)
+@given(st.lists(pieces, max_size=12))
+def test_whatever_is_sent_harms_nothing(said: list[bytes]) -> None:
+    async def main() -> None:
+        ours, theirs = memory_stream_pair()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(serve_connection, lambda: PAGE, theirs)
+            for piece in said:
+                await ours.send_all(piece)
+                await wait_all_tasks_blocked()
+            await ours.send_eof()
+            await wait_all_tasks_blocked()
+            await ours.aclose()
+
+    trio.run(main, clock=MockClock(autojump_threshold=0))
+
+
+async def test_who_says_nothing_is_not_waited_for(
+    listener: trio.SocketListener, autojump_clock: MockClock
+) -> None:
+    for said in (b"", b"GET /metr", b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"):
+        began = trio.current_time()
+        await answer(listener, said)
+        assert 9 < trio.current_time() - began <= 10
+
+
+async def test_there_are_only_so_many_connections(
+    listener: trio.SocketListener, autojump_clock: MockClock
+) -> None:
+    async with trio.open_nursery() as nursery:
+        held = [await open_stream_to_socket_listener(listener) for _ in range(20)]
+        for stream in held:
+            await stream.send_all(b"GET")
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert await answer(listener, b"") == b""
+        await held[0].aclose()
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert (await answer(listener, b"GET /metrics HTTP/1.0\r\n\r\n")).endswith(PAGE)
+        for stream in held:
+            await stream.aclose()
+        nursery.cancel_scope.cancel()

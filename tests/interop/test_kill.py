@@ -1,0 +1,220 @@
+"""The service is killed at random moments while many write, again and again, on one database."""
+
+# ruff: noqa: ASYNC110 - there is nobody to tell
+
+from __future__ import annotations
+
+import math
+import os
+import random
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import trio
+from peers import within
+from service_runner import run_service
+
+from trio_dispatch import Dispatch, DispatchClient, ServiceError, TargetIds, open_client
+from trio_dispatch._generated.frequenz.api.common.v1alpha8.streaming import Event
+
+KEY, MICROGRID = "k", 1
+WRITERS = 12
+LONG = os.environ.get("TRIO_DISPATCH_LONG") == "1"
+
+
+@dataclass
+class Known:
+    """What the writers know of what the service has to have.
+
+    Attributes:
+      states: By id, all that a dispatch may be now, by `mark`; None if it may be gone.  One state
+        only, unless the service was killed before it answered.
+      enough: Set when nothing more is to be written.
+      asked_for: The marks of dispatches that may have been created: nobody was told their ids.
+    """
+
+    states: dict[int, set[int | None]] = field(default_factory=dict)
+    asked_for: set[int] = field(default_factory=set)
+    acknowledged: int = 0
+    enough: bool = False
+    last_mark: int = 0
+
+    def mark(self) -> int:
+        self.last_mark += 1
+        return self.last_mark
+
+
+def payload(mark: int) -> dict[str, Any]:
+    """A payload that shows whether it is whole: of many sizes, and each part says the mark."""
+    return {"mark": mark, "filler": f"{mark} " * (mark * 37 % 500), "again": {"mark": mark}}
+
+
+def mark_of(dispatch: Dispatch) -> int:
+    """The mark of a dispatch, all of which has to be there."""
+    mark = int(dispatch.payload["mark"])
+    assert dispatch.payload == payload(mark)
+    return mark
+
+
+async def write(client: DispatchClient, known: Known, rng: random.Random) -> None:
+    """Create, update and delete until it is enough or the service is gone, each its own."""
+    own: list[int] = []
+    start = datetime.now(UTC) + timedelta(hours=1)
+    while not known.enough:
+        mark = known.mark()
+        choice = rng.random() if own else 0.0
+        try:
+            if choice < 0.4:
+                known.asked_for.add(mark)
+                made = await client.create(
+                    MICROGRID,
+                    type="KILLED",
+                    start_time=start,
+                    duration=timedelta(minutes=mark % 7),
+                    target=TargetIds(1),
+                    payload=payload(mark),
+                )
+                known.asked_for.discard(mark)
+                known.states[made.id] = {mark}
+                own.append(made.id)
+            elif choice < 0.8:
+                id_ = rng.choice(own)
+                known.states[id_].add(mark)
+                await client.update(MICROGRID, id_, payload=payload(mark))
+                known.states[id_] = {mark}
+            else:
+                id_ = own.pop(rng.randrange(len(own)))
+                known.states[id_].add(None)
+                await client.delete(MICROGRID, id_)
+                known.states[id_] = {None}
+        except ServiceError:
+            return  # It may have been done or not.
+        known.acknowledged += 1
+
+
+def settle(known: Known, there: dict[int, Dispatch]) -> None:
+    """Compare what is there with what has to be; from then on only that counts."""
+    for id_, states in known.states.items():
+        state = mark_of(there[id_]) if id_ in there else None
+        assert state in states, f"dispatch {id_} is {state}, not one of {states}"
+        known.states[id_] = {state}
+    for id_ in there.keys() - known.states.keys():
+        # Its creation was not acknowledged, but asked for.
+        mark = mark_of(there[id_])
+        assert mark in known.asked_for
+        known.states[id_] = {mark}
+    known.asked_for.clear()
+
+
+class Watcher:
+    """Who follows a microgrid and comes again when its stream ends: stream first, then list."""
+
+    def __init__(self) -> None:
+        self.dispatches: dict[int, Dispatch] = {}
+        self.synced = trio.Event()
+        self.came_again = 0
+
+    async def follow(self, client: DispatchClient) -> None:
+        """Until the service is gone."""
+        self.came_again += 1
+        try:
+            async with client.stream(MICROGRID) as events, trio.open_nursery() as nursery:
+                nursery.start_soon(self._list, client, events.started)
+                async for event in events:
+                    self._apply(event.event, event.dispatch)
+                nursery.cancel_scope.cancel()
+        except* ServiceError:
+            pass
+
+    async def _list(self, client: DispatchClient, started: trio.Event) -> None:
+        await started.wait()
+        self._since: dict[int, Dispatch | None] = {}
+        listed = await list_all(client)
+        self.dispatches = listed
+        for id_, dispatch in self._since.items():
+            self._put(id_, dispatch)
+        self.synced.set()
+
+    def _apply(self, event: Event, dispatch: Any) -> None:
+        assert isinstance(dispatch, Dispatch)
+        new = None if event is Event.DELETED else dispatch
+        if self.synced.is_set():
+            self._put(dispatch.id, new)
+        else:
+            self._since[dispatch.id] = new
+
+    def _put(self, id_: int, dispatch: Dispatch | None) -> None:
+        old = self.dispatches.get(id_)
+        if dispatch is None:
+            self.dispatches.pop(id_, None)
+        elif old is None or not old.newer_than(dispatch):
+            self.dispatches[id_] = dispatch
+
+
+async def list_all(client: DispatchClient) -> dict[int, Dispatch]:
+    async with aclosing(client.list(MICROGRID, page_size=100)) as pages:
+        return {dispatch.id: dispatch async for page in pages for dispatch in page}
+
+
+@asynccontextmanager
+async def two_clients(url: str) -> AsyncIterator[tuple[DispatchClient, DispatchClient]]:
+    async with open_client(url, key=KEY) as one, open_client(url, key=KEY) as other:
+        yield one, other
+
+
+async def kill_again_and_again(db: Path, times: int, seed: int) -> Known:
+    # Writers take turns as they come: what is drawn for them differs each time.
+    rng, moments = random.Random(seed), random.Random(seed)
+    known, watcher = Known(), Watcher()
+    for round_ in range(times + 1):
+        async with (
+            run_service(db.with_name("log"), "--key", KEY, "--db", db) as service,
+            two_clients(service.url) as (one, other),
+        ):
+            there = await list_all(one)
+            settle(known, there)
+            async with trio.open_nursery() as nursery:
+                watcher.synced = trio.Event()
+                nursery.start_soon(watcher.follow, other)
+                await until(watcher.synced.is_set)
+                assert watcher.dispatches == there
+                async with trio.open_nursery() as writers:
+                    for number in range(WRITERS):
+                        writers.start_soon(write, (one, other)[number % 2], known, rng)
+                    # Some are killed at the first calls, some in the middle of many.
+                    answers = known.acknowledged + int(math.exp(moments.uniform(0, math.log(150))))
+                    while known.acknowledged < answers:
+                        await trio.sleep(0.001)
+                    await trio.sleep(moments.uniform(0, 0.01))
+                    known.enough = round_ == times
+                    if not known.enough:
+                        await service.kill()
+                if known.enough:
+                    there = await list_all(one)
+                    while watcher.dispatches != there:
+                        await trio.sleep(0.005)
+                    settle(known, there)
+                    await service.stop()
+    assert watcher.came_again == times + 1
+    return known
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():
+        await trio.sleep(0.005)
+
+
+@within(300)
+async def test_what_was_acknowledged_is_there(tmp_path: Path) -> None:
+    seed = random.randrange(1 << 32) if LONG else 4711
+    db = tmp_path / "dispatches.db"
+    known = await kill_again_and_again(db, 50 if LONG else 12, seed)
+    assert known.acknowledged > 100
+    with sqlite3.connect(db) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    connection.close()

@@ -1,0 +1,209 @@
+"""A COMMIT that fails, and has taken effect or not: all that is told agrees with the database."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+import trio
+from trio.testing import MockClock
+
+from trio_dispatch._generated.frequenz.api.common.v1alpha8.streaming import Event
+from trio_dispatch.service import (
+    NotFoundError,
+    Query,
+    StoreFullError,
+    StoreUnavailableError,
+    Watcher,
+)
+from trio_dispatch.service.sqlite import SqliteStore, open_sqlite
+
+from .test_rules import NOW, data
+
+
+def io_error(code: int = sqlite3.SQLITE_IOERR) -> sqlite3.OperationalError:
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = code
+    return error
+
+
+@contextmanager
+def failing_commit(
+    store: SqliteStore, *, takes_effect: bool, code: int = sqlite3.SQLITE_IOERR
+) -> Iterator[None]:
+    """Have the next commit fail, after or before it has done its work."""
+    left = 1
+
+    @sa.event.listens_for(store._engine, "commit")
+    def commit(connection: sa.Connection) -> None:
+        nonlocal left
+        options = connection.get_execution_options()
+        if left == 0 or options.get("begin") != "BEGIN IMMEDIATE":
+            return
+        left -= 1
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, sqlite3.Connection)
+        if takes_effect:
+            driver.execute("COMMIT")
+        raise io_error(code)
+
+    try:
+        yield
+        assert left == 0
+    finally:
+        sa.event.remove(store._engine, "commit", commit)
+
+
+@contextmanager
+def unreachable(store: SqliteStore) -> Iterator[None]:
+    """Have every transaction fail that would write."""
+
+    @sa.event.listens_for(store._engine, "begin")
+    def begin(connection: sa.Connection) -> None:
+        if connection.get_execution_options().get("begin") == "BEGIN IMMEDIATE":
+            raise io_error()
+
+    try:
+        yield
+    finally:
+        sa.event.remove(store._engine, "begin", begin)
+
+
+async def told(changes: Watcher) -> list[tuple[Event, int]]:
+    """What waits for a watcher."""
+    return [((change := await anext(changes)).event, change.row.id) for _ in range(len(changes))]
+
+
+async def ids_in(store: SqliteStore) -> int:
+    return (await store.list(Query(1))).total
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "dispatches.db"
+
+
+async def test_it_took_effect(path: Path, autojump_clock: MockClock) -> None:
+    async with open_sqlite(path) as store:
+        with store.watch(1) as changes:
+            with failing_commit(store, takes_effect=True):
+                row = await store.create(1, data(), now=NOW)
+            assert await told(changes) == [(Event.CREATED, row.id)]
+            assert await store.get(1, row.id) == row
+            with failing_commit(store, takes_effect=True):
+                await store.delete(1, row.id)
+            assert await told(changes) == [(Event.DELETED, row.id)]
+            assert (await store.create(1, data(), now=NOW)).id == 2
+            assert await told(changes) == [(Event.CREATED, 2)]
+    async with open_sqlite(path) as store:
+        assert await ids_in(store) == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        (sqlite3.SQLITE_IOERR, StoreUnavailableError),
+        (sqlite3.SQLITE_FULL, StoreFullError),
+    ],
+)
+async def test_it_did_not_take_effect(
+    path: Path, code: int, error: type[Exception], autojump_clock: MockClock
+) -> None:
+    async with open_sqlite(path) as store:
+        first = await store.create(1, data(), now=NOW)
+        with store.watch(1) as changes:
+            with failing_commit(store, takes_effect=False, code=code), pytest.raises(error):
+                await store.create(1, data(), now=NOW)
+            with failing_commit(store, takes_effect=False, code=code), pytest.raises(error):
+                await store.delete(1, first.id)
+            assert len(changes) == 0
+            assert await store.get(1, first.id) == first
+            with pytest.raises(NotFoundError):
+                await store.get(1, 2)
+            assert (await store.create(1, data(), now=NOW)).id == 2
+            assert await told(changes) == [(Event.CREATED, 2)]
+
+
+@pytest.mark.parametrize("takes_effect", [False, True])
+async def test_nobody_knows(path: Path, takes_effect: bool, autojump_clock: MockClock) -> None:
+    """Who called is told nothing for sure; who watches comes again and sees what there is."""
+    async with open_sqlite(path) as store:
+        with store.watch(1) as changes:
+            with (
+                failing_commit(store, takes_effect=takes_effect),
+                # The commit of the question fails as well.
+                failing_commit(store, takes_effect=False)
+                if takes_effect
+                else _unreachable_after_commit(store),
+                pytest.raises(StoreUnavailableError),
+            ):
+                await store.create(1, data(), now=NOW)
+            with pytest.raises(StoreUnavailableError, match="may have been missed"):
+                await anext(changes)
+        assert store.watchers.statistics().watchers == 0
+        with store.watch(1) as changes:
+            assert await ids_in(store) == int(takes_effect)
+            row = await store.create(1, data(), now=NOW)
+            assert row.id == 1 + takes_effect
+            assert await told(changes) == [(Event.CREATED, row.id)]
+
+
+@contextmanager
+def _unreachable_after_commit(store: SqliteStore) -> Iterator[None]:
+    """As `unreachable`, but only from the second transaction on."""
+    begun = 0
+
+    @sa.event.listens_for(store._engine, "begin")
+    def begin(connection: sa.Connection) -> None:
+        nonlocal begun
+        begun += connection.get_execution_options().get("begin") == "BEGIN IMMEDIATE"
+        if begun == 2:
+            raise io_error()
+
+    try:
+        yield
+    finally:
+        sa.event.remove(store._engine, "begin", begin)
+
+
+async def test_those_who_share_a_commit_share_its_fate(
+    path: Path, autojump_clock: MockClock
+) -> None:
+    for takes_effect in (True, False):
+        outcomes: list[int | str] = []
+
+        async def create(store: SqliteStore, outcomes: list[int | str] = outcomes) -> None:
+            try:
+                outcomes.append((await store.create(1, data(), now=NOW)).id)
+            except StoreUnavailableError:
+                outcomes.append("unavailable")
+
+        async with open_sqlite(path) as store:
+            before = await ids_in(store)
+            with (
+                store.watch(1) as changes,
+                failing_commit(store, takes_effect=takes_effect),
+            ):
+                async with trio.open_nursery() as nursery:
+                    for _ in range(20):
+                        nursery.start_soon(create, store)
+                done = [id_ for id_ in outcomes if id_ != "unavailable"]
+                assert [id_ for _, id_ in await told(changes)] == sorted(map(int, done))
+            assert await ids_in(store) - before == len(done)
+            assert len(done) == (20 if takes_effect else 0)
+
+
+async def test_a_database_that_cannot_be_written_is_read(
+    path: Path, autojump_clock: MockClock
+) -> None:
+    async with open_sqlite(path) as store:
+        row = await store.create(1, data(), now=NOW)
+        with unreachable(store):
+            with pytest.raises(StoreUnavailableError):
+                await store.delete(1, row.id)
+            assert await store.get(1, row.id) == row
+        await store.delete(1, row.id)

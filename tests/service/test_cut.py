@@ -1,0 +1,151 @@
+"""Watchers whose client does not read: how long they can keep anything of the service's."""
+
+# ruff: noqa: ASYNC110 - what is waited for tells nobody
+
+from __future__ import annotations
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from trio_dispatch import clock
+from trio_dispatch._generated.frequenz.api.dispatch import v1 as wire
+from trio_dispatch.codec import WIRE
+from trio_dispatch.dispatch import Dispatch
+from trio_dispatch.errors import ServiceError
+from trio_dispatch.grpc import Cardinality, GRPCError, Status
+from trio_dispatch.service import Store
+from trio_dispatch.service.handlers import CUT_GRACE
+from trio_dispatch.targets import TargetIds
+
+from .conftest import Wired, wired
+from .test_calls import create
+
+STREAM = "/frequenz.api.dispatch.v1.MicrogridDispatchService/StreamMicrogridDispatches"
+
+
+def large(id_: int = 1) -> Dispatch:
+    return Dispatch(
+        id=id_,
+        type="CHARGE",
+        start_time=clock.now(),
+        duration=None,
+        target=TargetIds(1),
+        payload={"filler": "x" * 10_000},
+    )
+
+
+async def change_much(store: Store) -> None:
+    """More changes than may wait for a watcher."""
+    for _ in range(1200):
+        await store.put(1, large())
+
+
+def calls_running(service: Wired) -> int:
+    return service.service.server.statistics().calls_running
+
+
+async def time_to_end(service: Wired) -> float:
+    """Wait until no call runs; the seconds that it took."""
+    began = trio.current_time()
+    with trio.fail_after(250):  # less than it takes to find that a connection is dead
+        while calls_running(service):
+            await trio.sleep(0.1)
+    return trio.current_time() - began
+
+
+async def test_a_client_that_does_not_read_its_stream_is_let_go(
+    autojump_clock: MockClock,
+) -> None:
+    """Other calls of the same connection go on, and the stream fails when it is read at last."""
+    async with wired() as service, service.client() as client, client.stream(1) as events:
+        await wait_all_tasks_blocked()
+        assert calls_running(service) == 1
+        await change_much(service.store)
+        assert service.store.watchers.statistics().cut == 1
+        assert CUT_GRACE - 0.2 <= await time_to_end(service) <= CUT_GRACE + 0.2
+        await create(client)
+        with pytest.raises(ServiceError) as caught:
+            [event async for event in events]
+        # In the middle of a message there is no room for a status.
+        assert caught.value.status in {Status.RESOURCE_EXHAUSTED, Status.CANCELLED}
+
+
+async def test_why_a_stuck_stream_was_ended_is_told(autojump_clock: MockClock) -> None:
+    async with wired() as service, service.client() as client, client.stream(1) as events:
+        await wait_all_tasks_blocked()
+        for _ in range(100):
+            await service.store.put(1, large())
+        await wait_all_tasks_blocked()
+        service.store.watchers.fail_all()
+        assert CUT_GRACE - 0.2 <= await time_to_end(service) <= CUT_GRACE + 0.2
+        with pytest.raises(ServiceError) as caught:
+            [event async for event in events]
+        assert caught.value.status in {Status.UNAVAILABLE, Status.CANCELLED}
+
+
+async def test_a_client_that_reads_a_little_is_told_why(autojump_clock: MockClock) -> None:
+    async with wired() as service, service.client() as client, client.stream(1) as events:
+        await wait_all_tasks_blocked()
+        await change_much(service.store)
+        await trio.sleep(CUT_GRACE / 2)
+        with pytest.raises(ServiceError, match="too many changes were waiting") as caught:
+            [event async for event in events]
+        assert caught.value.status is Status.RESOURCE_EXHAUSTED
+        await wait_all_tasks_blocked()
+        assert calls_running(service) == 0
+
+
+async def test_a_connection_that_nobody_reads_is_let_go(autojump_clock: MockClock) -> None:
+    """Not even the status can be sent: there is no room on the connection."""
+    async with wired() as service:
+        ours, theirs = trio.testing.lockstep_stream_pair()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(service.service.server.serve_stream, theirs)
+            await ours.send_all(_watch_request())
+            while service.store.watchers.statistics().watchers == 0:
+                with trio.move_on_after(1):
+                    await ours.receive_some()
+            await change_much(service.store)
+            assert calls_running(service) == 1
+            assert await time_to_end(service) <= 2 * CUT_GRACE + 0.2
+            nursery.cancel_scope.cancel()
+
+
+def _watch_request() -> bytes:
+    """A client that asks for a stream, lets much of it come, and says nothing more."""
+    import h2.connection
+    import h2.settings
+
+    connection = h2.connection.H2Connection()
+    connection.initiate_connection()
+    connection.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 2**31 - 1})
+    connection.increment_flow_control_window(2**30)
+    headers = {":method": "POST", ":scheme": "http", ":path": STREAM, ":authority": "x"}
+    headers |= {"te": "trailers", "content-type": "application/grpc", "key": "k"}
+    connection.send_headers(1, [*headers.items()])
+    request = wire.StreamMicrogridDispatchesRequest(microgrid_id=1)
+    message = WIRE.encode(request, wire.StreamMicrogridDispatchesRequest)
+    connection.send_data(1, b"\0" + len(message).to_bytes(4, "big") + message, end_stream=True)
+    return connection.data_to_send()
+
+
+async def test_who_is_cut_off_without_being_stuck_is_told_at_once(
+    autojump_clock: MockClock,
+) -> None:
+    async with wired() as service, service.wire_channel() as channel:
+        async with channel.request(
+            STREAM,
+            Cardinality.UNARY_STREAM,
+            wire.StreamMicrogridDispatchesRequest,
+            wire.StreamMicrogridDispatchesResponse,
+            metadata={"key": "k"},
+        ) as call:
+            await call.send_message(wire.StreamMicrogridDispatchesRequest(microgrid_id=1), end=True)
+            await call.recv_initial_metadata()
+            began = trio.current_time()
+            service.store.watchers.fail_all()
+            with pytest.raises(GRPCError) as caught:
+                await call.recv_message()
+        assert caught.value.status is Status.UNAVAILABLE
+        assert trio.current_time() == began
