@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from .._rule_text import rule_text
 from ..dispatch import Dispatch
 from .plan import Bar
 from .window import Window
@@ -12,7 +13,6 @@ from .words import (
     duration_text,
     moment_text,
     payload_text,
-    rule_text,
     shorten,
     span_text,
     target_text,
@@ -69,7 +69,7 @@ class Details:
             ("duration", duration_text(dispatch.duration)),
             ("target", shorten(target_text(dispatch.target), _LONG, len)),
             ("payload", shorten(payload_text(dispatch), _LONG, len)),
-            ("recurs", shorten(rule_text(dispatch), _LONG, len)),
+            ("recurs", shorten(rule_text(dispatch, self._moment), _LONG, len)),
             ("next", self._moment(following)),
         ]
         return [(name, text) for name, text in lines if text]

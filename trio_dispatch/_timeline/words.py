@@ -1,4 +1,4 @@
-"""Words of a picture: what targets, times, rules and payloads are called, and how wide they are."""
+"""Words of a picture: what targets, times and payloads are called, and how wide they are."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import Any
 
 from .._payload import Payload
 from ..dispatch import Dispatch
-from ..recurrence import Frequency, RecurrenceRule
 from ..targets import Target, TargetIds
 
 __all__ = [
@@ -25,7 +24,6 @@ __all__ = [
     "natural_key",
     "payload_text",
     "pixels",
-    "rule_text",
     "shorten",
     "span_text",
     "target_text",
@@ -39,14 +37,6 @@ MONTHS = (
     "July", "August", "September", "October", "November", "December",
 )  # fmt: skip
 
-_UNITS = {
-    Frequency.MINUTELY: "minute",
-    Frequency.HOURLY: "hour",
-    Frequency.DAILY: "day",
-    Frequency.WEEKLY: "week",
-    Frequency.MONTHLY: "month",
-    Frequency.YEARLY: "year",
-}
 # What cannot be drawn, or would have an effect where it is: control characters and their like.
 _UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 _NOT_XML = {"\ufffe", "\uffff"}
@@ -162,43 +152,6 @@ def _date(local: datetime) -> str:
 
 def _time(local: datetime) -> str:
     return f"{local:%H:%M:%S}" if local.second else f"{local:%H:%M}"
-
-
-def rule_text(dispatch: Dispatch) -> str:
-    """How a dispatch recurs, in words; empty if it does not."""
-    rule = dispatch.recurrence
-    if rule is None or rule.frequency not in _UNITS or dispatch.duration is None:
-        return ""
-    unit = _UNITS[rule.frequency]
-    parts = [f"every {unit}" if rule.interval == 1 else f"every {rule.interval} {unit}s"]
-    if rule.byweekdays:
-        parts.append("on " + ", ".join(DAYS[day - 1] for day in sorted(rule.byweekdays)))
-    if rule.bymonthdays:
-        parts.append("on day " + ", ".join(map(str, rule.bymonthdays)))
-    if rule.bymonths:
-        parts.append("in " + ", ".join(MONTHS[month - 1][:3] for month in sorted(rule.bymonths)))
-    parts.append(_times_text(rule, dispatch.start_time))
-    end = rule.end_criteria
-    if end is not None and end.count is not None:
-        parts.append(f"{end.count} times")
-    if end is not None and end.until is not None:
-        parts.append(f"until {moment_text(end.until, UTC)} UTC")
-    return " ".join(part for part in parts if part)
-
-
-def _times_text(rule: RecurrenceRule, start: datetime) -> str:
-    fine = rule.frequency in (Frequency.MINUTELY, Frequency.HOURLY)
-    hours = sorted(rule.byhours) or ([] if fine else [start.hour])
-    minutes = sorted(rule.byminutes) or ([] if rule.frequency == 1 else [start.minute])
-    if hours and minutes and len(hours) * len(minutes) <= 6:
-        times = ", ".join(f"{hour:02}:{minute:02}" for hour in hours for minute in minutes)
-        return f"at {times} UTC"
-    parts = []
-    if hours:
-        parts.append(f"in the hours {', '.join(map(str, hours))} UTC")
-    if minutes:
-        parts.append("at minute " + ", ".join(map(str, minutes)))
-    return " ".join(parts)
 
 
 # Widths.

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from .. import clock
+from .._rule_text import rule_text
 from .._timeline import timeline
 from ..client import open_client
 from ..dispatch import Dispatch
@@ -28,14 +29,6 @@ __all__ = ["demo_command", "run_demo"]
 _MICROGRID = 1
 _KEY = "demo-key"
 _SECONDS = 20
-_UNITS = {
-    Frequency.MINUTELY: "minute",
-    Frequency.HOURLY: "hour",
-    Frequency.DAILY: "day",
-    Frequency.WEEKLY: "week",
-    Frequency.MONTHLY: "month",
-    Frequency.YEARLY: "year",
-}
 
 
 @click.command("demo")
@@ -150,18 +143,12 @@ def _event_text(event: LifecycleEvent) -> str:
     match event:
         case Created(dispatch):
             length = "without end" if dispatch.duration is None else f"for {dispatch.duration}"
-            again = _rule_text(dispatch.recurrence)
+            rule = rule_text(dispatch, _time)
+            again = f", {rule}" if rule else ""
             return f"{name} was created: from {_time(dispatch.start_time)} {length}{again}"
         case Deleted():
             return f"{name} was deleted"
     return f"{name} was updated: {event.dispatch.payload}"
-
-
-def _rule_text(rule: RecurrenceRule | None) -> str:
-    if rule is None:
-        return ""
-    unit = _UNITS[Frequency(rule.frequency)]
-    return f", every {unit}" if rule.interval == 1 else f", every {rule.interval} {unit}s"
 
 
 def _status_text(dispatch: Dispatch) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
+from .._rule_text import rule_text
 from ..dispatch import Dispatch
 from ..recurrence import EndCriteria, Frequency, RecurrenceRule, Weekday
 from ._times import find_offset_change, format_moment, format_offset
@@ -16,15 +17,6 @@ __all__ = ["RuleOptions", "describe_rule", "local_time_warning", "parse_numbers"
 
 _NUMBER = re.compile(r"[+-]?\d{1,9}", re.ASCII)
 _RANGE = re.compile(r"(\w+)-(\w+)")
-_UNITS = {
-    Frequency.MINUTELY: "minute",
-    Frequency.HOURLY: "hour",
-    Frequency.DAILY: "day",
-    Frequency.WEEKLY: "week",
-    Frequency.MONTHLY: "month",
-    Frequency.YEARLY: "year",
-}
-_MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 
 WEEKDAYS = {day.name.lower(): int(day) for day in Weekday if day}
 MONTHS = {
@@ -160,54 +152,7 @@ class RuleOptions:
 
 def describe_rule(dispatch: Dispatch, zone: tzinfo) -> str:
     """How a dispatch recurs, in words; its hours are UTC, and the end is shown in the zone."""
-    rule = dispatch.recurrence
-    if rule is None or rule.frequency == Frequency.UNSPECIFIED:
-        return ""
-    if rule.problem is not None:
-        return f"never: {rule.problem}"
-    unit = _UNITS[Frequency(rule.frequency)]
-    parts = [f"every {unit}" if rule.interval == 1 else f"every {rule.interval} {unit}s"]
-    if rule.bymonths:
-        parts.append(f"in {_spans(rule.bymonths, lambda month: _MONTHS[month - 1])}")
-    if rule.bymonthdays:
-        parts.append(f"on day {','.join(map(str, rule.bymonthdays))}")
-    if rule.byweekdays:
-        parts.append(_spans(rule.byweekdays, lambda day: Weekday(day).name.capitalize()[:3]))
-    parts += _times(rule, dispatch.start_time)
-    end = rule.end_criteria
-    if end is not None and end.count is not None:
-        parts.append("once" if end.count == 1 else f"{end.count} times")
-    if end is not None and end.until is not None:
-        parts.append(f"until {format_moment(end.until, zone)}")
-    return " ".join(parts)
-
-
-def _times(rule: RecurrenceRule, start: datetime) -> list[str]:
-    """The times of day of a rule; what it leaves open is as at the start."""
-    hours, minutes = sorted(set(rule.byhours)), sorted(set(rule.byminutes))
-    if rule.frequency >= Frequency.DAILY:
-        hours, minutes = hours or [start.hour], minutes or [start.minute]
-    if hours and rule.frequency == Frequency.HOURLY:
-        minutes = minutes or [start.minute]
-    if hours and minutes and len(hours) * len(minutes) <= 4:
-        times = [f"{hour:02}:{minute:02}" for hour in hours for minute in minutes]
-        return [f"at {','.join(times)} UTC"]
-    parts = [f"at minute {_spans(minutes)}"] if minutes else []
-    return [*parts, f"of hours {_spans(hours)} UTC"] if hours else parts
-
-
-def _spans(numbers: Iterable[int], name: Callable[[int], str] = str) -> str:
-    """Numbers in order, three or more in a row as a span."""
-    spans: list[list[int]] = []
-    for number in sorted(set(numbers)):
-        if spans and spans[-1][-1] == number - 1:
-            spans[-1].append(number)
-        else:
-            spans.append([number])
-    return ",".join(
-        f"{name(span[0])}-{name(span[-1])}" if len(span) > 2 else ",".join(map(name, span))
-        for span in spans
-    )
+    return rule_text(dispatch, lambda moment: format_moment(moment, zone))
 
 
 # The API's rules are UTC.
