@@ -337,3 +337,15 @@ async def test_who_was_told_that_something_left_the_type_is_not_told_again() -> 
     broadcast.amend(Word("a", "left", type="blue"))
     broadcast.publish(Word("a", "again", type="blue"))
     assert waiting(receiver) == ["left"]
+
+
+async def test_what_is_amended_to_be_of_the_type_again_may_leave_it_again() -> None:
+    broadcast = make(always_merge=True)
+    receiver = broadcast.new_receiver(type="red")
+    broadcast.publish(Word("a", "ours", type="red"))
+    broadcast.publish(Word("a", "left", type="blue"))
+    broadcast.amend(Word("a", "ours again", type="red"))
+    broadcast.publish(Word("a", "left again", type="blue"))
+    assert waiting(receiver) == ["left again"]
+    broadcast.publish(Word("a", "not ours", type="blue"))
+    assert waiting(receiver) == []

@@ -53,6 +53,14 @@ async def test_a_create_that_makes_no_sense(
         assert await service.dispatches() == {}
 
 
+@pytest.mark.parametrize("key", ["secret\n", "schl\u00fcssel", "a\0b"])
+async def test_a_key_that_cannot_be_sent_is_refused_and_not_shown(key: str) -> None:
+    with pytest.raises(ValueError, match="not printable ASCII") as caught:
+        async with open_client("grpc://localhost", key=key):
+            pytest.fail("let in")
+    assert key.strip() not in str(caught.value)
+
+
 async def test_other_calls_that_make_no_sense(autojump_clock: trio.testing.MockClock) -> None:
     async with open_test_service() as service:
         client = service.client

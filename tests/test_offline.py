@@ -28,7 +28,8 @@ from trio_dispatch import (
     clock,
     open_dispatcher,
 )
-from trio_dispatch.cache import load
+from trio_dispatch.agenda import Agenda
+from trio_dispatch.cache import _save, load
 from trio_dispatch.clock import VIRTUAL_START as START
 from trio_dispatch.recurrence import Frequency, RecurrenceRule
 from trio_dispatch.testing import make_dispatch, open_test_service
@@ -165,6 +166,29 @@ async def test_a_run_that_came_and_went_while_nobody_could_listen_does_not_hide_
         await service.stop()
         async with dispatching(service, cache=cache) as dispatcher:
             assert waiting(dispatcher.running_status_change.new_receiver()) == [(1, "STOPPED")]
+
+
+async def test_a_large_cache_is_taken_up_in_pieces(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path / "cache"
+    _save(cache, 1, START, {n: make_dispatch(n) for n in range(1000)}, [])
+    taken, at_once = [], []
+    upsert = Agenda.upsert
+    monkeypatch.setattr(Agenda, "upsert", lambda *a, **k: taken.append(1) or upsert(*a, **k))
+
+    async def watch() -> None:
+        while len(taken) < 1000:
+            seen = len(taken)
+            await trio.lowlevel.checkpoint()
+            at_once.append(len(taken) - seen)
+
+    async with open_test_service() as service, trio.open_nursery() as nursery:
+        nursery.start_soon(watch)
+        async with dispatching(service, cache=cache) as dispatcher:
+            assert len(dispatcher.dispatches) == 1000
+    # In a round of the scheduler either may come first.
+    assert 0 < max(at_once) <= 200
 
 
 WRITER = """

@@ -326,6 +326,8 @@ def test_every_minute_around_a_moment_is_an_occurrence_by_definition_or_none(
         second=start.second, microsecond=0, **time_of_day(rule, start)
     )
     low, high = shifted(moment, -by * (number // 2)), shifted(moment, by * (number // 2))
+    # At the ends of time it may have been shifted to the middle of a minute.
+    low = low.replace(second=start.second, microsecond=0)
     expected = [
         each
         for each in (low + by * step for step in range((high - low) // by + 1))

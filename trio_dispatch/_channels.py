@@ -19,6 +19,7 @@ def lifecycle_channel(
             key=lambda event: event.dispatch.id,
             type=lambda event: event.dispatch.type,
             final=lambda event: isinstance(event, Deleted),
+            begins=lambda event: isinstance(event, Created),
             merge=merge_events,
             merges=lambda _, __, crowded: crowded,
             snapshot=snapshot,
@@ -62,11 +63,15 @@ def merge_events(older: LifecycleEvent, newer: LifecycleEvent) -> LifecycleEvent
             return None
         case Created(), _:
             return Created(newer.dispatch)
-        case Deleted(), Created():
-            return Updated(newer.dispatch)
-        case Updated(previous=told), Updated(dispatch=now):
+        # What comes between two events may have been of no concern to a receiver of one type.
+        case (
+            Updated(previous=told) | Deleted(_previous=told),
+            Created(dispatch=now) | Updated(dispatch=now),
+        ):
             # There and back again is no event.
             return None if now == told else Updated(now, told)
+        case Updated(previous=told) | Deleted(_previous=told), Deleted(dispatch=last):
+            return Deleted(last, told)
     return newer
 
 

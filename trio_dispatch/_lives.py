@@ -63,19 +63,24 @@ class Life:
         self.gone = trio.Event()
 
 
+Leaving = Overlaps[Life]
+"""The lives that are leaving, by what they act on."""
+
+
 class Lives:
     """All lives in a nursery.
 
     Args:
+      leaving: Shared with all others who act on the same components.
       restart: Whether an error of an actor is logged, and the actor run again; otherwise it is
         raised out of the nursery.
     """
 
-    def __init__(self, nursery: trio.Nursery, *, restart: bool) -> None:
+    def __init__(self, nursery: trio.Nursery, leaving: Leaving, *, restart: bool) -> None:
         self._nursery = nursery
         self._restart = restart
         self._all: dict[Hashable, dict[Life, None]] = {}
-        self._leaving: Overlaps[Life] = Overlaps()
+        self._leaving = leaving
 
     def begin(self, life: Life) -> None:
         """Run an actor when its turn has come."""
@@ -154,7 +159,8 @@ class Lives:
             rival = next((each for each in self._rivals(life) if each not in given_up), None)
             if rival is None:
                 return
-            patience = math.inf if rival.identity == life.identity else rival.run._deadline()
+            kin = self._all[life.identity]
+            patience = math.inf if rival in kin else rival.run._deadline()
             with trio.move_on_at(patience) as waiting:
                 await wait_any(rival.gone.wait, life.run._changed.wait)
             if waiting.cancelled_caught:
@@ -168,11 +174,12 @@ class Lives:
 
     def _rivals(self, life: Life) -> Iterator[Life]:
         """Who has to leave before an actor may start."""
-        for other in self._all[life.identity]:
+        kin = self._all[life.identity]
+        for other in kin:
             if other is not life:
                 yield other
         for other in self._leaving.with_target(life.run._shown[0].target):
-            if other.identity != life.identity:
+            if other not in kin:
                 yield other
 
     async def _act(self, life: Life) -> None:

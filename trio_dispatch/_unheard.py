@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
@@ -17,12 +18,14 @@ class UnheardPulses:
 
     def __init__(self, keep_for: timedelta) -> None:
         self._keep_for = keep_for
-        self._pulses: dict[int, Dispatch] = {}
+        self._pulses: OrderedDict[int, Dispatch] = OrderedDict()
 
     def put(self, message: Dispatch, now: datetime) -> None:
         """Keep the message about a pulse; a later one about the same dispatch takes its place."""
-        self._forget_old(now)
         self._pulses[message.id] = message
+        self._pulses.move_to_end(message.id)
+        while self._pulses and self._is_old(next(iter(self._pulses.values())), now):
+            self._pulses.popitem(last=False)
 
     def withdraw(self, dispatch: Dispatch) -> None:
         """Forget the pulse of a dispatch that is not to be acted upon."""
@@ -30,14 +33,11 @@ class UnheardPulses:
 
     def take(self, type: str | None, now: datetime) -> Iterator[Dispatch]:
         """The pulses that concern a type, or any; they are then no longer kept."""
-        self._forget_old(now)
         for dispatch in list(self._pulses.values()):
-            if type in {None, dispatch.type}:
+            if self._is_old(dispatch, now):
+                del self._pulses[dispatch.id]
+            elif type in {None, dispatch.type}:
                 yield self._pulses.pop(dispatch.id)
 
-    def _forget_old(self, now: datetime) -> None:
-        self._pulses = {
-            id_: dispatch
-            for id_, dispatch in self._pulses.items()
-            if dispatch.pulse is not None and now - dispatch.pulse <= self._keep_for
-        }
+    def _is_old(self, dispatch: Dispatch, now: datetime) -> bool:
+        return dispatch.pulse is None or now - dispatch.pulse > self._keep_for

@@ -13,6 +13,7 @@ is learned from the lifecycle events, which are followed from the first pulse on
 from __future__ import annotations
 
 import logging
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,14 +25,14 @@ import trio
 
 from ._actor_run import ActorRun, Changes
 from ._groups import NOBODY, Group, Groups
-from ._lives import Actor, Life, Lives
+from ._lives import Actor, Leaving, Life, Lives
 from ._nursery import open_service_nursery
 from .broadcast import Broadcast, Receiver
 from .dispatch import Dispatch
 from .events import Deleted, LifecycleEvent
 from .merge import MergeStrategy
 
-__all__ = ["Actor", "ActorOptions", "ActorRun", "Changes", "OnOrphan", "serve_actors"]
+__all__ = ["Actor", "ActorOptions", "ActorRun", "Changes", "Leaving", "OnOrphan", "serve_actors"]
 
 log = logging.getLogger("trio_dispatch.actors")
 
@@ -83,6 +84,7 @@ async def serve_actors(
     statuses: Receiver[Dispatch],
     events: Broadcast[LifecycleEvent],
     *,
+    leaving: Leaving,
     orphans: Iterable[Dispatch],
     caught_up: Callable[[], Awaitable[None]],
     task_status: trio.TaskStatus[None],
@@ -92,12 +94,13 @@ async def serve_actors(
     Args:
       statuses: Where the messages come from; nobody else receives from it.
       events: Tells which dispatches are withdrawn.
+      leaving: The actors that are being stopped, those of other calls among them.
       orphans: What the last process has left running.
       caught_up: Returns when all that is due has been told.
       task_status: Told when the actors of what runs already have been started.
     """
     async with open_service_nursery() as nursery:
-        actors = _Actors(options, nursery, events)
+        actors = _Actors(options, nursery, events, leaving)
         try:
             for orphan in orphans:
                 actors.adopt(orphan)
@@ -120,18 +123,22 @@ class _Actors:
     """The actors of one call of `Dispatcher.run_actors`."""
 
     def __init__(
-        self, options: ActorOptions, nursery: trio.Nursery, events: Broadcast[LifecycleEvent]
+        self,
+        options: ActorOptions,
+        nursery: trio.Nursery,
+        events: Broadcast[LifecycleEvent],
+        leaving: Leaving,
     ) -> None:
         self._options = options
         self._nursery = nursery
-        self._lives = Lives(nursery, restart=options.on_error == "restart")
+        self._lives = Lives(nursery, leaving, restart=options.on_error == "restart")
         self._groups = Groups(options.type, self._identify)
         self._life_of: dict[Group, Life] = {}
         # For each dispatch whose pulse is acted upon, that life, and the pulse that waits.
         self._pulses: dict[int, tuple[Life, Dispatch | None]] = {}
         # Since the last `begin`: the groups that may have changed, in order, and the pulses.
-        self._changed: dict[Group, None] = {}
-        self._due: dict[int, Dispatch] = {}
+        self._changed: OrderedDict[Group, None] = OrderedDict()
+        self._due: OrderedDict[int, Dispatch] = OrderedDict()
         self._events = events
         self._withdrawals: Receiver[LifecycleEvent] | None = None
 
@@ -155,12 +162,11 @@ class _Actors:
         number = 0
         while self._changed or self._due:
             if self._changed:
-                group = next(iter(self._changed))
-                del self._changed[group]
+                group, _ = self._changed.popitem(last=False)
                 if group.members:
                     self._show(group)
             else:
-                self._pulse(self._due.pop(next(iter(self._due))))
+                self._pulse(self._due.popitem(last=False)[1])
             number += 1
             if number % _AT_ONCE == 0:
                 await trio.lowlevel.checkpoint()
@@ -270,9 +276,7 @@ class _Actors:
                 self._withdraw(event)
             return
         with suppress(trio.ClosedResourceError):  # The dispatcher was closed meanwhile.
-            self._withdrawals = self._events.new_receiver()
-            # It begins with what is, and there is nothing to withdraw yet.
-            _waiting(self._withdrawals)
+            self._withdrawals = self._events._follow()
             self._nursery.start_soon(self._withdraw_pulses, self._withdrawals)
 
     async def _withdraw_pulses(self, events: Receiver[LifecycleEvent]) -> None:

@@ -62,6 +62,7 @@ class Rules(Generic[M]):
       key: What a message is about.
       type: The type of that.
       final: Whether no other message about it follows.
+      begins: Whether no other message about it came before.
       merge: What is left of two messages about the same thing, the older first; None for nothing.
       merges: Whether a message is to be merged with the older one that waits; asked also whether
         the receiver's limit is met.
@@ -74,6 +75,7 @@ class Rules(Generic[M]):
     merge: Callable[[M, M], M | None]
     merges: Callable[[M, M, bool], bool]
     snapshot: Callable[[str | None], Iterable[M]]
+    begins: Callable[[M], bool] = lambda _: False
 
 
 class Broadcast(Generic[M]):
@@ -104,14 +106,18 @@ class Broadcast(Generic[M]):
           trio.ClosedResourceError: the broadcast has been closed.
           ValueError: the limit is less than 1.
         """
-        if self._closed:
-            raise trio.ClosedResourceError("this broadcast has been closed")
         if limit < 1:
             raise ValueError(f"limit {limit!r} is less than 1")
-        receiver = Receiver(self, self._rules, type, limit)
+        receiver = self._follow(type, limit)
         for message in self._rules.snapshot(type):
             receiver._put(self._rules.key(message), message)
         return receiver
+
+    def _follow(self, type: str | None = None, limit: int = 50) -> Receiver[M]:
+        """A receiver of what follows, without what is."""
+        if self._closed:
+            raise trio.ClosedResourceError("this broadcast has been closed")
+        return Receiver(self, self._rules, type, limit)
 
     def publish(self, message: M) -> bool:
         """Give a message to every receiver.  Never waits, and is no checkpoint.
@@ -292,6 +298,9 @@ class Receiver(trio.abc.ReceiveChannel[M]):
         key = self._rules.key(message)
         if self._rules.final(message) or self._rules.type(message) != self._type:
             self._of_type.discard(key)
+        elif key in self._latest:
+            # What waits may have said that it left; now it says that it has not.
+            self._of_type.add(key)
         number = self._latest.get(key)
         if number is not None:
             self._merge(key, number, message)
@@ -299,11 +308,19 @@ class Receiver(trio.abc.ReceiveChannel[M]):
     def _merge(self, key: Hashable, number: int, message: M) -> None:
         self._merged += 1
         merged = self._rules.merge(self._waiting[number][1], message)
-        if merged is None:
+        if merged is None or self._is_foreign(merged):
             del self._waiting[number]
             del self._latest[key]
         else:
             self._waiting[number] = key, merged
+
+    def _is_foreign(self, message: M) -> bool:
+        """Whether a message is about what left the receiver's type before it was told of."""
+        return (
+            self._type is not None
+            and self._rules.begins(message)
+            and self._rules.type(message) != self._type
+        )
 
     def _take(self) -> M:
         number, (key, message) = self._waiting.popitem(last=False)

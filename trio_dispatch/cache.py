@@ -13,7 +13,7 @@ import json
 import logging
 import os
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -23,7 +23,6 @@ import trio
 
 from . import clock
 from ._generated.frequenz.api.dispatch import v1 as wire
-from .agenda import Agenda
 from .codec import DOMAIN
 from .dispatch import Dispatch
 from .grpc.codec import DecodeError
@@ -44,7 +43,8 @@ class Known:
     Attributes:
       saved: When that was, in UTC.
       dispatches: What existed.
-      running: The ids of those that were last announced as running.
+      running: The ids of those that were last announced as running, or that an earlier process had
+        left running and nobody was told to stop.
     """
 
     saved: datetime
@@ -53,12 +53,16 @@ class Known:
 
 
 class CacheKeeper:
-    """Keeps the file up to date."""
+    """Keeps the file up to date.
 
-    def __init__(self, path: Path, microgrid_id: int, agenda: Agenda) -> None:
+    Args:
+      running: Gives the ids of what is to be stopped, should the process die.
+    """
+
+    def __init__(self, path: Path, microgrid_id: int, running: Callable[[], Iterable[int]]) -> None:
         self._path = path
         self._microgrid_id = microgrid_id
-        self._agenda = agenda
+        self._running = running
         # What has not been written yet is encoded by the thread that writes.
         self._entries: dict[int, Dispatch | bytes] = {}
         self._stale = trio.Event()
@@ -104,7 +108,7 @@ class CacheKeeper:
                 self._microgrid_id,
                 clock.now(),
                 entries,
-                self._agenda.running_ids(),
+                self._running(),
                 abandon_on_cancel=abandon_on_cancel,
             )
             for id_, entry in encoded.items():
@@ -137,16 +141,14 @@ def _save(
     entries: Mapping[int, Dispatch | bytes],
     running: Iterable[int],
 ) -> dict[int, bytes]:
-    """Write the file, and return what its entries were encoded to.  It waits for the disk.
+    """Write the file, and return what was not yet encoded, encoded.  It waits for the disk.
 
     Raises:
       OSError: it cannot be written; the old one is as it was.
     """
     # Concatenated, messages of one type are one message.
-    encoded = {
-        id_: entry if isinstance(entry, bytes) else _entry(entry) for id_, entry in entries.items()
-    }
-    body = b"".join(encoded.values())
+    encoded = {id_: _entry(entry) for id_, entry in entries.items() if isinstance(entry, Dispatch)}
+    body = b"".join({**entries, **encoded}.values())  # type: ignore[arg-type]
     header = {
         "format": _FORMAT,
         "microgrid_id": microgrid_id,

@@ -74,7 +74,7 @@ async def open_client(
       call_timeout: How many seconds each call that is not a stream may take.
 
     Raises:
-      ValueError: no URL or no key is to be found, or the URL makes no sense.
+      ValueError: no URL or no key is to be found, or the URL or the key makes no sense.
     """
     found_key = _setting(key, "key", "DISPATCH_API_AUTH_KEY", "DISPATCH_API_KEY")
     secret = sign_secret or os.environ.get("DISPATCH_API_SIGN_SECRET") or None
@@ -104,6 +104,9 @@ class DispatchClient:
 
     Args:
       channel: A channel whose codec is `trio_dispatch.codec.DOMAIN`.
+
+    Raises:
+      ValueError: the key is not printable ASCII.
     """
 
     def __init__(
@@ -114,6 +117,11 @@ class DispatchClient:
         sign_secret: str | None = None,
         call_timeout: float = 60.0,
     ) -> None:
+        # A file that the key was read from has often left a newline at its end.
+        if not (key.isascii() and key.isprintable()):
+            raise ValueError(
+                "the key has a newline or something else in it that is not printable ASCII"
+            )
         self._channel = channel
         self._key = key
         self._secret = sign_secret

@@ -6,6 +6,7 @@ import logging
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
+from operator import attrgetter
 from os import PathLike
 from pathlib import Path
 from typing import Literal
@@ -17,11 +18,12 @@ from . import clock
 from ._channels import lifecycle_channel, missed_channel, status_channel
 from ._notices import Notice, NoticeKind
 from ._nursery import open_service_nursery
+from ._orphans import Orphans
 from ._problems import Problems
 from ._requests import check_id
 from ._statistics import DispatcherStatistics
 from ._unheard import UnheardPulses
-from .actors import Actor, ActorOptions, OnOrphan, serve_actors
+from .actors import Actor, ActorOptions, Leaving, OnOrphan, serve_actors
 from .agenda import Agenda
 from .broadcast import Broadcast
 from .cache import CacheKeeper, Known, load
@@ -107,6 +109,8 @@ async def open_dispatcher(
             known=known,
             cache=path,
         )
+        if known is not None:
+            await dispatcher._recall(known)
         try:
             async with open_service_nursery() as nursery:
                 nursery.start_soon(dispatcher._keep_time)
@@ -178,13 +182,11 @@ class Dispatcher:
         self.lifecycle_events: Broadcast[LifecycleEvent] = lifecycle_channel(self._existing)
         self.running_status_change: Broadcast[Dispatch] = status_channel(self._statuses)
         self.missed_runs: Broadcast[MissedRun] = missed_channel()
-        # What ran when the last process died, and was not announced since.
-        self._orphans: dict[int, Dispatch] = {}
+        self._orphans = Orphans()
         self._unheard = UnheardPulses(catch_up)
+        self._leaving = Leaving()
         self._problems = Problems(microgrid_id)
-        self._cache = None if cache is None else CacheKeeper(cache, microgrid_id, self._agenda)
-        if known is not None:
-            self._recall(known)
+        self._cache = None if cache is None else CacheKeeper(cache, microgrid_id, self._to_stop)
 
     def statistics(self) -> DispatcherStatistics:
         """What this dispatcher has done so far."""
@@ -215,7 +217,7 @@ class Dispatcher:
         `grace` for a last command, see `ActorRun.cleanup`; if it stays longer, that is logged
         again and again, and nothing is started in its place until it is gone.  What starts on
         components on which another one is being stopped waits for that, until the other's grace is
-        over; targets by category may share a component with any other target.
+        over, also if that is of another type; targets by category may share a component with any.
 
         An actor that returns is done: it is started again by the next occurrence, not by an update.
         One that raises is logged, and is started again while the run lasts, after a pause of up to
@@ -257,7 +259,8 @@ class Dispatcher:
                 options,
                 statuses,
                 self.lifecycle_events,
-                orphans=[each for each in self._orphans.values() if each.type == type],
+                leaving=self._leaving,
+                orphans=[each for each in self._orphans.stopped if each.type == type],
                 caught_up=self._caught_up,
                 task_status=task_status,
             )
@@ -293,44 +296,47 @@ class Dispatcher:
         def is_live(state: SyncState) -> bool:
             return state.phase is SyncPhase.LIVE
 
-        def is_away(state: SyncState) -> bool:
-            return not is_live(state)
-
         while True:
-            await self.sync_state.wait_value(is_away, held_for=limit.total_seconds())
-            log.error(
-                "microgrid %d: without the service for %s; all runs are stopped",
-                self.microgrid_id,
-                limit,
+            await self.sync_state.wait_value(
+                lambda state: not is_live(state), held_for=limit.total_seconds()
             )
+            what = "microgrid %d: without the service for %s; all runs are stopped"
+            log.error(what, self.microgrid_id, limit)
             self._announce(self._agenda.suspend(clock.now()), None)
             await self.sync_state.wait_value(is_live)
             self._agenda.resume(clock.now())
             self._nap.cancel()
 
-    def _recall(self, known: Known) -> None:
+    async def _recall(self, known: Known) -> None:
         """Take up what an earlier process knew."""
         now = clock.now()
         notices: list[Notice] = []
-        for dispatch in known.dispatches:
+        for number, dispatch in enumerate(known.dispatches):
+            if number % _TRANSITIONS_AT_ONCE == 0:
+                await trio.lowlevel.checkpoint()
             if self._cache is not None:
                 self._cache.put(dispatch)
             notices += self._agenda.upsert(dispatch, now, dealt_with=known.saved)
         notices.sort(key=lambda notice: notice.order)
         self._announce(notices, None)
         # Only now: what was announced just now was announced to nobody.
-        for dispatch in known.dispatches:
-            if dispatch.id in known.running and not dispatch.running_at(now):
-                self._orphans[dispatch.id] = dispatch.sent_for(now, halted=True)
+        self._orphans.inherit((each for each in known.dispatches if each.id in known.running), now)
 
-    def _existing(self, _: str | None) -> Iterator[Created]:
+    def _to_stop(self) -> list[int]:
+        """What somebody has to stop, should this process die."""
+        return sorted({*self._agenda.running_ids(), *self._orphans.untold})
+
+    def _existing(self, type: str | None) -> Iterator[Created]:
         """What a new lifecycle receiver starts with."""
-        return (Created(self.dispatches[id_]) for id_ in sorted(self.dispatches))
+        known = (each for each in self.dispatches.values() if type in {None, each.type})
+        return map(Created, sorted(known, key=attrgetter("id")))
 
     def _statuses(self, type: str | None) -> Iterator[Dispatch]:
         """What a new status receiver starts with."""
-        yield from self._orphans.values()
-        yield from self._agenda.running()
+        for message in (*self._orphans.stopped, *self._agenda.running()):
+            if self._orphans.told(message, type) and self._cache is not None:
+                self._cache.touch()
+            yield message
         yield from self._unheard.take(type, clock.now())
 
     def _apply(self, events: Sequence[LifecycleEvent], retired: Iterable[int]) -> None:
@@ -376,8 +382,8 @@ class Dispatcher:
                 self.running_status_change.amend(message)
             else:
                 self._announced += 1
-                self._orphans.pop(message.id, None)
                 heard = self.running_status_change.publish(message)
+                self._orphans.announced(message, notice.kind, heard=heard)
                 if message.pulse is not None and not heard:
                     self._unheard.put(message, clock.now())
                 if scheduled is not None:

@@ -51,6 +51,8 @@ class Deleted:
     """A dispatch is gone; this is the last that was known of it, with `deleted` set."""
 
     dispatch: Dispatch
+    # As in `Updated`, for when it comes again.
+    _previous: Dispatch | None = field(default=None, compare=False, repr=False)
 
 
 LifecycleEvent = Created | Updated | Deleted

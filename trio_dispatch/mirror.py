@@ -39,6 +39,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import filterfalse
 from types import MappingProxyType
 
 from .codec import Undecodable
@@ -129,7 +130,10 @@ class Mirror:
         retired: list[int] = []
         missing: list[int] = []
         if not self._blurred and self._bound is not None:
-            for id_ in self._known.keys() - self._seen - self._touched:
+            # The quickest way through the many that were seen.
+            for id_ in filterfalse(self._seen.__contains__, self._known):
+                if id_ in self._touched:
+                    continue
                 end = self._known[id_].last_end()
                 (retired if end is not None and end <= self._bound else missing).append(id_)
         for id_ in retired:
@@ -174,4 +178,4 @@ class Mirror:
         content = last or known
         if content is None or (known is None and not was_retired):
             return []
-        return [Deleted(replace(content, deleted=True))]
+        return [Deleted(replace(content, deleted=True), known)]

@@ -228,6 +228,31 @@ async def test_of_many_pairs_that_touch_at_once_the_second_stands(
         assert len(batteries.log) == 1200
 
 
+@pytest.mark.parametrize("types", [("CHARGE", "DISCHARGE"), ("DISCHARGE", "CHARGE")])
+async def test_of_two_types_that_touch_on_one_battery_the_second_stands(
+    autojump_clock: trio.testing.MockClock, service: LocalService, types: tuple[str, str]
+) -> None:
+    batteries = Batteries()
+    for n in range(20):
+        for half in (0, 1):
+            one = {"type": types[half], "target": TargetIds(n), "payload": {"power": half + 1}}
+            await service.put(lasting(2 * n + half, 60 * half, 60, **one))
+    # One that changes its type in mid-run.
+    await service.put(lasting(99, 0, None, type=types[0], payload={"power": 1}))
+    async with acting(service, batteries.charge) as dispatcher, trio.open_nursery() as nursery:
+        await nursery.start(dispatcher.run_actors, "DISCHARGE", batteries.charge)
+        await trio.sleep(30)
+        await service.put(lasting(99, 0, None, type=types[1], payload={"power": 2}))
+        await trio.sleep(60)
+        assert batteries.power == dict.fromkeys([*range(20), 99], 2)
+        assert [each for each in batteries.log if each[1] == 5] == [
+            (1, 5, 1),
+            (61, 5, 0),
+            (62, 5, 2),
+        ]
+        nursery.cancel_scope.cancel()
+
+
 async def test_what_starts_on_other_components_does_not_wait(
     autojump_clock: trio.testing.MockClock, service: LocalService
 ) -> None:

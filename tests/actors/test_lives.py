@@ -8,7 +8,7 @@ import trio.testing
 from acting import START
 
 from trio_dispatch._actor_run import ActorRun
-from trio_dispatch._lives import Life, Lives
+from trio_dispatch._lives import Leaving, Life, Lives
 from trio_dispatch._overlaps import Overlaps
 from trio_dispatch.targets import (
     ElectricalComponentCategory,
@@ -32,7 +32,7 @@ async def test_what_is_cancelled_before_its_first_step_is_never_begun(
         pytest.fail("it was begun")
 
     async with trio.open_nursery() as nursery:
-        lives = Lives(nursery, restart=True)
+        lives = Lives(nursery, Leaving(), restart=True)
         life = Life(1, actor, make_run(), exited=exited.append, task="a task")
         lives.begin(life)
         lives.cancel(life)
@@ -59,7 +59,7 @@ async def test_an_identity_has_one_at_a_time_in_the_order_in_which_they_came(
         return act
 
     async with trio.open_nursery() as nursery:
-        lives = Lives(nursery, restart=True)
+        lives = Lives(nursery, Leaving(), restart=True)
         for number in (1, 2, 3):
             life = Life("same", actor(number), make_run(), exited=lambda _: None, task="a task")
             lives.begin(life)

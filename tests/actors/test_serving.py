@@ -26,6 +26,7 @@ from trio_dispatch import (
 )
 from trio_dispatch._channels import lifecycle_channel, status_channel
 from trio_dispatch._groups import Groups
+from trio_dispatch._lives import Leaving
 from trio_dispatch.actors import Actor, ActorOptions, serve_actors
 from trio_dispatch.recurrence import Frequency
 
@@ -72,6 +73,7 @@ async def serving(actor: Actor, merge: MergeStrategy | None = None) -> AsyncIter
                 options,
                 channels.statuses.new_receiver(type="CHARGE"),
                 channels.events,
+                leaving=Leaving(),
                 orphans=(),
                 caught_up=channels.caught_up,
             )

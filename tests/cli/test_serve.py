@@ -206,6 +206,11 @@ def db(tmp_path: Path) -> Path:
     return tmp_path / "dispatches.db"
 
 
+def test_a_file_of_keys_that_is_not_there(tmp_path: Path) -> None:
+    said = refused("serve", "--listen", "127.0.0.1:0", "--keys", tmp_path / "none.toml")
+    assert f"--keys {tmp_path / 'none.toml'} cannot be read: No such file" in said
+
+
 def test_a_backup(db: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy.db"
     done = run("backup", "--db", db, copy)

@@ -48,8 +48,8 @@ def test_what_a_text_means(text: str, target: Target) -> None:
         ("inverter:dc", "there are battery, pv, hybrid"),
         ("meter:pv", "only battery, inverter, ev_charger have types"),
         ("1,battery", "mixes ids and categories"),
-        ("9-3", "no range of ids"),
-        ("18446744073709551616", "no range of ids"),
+        ("9-3", "ends before it begins: say 3-9"),
+        ("18446744073709551616", "beyond the largest id"),
         ("1-20000", "more than 10,000 ids"),
     ],
 )

@@ -34,7 +34,8 @@ TARGET = "no category of components: there are grid_connection_point"
         (("list", "--updated-from", "soon"), "--updated-from", MOMENT),
         (("list", "--updated-to", "soon"), "--updated-to", MOMENT),
         (("get", "x"), "ID", "'x' in 'x' is no id"),
-        (("delete", "5-3", "--yes"), "ID", "'5-3' in '5-3' is no range"),
+        (("delete", "5-3", "--yes"), "ID", "'5-3' ends before it begins: say 3-5"),
+        (("get", "18446744073709551616"), "ID", "is beyond the largest id, 2**64 - 1"),
         (("update", "x"), "ID", "'x' in 'x' is no id"),
         (("update", "1-3", "--inactive"), "ID", "update one dispatch at a time"),
         ((*CREATE, "--target", "battery:pv"), "--target", "there are li_ion, na_ion"),
@@ -43,7 +44,8 @@ TARGET = "no category of components: there are grid_connection_point"
         ((*CREATE, "--duration", "90"), "--duration", "say 90s, 90m or 90h"),
         ((*CREATE, "--payload", "{power: 5}"), "--payload", "'{power: 5}' is no JSON"),
         ((*CREATE, "--payload", "[1]"), "--payload", "a payload is an object"),
-        ((*CREATE, "--payload", "@none.json"), "--payload", "none.json cannot be read"),
+        ((*CREATE, "--payload", '{"power_kw": NaN}'), "--payload", "NaN is no number in JSON"),
+        ((*CREATE, "--payload", "@none.json"), "--payload", "none.json cannot be read: No such"),
         ((*CREATE, "--frequency", "often"), "--frequency", "'often' is none of minutely, hourly"),
         ((*CREATE, "--interval", "0"), "--interval", "'0' is no number from 1 to 10000"),
         ((*CREATE, "--by-weekday", "mo,xx"), "--by-weekday", "'xx' is not from 1 to 7, or mon,"),
@@ -72,6 +74,7 @@ def test_a_wrong_value(cli: Cli, arguments: tuple[str, ...], option: str, why: s
         (("list", "--url", "http://x"), "the scheme is 'http', expected 'grpc'"),
         (("list", "--colour", "red"), "No such option"),
         (("--url", "grpc://x", "list"), "no such option here: --url; options follow the command"),
+        (("list", "--key", "schl\u00fcssel"), "not printable ASCII"),
         (("lst",), "No such command 'lst'"),
         (("create", "A"), "Missing option '--target' / '-t'"),
         (("get",), "Missing argument 'ID...'"),
@@ -100,3 +103,9 @@ def test_a_file_to_import_that_makes_no_sense(cli: Cli, tmp_path: Path) -> None:
     assert "line 1: start_time, duration, target missing; line 2: it is no JSON" in said
     path.write_bytes(b"\xff\xfe")
     assert "can't decode byte" in cli.fails(2, "import", str(path), "--apply")
+
+
+def test_an_export_to_where_no_file_can_be(cli: Cli, tmp_path: Path) -> None:
+    place = tmp_path / "none" / "plan.jsonl"
+    said = cli.fails(1, "export", str(place))
+    assert f"{place} cannot be written: No such file or directory" in said

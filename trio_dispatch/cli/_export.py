@@ -58,7 +58,10 @@ async def export(settings: Settings, file: str, format: Format, **filters: Any) 
     target = None if file == "-" else Path(file)
     # Beside its place, under a name that no other export has.
     part = None if target is None else target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-    out = None if part is None else part.open("w", encoding="utf-8", newline="")
+    try:
+        out = None if part is None else part.open("w", encoding="utf-8", newline="")
+    except OSError as exc:
+        raise OSError(f"{file} cannot be written: {exc.strerror or exc}") from None
 
     async def write(text: str) -> None:
         if out is None:

@@ -41,7 +41,10 @@ class KeySource:
           ValueError: the file, or a key, makes no sense.
         """
         if self.file is not None:
-            keys = Keys.load(self.file)
+            try:
+                keys = Keys.load(self.file)
+            except OSError as exc:
+                raise OSError(f"--keys {self.file} cannot be read: {exc.strerror or exc}") from exc
             if self.file.stat().st_mode & 0o007:
                 log.warning("%s can be read by everyone: chmod 600 or 640", self.file)
             return keys

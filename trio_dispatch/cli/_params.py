@@ -111,10 +111,12 @@ def read_payload(text: str) -> Mapping[str, Any]:
         source = "stdin" if text == "@-" else text[1:]
         try:
             text = sys.stdin.read() if text == "@-" else _read(Path(text[1:]))
-        except (OSError, UnicodeDecodeError) as exc:
-            raise ValueError(f"{source} cannot be read: {exc}") from None
+        except OSError as exc:
+            raise ValueError(f"{source} cannot be read: {exc.strerror or exc}") from None
+        except UnicodeDecodeError as exc:
+            raise ValueError(f"{source} is no text in UTF-8: {exc}") from None
     try:
-        payload = json.loads(text)
+        payload = json.loads(text, parse_constant=_no_number)
     except json.JSONDecodeError as exc:
         shown = f"{text!r}" if source == "it" else source
         raise ValueError(f"{shown} is no JSON: {exc}; say '{{\"power_kw\": 5}}' or @FILE") from None
@@ -125,6 +127,10 @@ def read_payload(text: str) -> Mapping[str, Any]:
     return payload
 
 
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no number in JSON, and no set-point: leave it out, or say null")
+
+
 def _read(path: Path) -> str:
     return path.read_text(encoding="utf-8")
 
@@ -132,7 +138,7 @@ def _read(path: Path) -> str:
 def _microgrid(text: str) -> int:
     if text.isascii() and text.isdigit() and int(text) < 1 << 64:
         return int(text)
-    raise ValueError(f"{text!r} is no id of a microgrid: say a number, 1 or more")
+    raise ValueError(f"{text!r} is no id of a microgrid: say a number, such as 1")
 
 
 def _seconds(text: str) -> float:

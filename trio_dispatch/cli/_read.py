@@ -96,7 +96,7 @@ def list_command(settings: Settings, **options: Any) -> None:
 def get_command(settings: Settings, ids: Sequence[Sequence[int]]) -> None:
     """Show all that there is of dispatches.
 
-    ID is an id, or several as in 1,2,5-9.  Of what there is not the exit status tells: 3.
+    ID is an id, or several as in 1,2,5-9.  If there is no such dispatch, the exit status is 3.
     """
     run(show_dispatches, settings, [id_ for some in ids for id_ in some], verbose=settings.verbose)
 

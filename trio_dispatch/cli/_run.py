@@ -42,7 +42,7 @@ FAILED, USAGE, NOT_FOUND, UNREACHABLE, INTERRUPTED, GONE = 1, 2, 3, 4, 130, 141
 
 _HINTS = {
     Status.UNAUTHENTICATED: "check --key (DISPATCH_API_AUTH_KEY) and --sign-secret",
-    Status.PERMISSION_DENIED: "this key may not do that; check --microgrid, or use another --key",
+    Status.PERMISSION_DENIED: "check --microgrid, or use another --key",
     Status.UNAVAILABLE: "check --url, and that the service runs",
     Status.DEADLINE_EXCEEDED: "try again, or give it longer with --timeout",
     Status.UNIMPLEMENTED: "check --url: this is no dispatch service, or an older one",

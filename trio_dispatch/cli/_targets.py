@@ -68,8 +68,10 @@ def parse_ids(text: str) -> list[int]:
         if match is None:
             raise ValueError(f"{item.strip()!r} in {text!r} is no id: say 1,2,5-9")
         first, last = int(match[1]), int(match[2] or match[1])
-        if not first <= last <= _MAX_ID:
-            raise ValueError(f"{item.strip()!r} in {text!r} is no range of ids from 0 to 2**64 - 1")
+        if last > _MAX_ID:
+            raise ValueError(f"{item.strip()!r} is beyond the largest id, 2**64 - 1")
+        if last < first:
+            raise ValueError(f"{item.strip()!r} ends before it begins: say {last}-{first}")
         if last - first >= _MOST_IDS:
             raise ValueError(f"{item.strip()!r} in {text!r} is more than {_MOST_IDS:,} ids")
         ids.update(dict.fromkeys(range(first, last + 1)))

@@ -155,13 +155,24 @@ async def following(
     async with settings.dispatcher() as dispatcher, trio.open_nursery() as nursery:
         if not settings.verbose:
             # From here on it is told as an event.
-            logging.getLogger("trio_dispatch").setLevel(logging.CRITICAL)
+            nursery.start_soon(_keep_quiet)
         nursery.start_soon(_follow_lifecycle, dispatcher, type, waiting)
         nursery.start_soon(_follow_status, dispatcher, type, waiting)
         nursery.start_soon(_follow_missed, dispatcher, type, waiting)
         nursery.start_soon(_follow_sync, dispatcher, waiting)
         yield dispatcher, waiting
         nursery.cancel_scope.cancel()
+
+
+async def _keep_quiet() -> None:
+    """Have the library log nothing, until cancelled."""
+    log = logging.getLogger("trio_dispatch")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        await trio.sleep_forever()
+    finally:
+        log.setLevel(level)
 
 
 async def _follow_lifecycle(dispatcher: Dispatcher, type: str | None, waiting: Waiting) -> None:

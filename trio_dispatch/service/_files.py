@@ -130,7 +130,7 @@ def refuse_to_replace(path: Path, *, force: bool) -> None:
     if path.is_dir():
         raise FileExistsError(f"{path} is a directory: name the file for the backup")
     if not force and path.exists():
-        raise FileExistsError(f"{path} exists; a backup does not replace a file")
+        raise FileExistsError(f"{path} exists; a backup does not replace a file without force")
 
 
 def _sync_directory(path: Path) -> None:
