@@ -266,11 +266,13 @@ async def test_a_cache_that_cannot_be_used_is_set_aside(
 async def test_a_cache_that_cannot_be_written_is_told_once_and_harms_nothing(
     autojump_clock: trio.testing.MockClock, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    cache = tmp_path / "no such folder" / "cache"
+    cache = tmp_path / "folder" / "cache"
+    cache.parent.mkdir()
     async with (
         open_test_service() as service,
         dispatching(service, cache=cache) as dispatcher,
     ):
+        cache.parent.rename(tmp_path / "moved away")
         for id_ in range(3):
             await service.put(make_dispatch(id_))
             await trio.sleep(5)
@@ -361,6 +363,25 @@ async def test_a_cache_that_cannot_be_read_is_named(
     autojump_clock: trio.testing.MockClock, tmp_path: Path
 ) -> None:
     async with open_test_service() as service:
-        with pytest.raises(DispatchError, match=f"the cache {tmp_path} cannot be read"):
+        with pytest.raises(
+            DispatchError, match=f"the cache {tmp_path} cannot be used: Is a directory"
+        ):
             async with dispatching(service, cache=tmp_path):
                 pytest.fail("let in")
+
+
+async def test_a_cache_in_a_folder_that_is_not_there_is_an_error_at_once(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path
+) -> None:
+    path = tmp_path / "nowhere" / "cache"
+    async with open_test_service() as service:
+        with pytest.raises(DispatchError, match=f"there is no folder {path.parent}"):
+            async with dispatching(service, cache=path):
+                pytest.fail("let in")
+
+
+def test_a_cache_that_could_not_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / "cache").mkdir()  # so that nothing can be moved there
+    with pytest.raises(IsADirectoryError):
+        _save(tmp_path / "cache", 1, START, {}, [])
+    assert [path.name for path in tmp_path.iterdir()] == ["cache"]

@@ -22,6 +22,7 @@ class Orphans:
         self._stopped: dict[int, Dispatch] = {}
         # Dicts for their order.
         self._untold: dict[int, None] = {}
+        self._handed_over: set[int] = set()
 
     @property
     def stopped(self) -> Collection[Dispatch]:
@@ -32,6 +33,19 @@ class Orphans:
     def untold(self) -> Collection[int]:
         """The ids of what was left running, and of which nobody has been told."""
         return self._untold.keys()
+
+    def hand_over(self, type: str) -> list[Dispatch]:
+        """Those of a type that are to be stopped and were not yet handed to anybody for that.
+
+        Later the same components may be in use again.
+        """
+        found = [
+            each
+            for each in self._stopped.values()
+            if each.type == type and each.id not in self._handed_over
+        ]
+        self._handed_over.update(each.id for each in found)
+        return found
 
     def inherit(self, dispatches: Iterable[Dispatch], now: datetime) -> None:
         """These ran when the last process died."""

@@ -27,12 +27,20 @@ from ._actor_run import ActorRun, Changes
 from ._groups import NOBODY, Group, Groups
 from ._lives import Actor, Leaving, Life, Lives
 from ._nursery import open_service_nursery
+from ._unattended import Unattended
 from .broadcast import Broadcast, Receiver
 from .dispatch import Dispatch
 from .events import Deleted, LifecycleEvent
 from .merge import MergeStrategy
 
-__all__ = ["Actor", "ActorOptions", "ActorRun", "Changes", "Leaving", "OnOrphan", "serve_actors"]
+__all__ = [
+    "Actor",
+    "ActorOptions",
+    "ActorRun",
+    "Changes",
+    "OnOrphan",
+    "serve_actors",
+]
 
 log = logging.getLogger("trio_dispatch.actors")
 
@@ -84,8 +92,8 @@ async def serve_actors(
     statuses: Receiver[Dispatch],
     events: Broadcast[LifecycleEvent],
     *,
-    leaving: Leaving,
     orphans: Iterable[Dispatch],
+    unattended: Unattended,
     caught_up: Callable[[], Awaitable[None]],
     task_status: trio.TaskStatus[None],
 ) -> None:
@@ -94,16 +102,18 @@ async def serve_actors(
     Args:
       statuses: Where the messages come from; nobody else receives from it.
       events: Tells which dispatches are withdrawn.
-      leaving: The actors that are being stopped, those of other calls among them.
-      orphans: What the last process has left running.
+      orphans: What the last process has left running, of this type.
+      unattended: Of all types what nobody has seen to yet; and the actors that are being stopped,
+        those of other calls among them.
       caught_up: Returns when all that is due has been told.
       task_status: Told when the actors of what runs already have been started.
     """
     async with open_service_nursery() as nursery:
-        actors = _Actors(options, nursery, events, leaving)
+        actors = _Actors(options, nursery, events, unattended.leaving)
         try:
             for orphan in orphans:
                 actors.adopt(orphan)
+                unattended.release(orphan.id)
             await actors.take(_waiting(statuses))
             await actors.begin()
             task_status.started()

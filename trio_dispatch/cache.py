@@ -8,12 +8,14 @@ disk, and moved over the old one, so that whoever reads it finds the old or the 
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import logging
 import os
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -25,9 +27,10 @@ from . import clock
 from ._generated.frequenz.api.dispatch import v1 as wire
 from .codec import DOMAIN
 from .dispatch import Dispatch
+from .errors import DispatchError
 from .grpc.codec import DecodeError
 
-__all__ = ["CacheKeeper", "Known", "load"]
+__all__ = ["CacheKeeper", "Known", "load", "recall"]
 
 log = logging.getLogger("trio_dispatch.cache")
 
@@ -50,6 +53,10 @@ class Known:
     saved: datetime
     dispatches: tuple[Dispatch, ...]
     running: frozenset[int]
+
+    def left_running(self) -> Iterator[Dispatch]:
+        """Those of `running` that still existed."""
+        return (each for each in self.dispatches if each.id in self.running)
 
 
 class CacheKeeper:
@@ -158,12 +165,31 @@ def _save(
         "crc32": zlib.crc32(body),
     }
     new = path.with_name(f".{path.name}.new")
-    with new.open("wb") as file:
-        file.write(json.dumps(header).encode() + b"\n" + body)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
+    try:
+        with new.open("wb") as file:
+            file.write(json.dumps(header).encode() + b"\n" + body)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+    except OSError:
+        with suppress(OSError):
+            new.unlink()
+        raise
     return encoded
+
+
+async def recall(path: Path, microgrid_id: int) -> Known | None:
+    """What the file has, if there is one.
+
+    Raises:
+      DispatchError: it cannot be read, or its folder does not exist.
+    """
+    try:
+        return await clock.run_in_thread(load, path, microgrid_id)
+    except OSError as exc:
+        raise DispatchError(
+            f"microgrid {microgrid_id}: the cache {path} cannot be used: {exc.strerror or exc}"
+        ) from exc
 
 
 def load(path: Path, microgrid_id: int) -> Known | None:
@@ -177,6 +203,8 @@ def load(path: Path, microgrid_id: int) -> Known | None:
     try:
         data = path.read_bytes()
     except FileNotFoundError:
+        if not path.parent.is_dir():
+            raise FileNotFoundError(errno.ENOENT, f"there is no folder {path.parent}") from None
         return None
     try:
         return _parse(data, microgrid_id)

@@ -22,14 +22,14 @@ from ._orphans import Orphans
 from ._problems import Problems
 from ._requests import check_id
 from ._statistics import DispatcherStatistics
+from ._unattended import Unattended
 from ._unheard import UnheardPulses
-from .actors import Actor, ActorOptions, Leaving, OnOrphan, serve_actors
+from .actors import Actor, ActorOptions, OnOrphan, serve_actors
 from .agenda import Agenda
 from .broadcast import Broadcast
-from .cache import CacheKeeper, Known, load
+from .cache import CacheKeeper, Known, recall
 from .client import DispatchClient, open_client
 from .dispatch import Dispatch
-from .errors import DispatchError
 from .events import Created, Deleted, LifecycleEvent, MissedRun
 from .grpc import Channel
 from .merge import MergeStrategy
@@ -82,7 +82,7 @@ async def open_dispatcher(
     Raises:
       ServiceError: nothing is cached, and the service refused the first sync: the key is wrong, the
         microgrid is not the key's, this is no dispatch service; or its certificate does not verify.
-      DispatchError: the cache is there and cannot be read.
+      DispatchError: the cache is there and cannot be read, or its folder is not there.
       ValueError: an argument makes no sense.
     """
     spans = {
@@ -98,7 +98,7 @@ async def open_dispatcher(
         raise ValueError("resync_interval 0:00:00 would list without a pause: give more")
     check_id("microgrid_id", microgrid_id)
     path = None if cache is None else Path(cache)
-    known = None if path is None else await _load(path, microgrid_id)
+    known = None if path is None else await recall(path, microgrid_id)
     async with open_client(server_url, key=key, sign_secret=sign_secret, channel=channel) as client:
         dispatcher = Dispatcher(
             client,
@@ -114,6 +114,8 @@ async def open_dispatcher(
         try:
             async with open_service_nursery() as nursery:
                 nursery.start_soon(dispatcher._keep_time)
+                if known is not None:
+                    nursery.start_soon(dispatcher._unattended.lose_patience)
                 if dispatcher._cache is not None:
                     nursery.start_soon(dispatcher._cache.run)
                 if max_offline is not None:
@@ -123,15 +125,6 @@ async def open_dispatcher(
                 nursery.cancel_scope.cancel()
         finally:
             dispatcher._close()
-
-
-async def _load(path: Path, microgrid_id: int) -> Known | None:
-    try:
-        return await clock.run_in_thread(load, path, microgrid_id)
-    except OSError as exc:
-        raise DispatchError(
-            f"microgrid {microgrid_id}: the cache {path} cannot be read: {exc.strerror or exc}"
-        ) from exc
 
 
 class Dispatcher:
@@ -184,7 +177,7 @@ class Dispatcher:
         self.missed_runs: Broadcast[MissedRun] = missed_channel()
         self._orphans = Orphans()
         self._unheard = UnheardPulses(catch_up)
-        self._leaving = Leaving()
+        self._unattended = Unattended()
         self._problems = Problems(microgrid_id)
         self._cache = None if cache is None else CacheKeeper(cache, microgrid_id, self._to_stop)
 
@@ -237,8 +230,8 @@ class Dispatcher:
             last among those that run.  Pulses share none.
           grace: How long an actor may go on after it was cancelled.
           on_error: ``"raise"`` for an actor's error to end this and all actors, instead.
-          on_orphan: Called with each dispatch that ran when the last process died and runs no more,
-            see the `cache` of `open_dispatcher`, to stop what it left running.  It has `grace`.
+          on_orphan: Called once with each dispatch that ran when the last process died and runs no
+            more, see the `cache` of `open_dispatcher`, to stop what it left.  It has `grace`.
           task_status: For `trio.Nursery.start`: started when the actors of all that runs are.
 
         Raises:
@@ -259,8 +252,8 @@ class Dispatcher:
                 options,
                 statuses,
                 self.lifecycle_events,
-                leaving=self._leaving,
-                orphans=[each for each in self._orphans.stopped if each.type == type],
+                unattended=self._unattended,
+                orphans=self._orphans.hand_over(type),
                 caught_up=self._caught_up,
                 task_status=task_status,
             )
@@ -297,9 +290,8 @@ class Dispatcher:
             return state.phase is SyncPhase.LIVE
 
         while True:
-            await self.sync_state.wait_value(
-                lambda state: not is_live(state), held_for=limit.total_seconds()
-            )
+            away = limit.total_seconds()
+            await self.sync_state.wait_value(lambda state: not is_live(state), held_for=away)
             what = "microgrid %d: without the service for %s; all runs are stopped"
             log.error(what, self.microgrid_id, limit)
             self._announce(self._agenda.suspend(clock.now()), None)
@@ -320,10 +312,11 @@ class Dispatcher:
         notices.sort(key=lambda notice: notice.order)
         self._announce(notices, None)
         # Only now: what was announced just now was announced to nobody.
-        self._orphans.inherit((each for each in known.dispatches if each.id in known.running), now)
+        self._orphans.inherit(known.left_running(), now)
+        self._unattended.add(self._orphans.stopped, self.microgrid_id)
 
     def _to_stop(self) -> list[int]:
-        """What somebody has to stop, should this process die."""
+        """What is to be stopped, should this process die."""
         return sorted({*self._agenda.running_ids(), *self._orphans.untold})
 
     def _existing(self, type: str | None) -> Iterator[Created]:

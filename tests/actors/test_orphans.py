@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -162,3 +163,66 @@ async def test_without_anyone_to_stop_it_it_is_told(
     messages = [record.getMessage() for record in caplog.records]
     assert [each for each in messages if "dispatch 1 ran when the last process died" in each]
     assert now() == 110
+
+
+@pytest.mark.parametrize("types", [("CHARGE", "OTHER"), ("OTHER", "CHARGE")])
+async def test_what_starts_waits_for_an_orphan_of_another_type(
+    autojump_clock: trio.testing.MockClock,
+    service: LocalService,
+    cache: Path,
+    types: tuple[str, str],
+) -> None:
+    diary = Diary()
+    left_behind(cache, lasting(1, -10, 60, type="OTHER", target=TargetIds(7)))
+    await service.put(lasting(2, 90, 60, target=TargetIds(7)))
+    clock.virtual_clock().set(at(100))
+
+    async def on_orphan(dispatch: Dispatch) -> None:
+        await trio.sleep(3)
+        diary.note("off")
+
+    async with (
+        dispatching(service, cache=cache) as dispatcher,
+        trio.open_nursery() as nursery,
+    ):
+        for type_ in types:
+
+            async def run_actors(type_: str, task_status: Any) -> None:
+                await dispatcher.run_actors(
+                    type_, diary.actor, on_orphan=on_orphan, task_status=task_status
+                )
+
+            await nursery.start(partial(run_actors, type_))
+        await trio.sleep(20)
+        nursery.cancel_scope.cancel()
+    assert diary.entries[:2] == [(103, "off"), (103, "2: 2 None")]
+
+
+async def test_but_not_for_ever_if_nobody_sees_to_it(
+    autojump_clock: trio.testing.MockClock, service: LocalService, cache: Path
+) -> None:
+    diary = Diary()
+    left_behind(cache, lasting(1, -10, 60, type="OTHER", target=TargetIds(7)))
+    await service.put(lasting(2, 90, 60, target=TargetIds(7)))
+    await service.put(lasting(3, 130, 60, target=TargetIds(7)))
+    clock.virtual_clock().set(at(100))
+    async with acting(service, diary.actor, cache=cache):
+        await trio.sleep(40)
+    assert diary.entries[:2] == [(110, "2: 2 None"), (130, "3: 3 None")]
+
+
+async def test_an_orphan_is_not_handed_over_again_when_its_components_may_be_in_use(
+    autojump_clock: trio.testing.MockClock, service: LocalService, cache: Path
+) -> None:
+    diary = Diary()
+    left_behind(cache, lasting(1, -10, 60))
+    clock.virtual_clock().set(at(100))
+
+    async def on_orphan(dispatch: Dispatch) -> None:
+        diary.note("off")
+
+    async with dispatching(service, cache=cache) as dispatcher:
+        for _ in range(2):
+            with trio.move_on_after(5):
+                await dispatcher.run_actors("CHARGE", diary.actor, on_orphan=on_orphan)
+    assert diary.entries == [(100, "off")]

@@ -26,7 +26,7 @@ from trio_dispatch import (
 )
 from trio_dispatch._channels import lifecycle_channel, status_channel
 from trio_dispatch._groups import Groups
-from trio_dispatch._lives import Leaving
+from trio_dispatch._unattended import Unattended
 from trio_dispatch.actors import Actor, ActorOptions, serve_actors
 from trio_dispatch.recurrence import Frequency
 
@@ -73,7 +73,7 @@ async def serving(actor: Actor, merge: MergeStrategy | None = None) -> AsyncIter
                 options,
                 channels.statuses.new_receiver(type="CHARGE"),
                 channels.events,
-                leaving=Leaving(),
+                unattended=Unattended(),
                 orphans=(),
                 caught_up=channels.caught_up,
             )
