@@ -6,10 +6,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from trio_dispatch import Dispatcher, open_dispatcher
+import trio
+
+from trio_dispatch import Dispatch, Dispatcher, Receiver, open_dispatcher
 from trio_dispatch.testing import LocalService
 
-__all__ = ["dispatching"]
+__all__ = ["dispatching", "waiting"]
 
 
 @asynccontextmanager
@@ -19,3 +21,14 @@ async def dispatching(service: LocalService, **options: Any) -> AsyncIterator[Di
         microgrid_id=1, channel=service.channel, key=service.key, **options
     ) as dispatcher:
         yield dispatcher
+
+
+def waiting(receiver: Receiver[Dispatch]) -> list[tuple[int, str]]:
+    """What a status receiver was told and has not read: which dispatch, and its state now."""
+    messages = []
+    try:
+        while True:
+            message = receiver.receive_nowait()
+            messages.append((message.id, message.running().name))
+    except trio.WouldBlock:
+        return messages

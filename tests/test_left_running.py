@@ -8,24 +8,13 @@ from pathlib import Path
 import pytest
 import trio
 import trio.testing
-from dispatching import dispatching
+from dispatching import dispatching, waiting
 
-from trio_dispatch import Dispatch, Receiver, RunningState, clock
+from trio_dispatch import RunningState, clock
 from trio_dispatch.clock import VIRTUAL_START as START
 from trio_dispatch.testing import make_dispatch, open_test_service
 
 SECOND, HOUR = timedelta(seconds=1), timedelta(hours=1)
-
-
-def waiting(receiver: Receiver[Dispatch]) -> list[tuple[int, str]]:
-    """What a status receiver was told and has not read: which dispatch, and its state now."""
-    messages = []
-    try:
-        while True:
-            message = receiver.receive_nowait()
-            messages.append((message.id, message.running().name))
-    except trio.WouldBlock:
-        return messages
 
 
 @pytest.mark.parametrize("how", ["over", "deleted", "deactivated"])

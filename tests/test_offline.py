@@ -15,13 +15,11 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
-from dispatching import dispatching
+from dispatching import dispatching, waiting
 
 from trio_dispatch import (
     Deleted,
-    Dispatch,
     DispatchError,
-    Receiver,
     RunningState,
     SyncPhase,
     Updated,
@@ -35,17 +33,6 @@ from trio_dispatch.recurrence import Frequency, RecurrenceRule
 from trio_dispatch.testing import make_dispatch, open_test_service
 
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
-
-
-def waiting(receiver: Receiver[Dispatch]) -> list[tuple[int, str]]:
-    """What a status receiver was told and has not read: which dispatch, and its state now."""
-    messages = []
-    try:
-        while True:
-            message = receiver.receive_nowait()
-            messages.append((message.id, message.running().name))
-    except trio.WouldBlock:
-        return messages
 
 
 async def test_a_start_without_the_service_runs_from_the_cache(
