@@ -11,7 +11,7 @@ import trio
 from trio_dispatch import Dispatch, Dispatcher, Receiver, open_dispatcher
 from trio_dispatch.testing import LocalService
 
-__all__ = ["dispatching", "waiting"]
+__all__ = ["CancelAt", "dispatching", "waiting"]
 
 
 @asynccontextmanager
@@ -32,3 +32,16 @@ def waiting(receiver: Receiver[Dispatch]) -> list[tuple[int, str]]:
             messages.append((message.id, message.running().name))
     except trio.WouldBlock:
         return messages
+
+
+class CancelAt(trio.abc.Instrument):
+    """Cancels a scope when so many steps of tasks have been made, whichever they are."""
+
+    def __init__(self, steps: int, scope: trio.CancelScope) -> None:
+        self._left = steps
+        self._scope = scope
+
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        self._left -= 1
+        if self._left == 0:
+            self._scope.cancel()

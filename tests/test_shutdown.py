@@ -8,22 +8,10 @@ from pathlib import Path
 import pytest
 import trio
 import trio.testing
+from dispatching import CancelAt
 
 from trio_dispatch import Receiver, TargetIds, open_dispatcher
 from trio_dispatch.testing import LocalService, make_dispatch, open_test_service
-
-
-class CancelAt(trio.abc.Instrument):
-    """Cancels a scope when so many steps of tasks have been made, whichever they are."""
-
-    def __init__(self, steps: int, scope: trio.CancelScope) -> None:
-        self._left = steps
-        self._scope = scope
-
-    def after_task_step(self, task: trio.lowlevel.Task) -> None:
-        self._left -= 1
-        if self._left == 0:
-            self._scope.cancel()
 
 
 async def use(service: LocalService, cache: Path | None, receivers: list[Receiver[object]]) -> None:

@@ -14,23 +14,10 @@ import pytest
 import trio
 import trio.testing
 from acting import acting, lasting, now
-from dispatching import dispatching
+from dispatching import CancelAt, dispatching
 
 from trio_dispatch import ActorRun, MergeByType
 from trio_dispatch.testing import LocalService, open_test_service
-
-
-class CancelAt(trio.abc.Instrument):
-    """Cancels a scope when so many steps of tasks have been made, whichever they are."""
-
-    def __init__(self, steps: int, scope: trio.CancelScope) -> None:
-        self._left = steps
-        self._scope = scope
-
-    def after_task_step(self, task: trio.lowlevel.Task) -> None:
-        self._left -= 1
-        if self._left == 0:
-            self._scope.cancel()
 
 
 class Light:

@@ -9,6 +9,7 @@ from typing import Any, cast
 import trio
 
 from .. import clock
+from .._from_wire import build_time
 from .._generated.frequenz.api.common.v1alpha8.pagination import PaginationInfo
 from .._generated.frequenz.api.dispatch import v1 as wire
 from .._generated.google.protobuf import Timestamp
@@ -29,7 +30,7 @@ CUT_GRACE = 10.0
 """So many seconds a watcher that was cut off has to read what is on its way and that it was cut."""
 
 CODEC = MessageCodec(
-    decoders={Timestamp: lambda data: WIRE.decode(data, Timestamp)},
+    builders={Timestamp: build_time},
     encoders={
         Timestamp: lambda moment: WIRE.encode(moment, Timestamp),
         # A store keeps dispatches as the bytes that are sent.
