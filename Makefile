@@ -16,7 +16,7 @@ help:
 	@echo "make test-long  run them with many more random cases"
 	@echo "make test-all   run them on every Python from 3.11 on that is there"
 	@echo "make check      lint, types, generated code"
-	@echo "make proto      generate trio_dispatch/_generated from proto/"
+	@echo "make proto      generate the generated code from proto/"
 	@echo "make docs       build the documentation"
 	@echo "make pictures   draw the picture of the README again"
 	@echo "make bench      measure, side by side with the peers; for a first look: ARGS=--quick"

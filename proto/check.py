@@ -1,4 +1,4 @@
-"""Fail if the generated code is not what the files beside this one generate."""
+"""Fail if the generated code is not what the definitions in this folder generate."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from generate import OUTPUT, generate
+from generate import OUTPUTS, generate
 
 
 def _differences(old: Path, new: Path) -> list[str]:
@@ -27,12 +27,15 @@ def _differences(old: Path, new: Path) -> list[str]:
 
 
 def main() -> None:
-    # Beside the real output, so that the same settings for formatting apply to both.
-    with tempfile.TemporaryDirectory(dir=OUTPUT.parent, prefix="_generated_") as directory:
-        fresh = Path(directory) / "_generated"
-        generate(fresh)
-        if stale := _differences(OUTPUT, fresh):
-            sys.exit(f"stale: run `make proto` and commit {OUTPUT.name}/{{{','.join(stale)}}}")
+    stale = []
+    for source, output in OUTPUTS.items():
+        # Beside the real output, so that the same settings for formatting apply to both.
+        with tempfile.TemporaryDirectory(dir=output.parent, prefix="_generated_") as directory:
+            fresh = Path(directory) / "_generated"
+            generate(source, fresh)
+            stale += [f"{output}/{file}" for file in _differences(output, fresh)]
+    if stale:
+        sys.exit(f"stale: run `make proto` and commit {', '.join(stale)}")
 
 
 if __name__ == "__main__":

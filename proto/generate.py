@@ -1,8 +1,8 @@
-"""Generate the Python code of the API from the files beside this one.
+"""Generate the Python code of the protocol definitions in this folder.
 
-    python proto/generate.py [OUTPUT]
+    python proto/generate.py
 
-OUTPUT is `trio_dispatch/_generated` unless given, and is made anew.
+Each package of the library that speaks a protocol has the code for that protocol, see `OUTPUTS`.
 """
 
 from __future__ import annotations
@@ -15,10 +15,17 @@ import grpc_tools
 from grpc_tools import protoc
 
 PROTO = Path(__file__).parent
-OUTPUT = PROTO.parent / "trio_dispatch" / "_generated"
+LIBRARY = PROTO.parent / "trio_dispatch"
+
+OUTPUTS = {
+    "frequenz": LIBRARY / "api" / "_generated",
+    "grpc": LIBRARY / "grpc" / "_generated",
+}
+"""For each folder of definitions, where its code goes."""
 
 
-def generate(output: Path) -> None:
+def generate(source: str, output: Path) -> None:
+    """Generate the code of one folder of definitions into `output`, which is made anew."""
     shutil.rmtree(output, ignore_errors=True)
     output.mkdir(parents=True)
     status = protoc.main(
@@ -28,7 +35,7 @@ def generate(output: Path) -> None:
             f"--proto_path={Path(grpc_tools.__file__).parent / '_proto'}",
             f"--python_betterproto2_out={output}",
             "--python_betterproto2_opt=client_generation=async,server_generation=async",
-            *sorted(str(path.relative_to(PROTO)) for path in PROTO.rglob("*.proto")),
+            *sorted(str(path.relative_to(PROTO)) for path in (PROTO / source).rglob("*.proto")),
         ]
     )
     if status != 0:
@@ -36,4 +43,5 @@ def generate(output: Path) -> None:
 
 
 if __name__ == "__main__":
-    generate(Path(sys.argv[1]) if len(sys.argv) > 1 else OUTPUT)
+    for source, output in OUTPUTS.items():
+        generate(source, output)

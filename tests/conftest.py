@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import os
-import sys
-from pathlib import Path
 
 import pytest
-
-# Test modules share what is in `dispatching` and `testing_page`.
-sys.path.insert(0, str(Path(__file__).parent))
 
 LONG = os.environ.get("TRIO_DISPATCH_LONG") == "1"
 

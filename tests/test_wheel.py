@@ -11,7 +11,8 @@ from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
-from testing_page import FILES, PAGE, TESTS, without_times
+
+from tests.helpers.testing_page import FILES, PAGE, TESTS, without_times
 
 ROOT = Path(__file__).parents[1]
 PYTEST = ("-m", "pytest", "-s", "-v", "-W", "error")
@@ -53,7 +54,7 @@ def test_what_is_in_the_wheel(wheel: Path) -> None:
     tops = {name.partition("/")[0] for name in names}
     assert tops == {"trio_dispatch", "_trio_dispatch_pytest.py", info}
     assert f"{info}/licenses/LICENSE" in names
-    assert {"trio_dispatch/py.typed", "trio_dispatch/_generated/py.typed"} <= names
+    assert {"trio_dispatch/py.typed", "trio_dispatch/api/_generated/py.typed"} <= names
     ours = {path.relative_to(ROOT).as_posix() for path in (ROOT / "trio_dispatch").rglob("*.py")}
     assert {name for name in names if name.startswith("trio_dispatch/")} >= ours
     assert not [name for name in names if re.search(r"(^|/)(tests?_?|conftest)[/.]", name)]

@@ -1,128 +1,151 @@
-"""Dispatches of a microgrid, on time and on Trio.
+"""Follow the dispatches of a microgrid on Trio.
 
-`open_dispatcher` follows what a dispatch service says and tells of it on two kinds of channels:
-lifecycle events, and what is due to run.  `open_client` makes single calls.
+`open_dispatcher` keeps in sync with a dispatch service.  It announces on two kinds of channels what
+happens to the dispatches, and what is due to run.  `open_client` makes single calls.
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ._timeline import timeline
-    from .actors import ActorRun
-    from .broadcast import Broadcast, BroadcastStatistics, Receiver, ReceiverStatistics
-    from .client import DispatchClient, DispatchStream, Page, StreamEvent, open_client
-    from .dispatch import Dispatch
-    from .dispatcher import Dispatcher, DispatcherStatistics, open_dispatcher
-    from .errors import DispatchError, ServiceError
-    from .events import Created, Deleted, LifecycleEvent, MissedRun, RunningState, Updated
-    from .merge import MergeByType, MergeByTypeTarget, MergeStrategy
-    from .recurrence import EndCriteria, Frequency, RecurrenceRule, Weekday
-    from .sync import SyncPhase, SyncState
-    from .targets import (
-        BatteryType,
-        ElectricalComponentCategory,
-        EvChargerType,
-        InverterType,
-        Target,
-        TargetCategories,
-        TargetCategory,
-        TargetIds,
+    from .actors.merge import (
+        MergeByType as MergeByType,
     )
+    from .actors.merge import (
+        MergeByTypeTarget as MergeByTypeTarget,
+    )
+    from .actors.merge import (
+        MergeStrategy as MergeStrategy,
+    )
+    from .actors.run import ActorRun as ActorRun
+    from .actors.supervisor import Actor as Actor
+    from .actors.supervisor import OnOrphan as OnOrphan
+    from .client.client import (
+        DispatchClient as DispatchClient,
+    )
+    from .client.client import (
+        Page as Page,
+    )
+    from .client.client import (
+        open_client as open_client,
+    )
+    from .client.errors import ServiceError as ServiceError
+    from .client.stream import DispatchStream as DispatchStream
+    from .client.stream import StreamEvent as StreamEvent
+    from .concurrency.broadcast import (
+        Broadcast as Broadcast,
+    )
+    from .concurrency.broadcast import (
+        BroadcastStatistics as BroadcastStatistics,
+    )
+    from .concurrency.broadcast import (
+        Receiver as Receiver,
+    )
+    from .concurrency.broadcast import (
+        ReceiverStatistics as ReceiverStatistics,
+    )
+    from .dispatcher.dispatcher import Dispatcher as Dispatcher
+    from .dispatcher.dispatcher import open_dispatcher as open_dispatcher
+    from .dispatcher.statistics import DispatcherStatistics as DispatcherStatistics
+    from .dispatcher.sync import SyncPhase as SyncPhase
+    from .dispatcher.sync import SyncState as SyncState
+    from .errors import DispatchError as DispatchError
+    from .model.dispatch import Dispatch as Dispatch
+    from .model.dispatch import RunningState as RunningState
+    from .model.events import (
+        Created as Created,
+    )
+    from .model.events import (
+        Deleted as Deleted,
+    )
+    from .model.events import (
+        LifecycleEvent as LifecycleEvent,
+    )
+    from .model.events import (
+        MissedRun as MissedRun,
+    )
+    from .model.events import (
+        Updated as Updated,
+    )
+    from .model.recurrence.rule import (
+        EndCriteria as EndCriteria,
+    )
+    from .model.recurrence.rule import (
+        Frequency as Frequency,
+    )
+    from .model.recurrence.rule import (
+        RecurrenceRule as RecurrenceRule,
+    )
+    from .model.recurrence.rule import (
+        Weekday as Weekday,
+    )
+    from .model.target import (
+        BatteryType as BatteryType,
+    )
+    from .model.target import (
+        ElectricalComponentCategory as ElectricalComponentCategory,
+    )
+    from .model.target import (
+        EvChargerType as EvChargerType,
+    )
+    from .model.target import (
+        InverterType as InverterType,
+    )
+    from .model.target import (
+        Target as Target,
+    )
+    from .model.target import (
+        TargetCategories as TargetCategories,
+    )
+    from .model.target import (
+        TargetCategory as TargetCategory,
+    )
+    from .model.target import (
+        TargetIds as TargetIds,
+    )
+    from .model.undecodable import Undecodable as Undecodable
+    from .timeline import Timeline as Timeline
+    from .timeline import draw_timeline as draw_timeline
 
-__all__ = [
-    "ActorRun",
-    "BatteryType",
-    "Broadcast",
-    "BroadcastStatistics",
-    "Created",
-    "Deleted",
-    "Dispatch",
-    "DispatchClient",
-    "DispatchError",
-    "DispatchStream",
-    "Dispatcher",
-    "DispatcherStatistics",
-    "ElectricalComponentCategory",
-    "EndCriteria",
-    "EvChargerType",
-    "Frequency",
-    "InverterType",
-    "LifecycleEvent",
-    "MergeByType",
-    "MergeByTypeTarget",
-    "MergeStrategy",
-    "MissedRun",
-    "Page",
-    "Receiver",
-    "ReceiverStatistics",
-    "RecurrenceRule",
-    "RunningState",
-    "ServiceError",
-    "StreamEvent",
-    "SyncPhase",
-    "SyncState",
-    "Target",
-    "TargetCategories",
-    "TargetCategory",
-    "TargetIds",
-    "Updated",
-    "Weekday",
-    "open_client",
-    "open_dispatcher",
-    "timeline",
-]
-
-# Where each name is defined.  It is imported when it is first asked for: who draws a picture or
-# asks for the command line's help does not wait for gRPC.
-_HOMES = {
-    "ActorRun": "actors",
-    "BatteryType": "targets",
-    "Broadcast": "broadcast",
-    "BroadcastStatistics": "broadcast",
-    "Created": "events",
-    "Deleted": "events",
-    "Dispatch": "dispatch",
-    "DispatchClient": "client",
-    "DispatchError": "errors",
-    "DispatchStream": "client",
-    "Dispatcher": "dispatcher",
-    "DispatcherStatistics": "dispatcher",
-    "ElectricalComponentCategory": "targets",
-    "EndCriteria": "recurrence",
-    "EvChargerType": "targets",
-    "Frequency": "recurrence",
-    "InverterType": "targets",
-    "LifecycleEvent": "events",
-    "MergeByType": "merge",
-    "MergeByTypeTarget": "merge",
-    "MergeStrategy": "merge",
-    "MissedRun": "events",
-    "Page": "client",
-    "Receiver": "broadcast",
-    "ReceiverStatistics": "broadcast",
-    "RecurrenceRule": "recurrence",
-    "RunningState": "events",
-    "ServiceError": "errors",
-    "StreamEvent": "client",
-    "SyncPhase": "sync",
-    "SyncState": "sync",
-    "Target": "targets",
-    "TargetCategories": "targets",
-    "TargetCategory": "targets",
-    "TargetIds": "targets",
-    "Updated": "events",
-    "Weekday": "recurrence",
-    "open_client": "client",
-    "open_dispatcher": "dispatcher",
-    "timeline": "_timeline",
+# A name is imported when it is first used: drawing a picture or asking the command line for help
+# does not load gRPC.
+_EXPORTS = {
+    "actors.merge": ("MergeByType", "MergeByTypeTarget", "MergeStrategy"),
+    "actors.run": ("ActorRun",),
+    "actors.supervisor": ("Actor", "OnOrphan"),
+    "client.client": ("DispatchClient", "Page", "open_client"),
+    "client.errors": ("ServiceError",),
+    "client.stream": ("DispatchStream", "StreamEvent"),
+    "concurrency.broadcast": ("Broadcast", "BroadcastStatistics", "Receiver", "ReceiverStatistics"),
+    "dispatcher.dispatcher": ("Dispatcher", "open_dispatcher"),
+    "dispatcher.statistics": ("DispatcherStatistics",),
+    "dispatcher.sync": ("SyncPhase", "SyncState"),
+    "errors": ("DispatchError",),
+    "model.dispatch": ("Dispatch", "RunningState"),
+    "model.events": ("Created", "Deleted", "LifecycleEvent", "MissedRun", "Updated"),
+    "model.recurrence.rule": ("EndCriteria", "Frequency", "RecurrenceRule", "Weekday"),
+    "model.target": (
+        "BatteryType",
+        "ElectricalComponentCategory",
+        "EvChargerType",
+        "InverterType",
+        "Target",
+        "TargetCategories",
+        "TargetCategory",
+        "TargetIds",
+    ),
+    "model.undecodable": ("Undecodable",),
+    "timeline": ("Timeline", "draw_timeline"),
 }
+_MODULE_OF = {name: module for module, names in _EXPORTS.items() for name in names}
+
+__all__ = sorted(_MODULE_OF)  # noqa: PLE0605
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+def __getattr__(name: str) -> object:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    value = getattr(import_module(f".{_MODULE_OF[name]}", __name__), name)
     globals()[name] = value
     return value
 

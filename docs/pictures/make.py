@@ -103,9 +103,9 @@ def a_day_of_a_microgrid() -> list[Dispatch]:
     return found
 
 
-def picture(now: datetime | None = NOW) -> trio_dispatch._timeline.Timeline:
+def picture(now: datetime | None = NOW) -> trio_dispatch.timeline.Timeline:
     """The picture at the top of the README."""
-    return trio_dispatch.timeline(a_day_of_a_microgrid(), BEGIN, END, now=now)
+    return trio_dispatch.draw_timeline(a_day_of_a_microgrid(), BEGIN, END, now=now)
 
 
 def main() -> None:

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
-
-# Test modules share what is in `acting`.
-sys.path.insert(0, str(Path(__file__).parent))
 
 from trio_dispatch.testing import LocalService, open_test_service
 

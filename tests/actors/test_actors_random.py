@@ -18,8 +18,8 @@ from functools import partial
 import pytest
 import trio
 import trio.testing
-from acting import SECOND, START, at
 
+from tests.helpers.acting import SECOND, START, at
 from trio_dispatch import (
     ActorRun,
     Dispatch,
@@ -31,7 +31,7 @@ from trio_dispatch import (
     clock,
     open_dispatcher,
 )
-from trio_dispatch.recurrence import Frequency
+from trio_dispatch.model.recurrence.rule import Frequency
 from trio_dispatch.testing import LocalService, make_dispatch, open_test_service
 
 SEEDS = 10_000 if os.environ.get("TRIO_DISPATCH_LONG") == "1" else 1_000

@@ -13,9 +13,9 @@ from typing import Literal
 import pytest
 import trio
 import trio.testing
-from acting import acting, lasting, now
-from dispatching import CancelAt, dispatching
 
+from tests.helpers.acting import acting, lasting, now
+from tests.helpers.dispatching import CancelAt, dispatching
 from trio_dispatch import ActorRun, MergeByType
 from trio_dispatch.testing import LocalService, open_test_service
 

@@ -10,9 +10,9 @@ import pytest
 import trio
 import trio.lowlevel
 import trio.testing
-from acting import SECOND, Diary, acting, lasting, now
-from dispatching import dispatching
 
+from tests.helpers.acting import SECOND, Diary, acting, lasting, now
+from tests.helpers.dispatching import dispatching
 from trio_dispatch import (
     ActorRun,
     ElectricalComponentCategory,
@@ -21,7 +21,7 @@ from trio_dispatch import (
     TargetCategories,
     TargetIds,
 )
-from trio_dispatch.recurrence import Frequency
+from trio_dispatch.model.recurrence.rule import Frequency
 from trio_dispatch.testing import LocalService
 
 

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
-from acting import SECOND, Diary, acting, lasting, now
-from dispatching import dispatching
 
+from tests.helpers.acting import SECOND, Diary, acting, lasting, now
+from tests.helpers.dispatching import dispatching
 from trio_dispatch import ActorRun, RecurrenceRule
-from trio_dispatch.recurrence import Frequency
+from trio_dispatch.model.recurrence.rule import Frequency
 from trio_dispatch.testing import LocalService
 
 

@@ -8,16 +8,11 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
-from acting import HOUR, MINUTE, SECOND, Diary, acting, at, lasting, now
-from dispatching import dispatching
 
-from trio_dispatch import (
-    ActorRun,
-    RecurrenceRule,
-    TargetIds,
-    clock,
-)
-from trio_dispatch.recurrence import Frequency
+from tests.helpers.acting import HOUR, MINUTE, SECOND, Diary, acting, at, lasting, now
+from tests.helpers.dispatching import dispatching
+from trio_dispatch import ActorRun, RecurrenceRule, TargetIds, clock
+from trio_dispatch.model.recurrence.rule import Frequency
 from trio_dispatch.testing import LocalService
 
 MINUTELY = RecurrenceRule(Frequency.MINUTELY)

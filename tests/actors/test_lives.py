@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import trio
 import trio.testing
-from acting import START
 
-from trio_dispatch._actor_run import ActorRun
-from trio_dispatch._lives import Leaving, Life, Lives
-from trio_dispatch._overlaps import Overlaps
-from trio_dispatch.targets import (
+from tests.helpers.acting import START
+from trio_dispatch.actors.overlaps import Overlaps
+from trio_dispatch.actors.run import ActorRun
+from trio_dispatch.actors.tasks import Leaving, Life, Lives
+from trio_dispatch.model.target import (
     ElectricalComponentCategory,
     Target,
     TargetCategories,

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
-from acting import Diary, acting, lasting, now
-from dispatching import dispatching
 
+from tests.helpers.acting import Diary, acting, lasting, now
+from tests.helpers.dispatching import dispatching
 from trio_dispatch import (
     ActorRun,
     Dispatch,
@@ -23,7 +23,7 @@ from trio_dispatch import (
     TargetCategories,
     TargetIds,
 )
-from trio_dispatch.recurrence import Frequency
+from trio_dispatch.model.recurrence.rule import Frequency
 from trio_dispatch.testing import LocalService, make_dispatch
 
 

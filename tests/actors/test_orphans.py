@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
-from acting import START, Diary, acting, at, lasting, now
-from dispatching import dispatching
 
+from tests.helpers.acting import START, Diary, acting, at, lasting, now
+from tests.helpers.dispatching import dispatching
 from trio_dispatch import ActorRun, Dispatch, TargetIds, clock
-from trio_dispatch.cache import _save
+from trio_dispatch.dispatcher.cache import _save
 from trio_dispatch.testing import LocalService
 
 

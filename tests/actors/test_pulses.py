@@ -9,11 +9,11 @@ from functools import partial
 import pytest
 import trio
 import trio.testing
-from acting import SECOND, Diary, acting, at, lasting, now
-from dispatching import dispatching
 
+from tests.helpers.acting import SECOND, Diary, acting, at, lasting, now
+from tests.helpers.dispatching import dispatching
 from trio_dispatch import ActorRun, MergeByType, RecurrenceRule, TargetIds
-from trio_dispatch.recurrence import Frequency
+from trio_dispatch.model.recurrence.rule import Frequency
 from trio_dispatch.testing import LocalService
 
 MINUTELY = RecurrenceRule(Frequency.MINUTELY)

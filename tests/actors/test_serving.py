@@ -12,8 +12,8 @@ from functools import partial
 import pytest
 import trio
 import trio.testing
-from acting import START, Diary, at, lasting
 
+from tests.helpers.acting import START, Diary, at, lasting
 from trio_dispatch import (
     ActorRun,
     Deleted,
@@ -24,11 +24,11 @@ from trio_dispatch import (
     TargetIds,
     Updated,
 )
-from trio_dispatch._channels import lifecycle_channel, status_channel
-from trio_dispatch._groups import Groups
-from trio_dispatch._unattended import Unattended
-from trio_dispatch.actors import Actor, ActorOptions, serve_actors
-from trio_dispatch.recurrence import Frequency
+from trio_dispatch.actors.groups import Groups
+from trio_dispatch.actors.pending_orphans import Unattended
+from trio_dispatch.actors.supervisor import Actor, ActorOptions, serve_actors
+from trio_dispatch.dispatcher.channels import lifecycle_channel, status_channel
+from trio_dispatch.model.recurrence.rule import Frequency
 
 HOURLY = RecurrenceRule(Frequency.HOURLY)
 EVERY_60_MINUTES = RecurrenceRule(Frequency.MINUTELY, 60)

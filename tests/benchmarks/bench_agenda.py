@@ -12,10 +12,10 @@ import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from trio_dispatch.agenda import Agenda
-from trio_dispatch.dispatch import Dispatch
-from trio_dispatch.recurrence import Frequency, RecurrenceRule
-from trio_dispatch.targets import TargetIds
+from trio_dispatch.dispatcher.agenda import Agenda
+from trio_dispatch.model.dispatch import Dispatch
+from trio_dispatch.model.recurrence.rule import Frequency, RecurrenceRule
+from trio_dispatch.model.target import TargetIds
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 DAY, MINUTE = timedelta(days=1), timedelta(minutes=1)

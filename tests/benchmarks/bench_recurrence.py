@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 
 from dateutil import rrule
 
-from trio_dispatch.recurrence import EndCriteria, Frequency, RecurrenceRule, Weekday
+from trio_dispatch.model.recurrence.rule import EndCriteria, Frequency, RecurrenceRule, Weekday
 
 NOW = datetime(2025, 6, 15, 10, 7, 30, tzinfo=UTC)
 AGES = {"1 day": timedelta(days=1), "1 year": timedelta(days=365), "30 years": timedelta(10957)}

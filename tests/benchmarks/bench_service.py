@@ -26,8 +26,8 @@ import trio
 from grpclib.encoding.base import CodecBase
 
 from trio_dispatch import Dispatch, DispatchClient, TargetIds, open_client
-from trio_dispatch._generated.frequenz.api.dispatch import v1 as wire
-from trio_dispatch.codec import WIRE
+from trio_dispatch.api import wire
+from trio_dispatch.api.codec import WIRE
 from trio_dispatch.grpc import Cardinality, Channel, open_channel
 
 COMMAND = Path(sys.executable).with_name("trio-dispatch")

@@ -24,7 +24,7 @@ def repeated(decode: Callable[[bytes], Any], rows: list[str]) -> float:
 
 
 def ours(rows: list[str]) -> float:
-    from trio_dispatch.codec import decode_dispatch
+    from trio_dispatch.api.codec import decode_dispatch
 
     assert decode_dispatch(bytes.fromhex(rows[0])).id == 1
     return repeated(decode_dispatch, rows)
@@ -32,14 +32,14 @@ def ours(rows: list[str]) -> float:
 
 def ours_with_payload(rows: list[str]) -> float:
     """And look into the payload."""
-    from trio_dispatch.codec import decode_dispatch
+    from trio_dispatch.api.codec import decode_dispatch
 
     return repeated(lambda data: decode_dispatch(data).payload["power"], rows)
 
 
 def betterproto2(rows: list[str]) -> float:
     """Only to the message, which has datetimes already."""
-    from trio_dispatch._generated.frequenz.api.dispatch import v1 as wire
+    from trio_dispatch.api import wire
 
     assert wire.Dispatch.parse(bytes.fromhex(rows[0])).metadata.dispatch_id == 1
     return repeated(wire.Dispatch.parse, rows)

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-# Test modules share what is in `commanding`.
-sys.path.insert(0, str(Path(__file__).parent))
-
-from commanding import Cli, ServiceThread
+from tests.helpers.commanding import Cli, ServiceThread
 
 
 @pytest.fixture(scope="module")

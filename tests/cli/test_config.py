@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from commanding import Cli
 
+from tests.helpers.commanding import Cli
 from trio_dispatch.cli._config import KEYS, parse_config
 from trio_dispatch.cli._options import _OPTIONS
 

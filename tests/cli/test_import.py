@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
-from commanding import Cli, ServiceThread, on_virtual_time, settings_for
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.helpers.commanding import Cli, ServiceThread, on_virtual_time, settings_for
 from trio_dispatch import Dispatch, DispatchClient, TargetIds
 from trio_dispatch.cli._formats import Entry
 from trio_dispatch.cli._import import import_entries

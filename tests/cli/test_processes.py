@@ -12,8 +12,8 @@ import sys
 import time
 
 import pytest
-from commanding import PROGRAM, Cli, ServiceThread
 
+from tests.helpers.commanding import PROGRAM, Cli, ServiceThread
 from trio_dispatch.testing import make_dispatch
 
 

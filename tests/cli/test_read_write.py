@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from commanding import Cli, ServiceThread
 
+from tests.helpers.commanding import Cli, ServiceThread
 from trio_dispatch import (
     BatteryType,
     ElectricalComponentCategory,

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from random_dispatches import dispatches, exactly
 
+from tests.helpers.random_dispatches import dispatches, exactly
 from trio_dispatch import Dispatch, EndCriteria, Frequency, RecurrenceRule, TargetIds, Weekday
-from trio_dispatch._times import nanos_of
 from trio_dispatch.cli._formats import Format, read_entries, write_heading, write_row
 from trio_dispatch.cli._records import FIELDS, json_time, read_record, record_of
+from trio_dispatch.model.times import nanos_of
 from trio_dispatch.testing import make_dispatch
 
 MINIMAL = {"type": "CHARGE", "start_time": "2026-12-01T08:00Z", "duration": 60, "target": [1]}

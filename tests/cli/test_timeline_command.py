@@ -9,9 +9,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from commanding import Cli, ServiceThread
 
-from trio_dispatch import Dispatch, Frequency, RecurrenceRule, TargetIds, timeline
+from tests.helpers.commanding import Cli, ServiceThread
+from trio_dispatch import Dispatch, Frequency, RecurrenceRule, TargetIds, draw_timeline
 from trio_dispatch.cli._formats import write_heading, write_row
 from trio_dispatch.testing import make_dispatch
 
@@ -43,7 +43,7 @@ def plan(service_thread: ServiceThread, cli: Cli) -> Cli:
 
 
 def picture(found: list[Dispatch], width: int) -> str:
-    drawn = timeline(found, BEGIN, BEGIN + 24 * HOUR, now=BEGIN - HOUR)
+    drawn = draw_timeline(found, BEGIN, BEGIN + 24 * HOUR, now=BEGIN - HOUR)
     return drawn.text(width) + "\n"
 
 

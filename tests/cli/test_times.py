@@ -9,12 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_dispatch.cli._times import (
-    find_offset_change,
-    format_moment,
-    parse_absolute,
-    parse_moment,
-)
+from trio_dispatch.cli._times import find_offset_change, format_moment, parse_absolute, parse_moment
 from trio_dispatch.cli._zones import find_zone
 
 BERLIN = ZoneInfo("Europe/Berlin")

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 import trio
 import trio.testing
-from commanding import Cli, ServiceThread, on_virtual_time, settings_for
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_dispatches import dispatches, exactly
 
+from tests.helpers.commanding import Cli, ServiceThread, on_virtual_time, settings_for
+from tests.helpers.random_dispatches import dispatches, exactly
 from trio_dispatch import Dispatch, TargetIds
 from trio_dispatch.cli._export import export
 from trio_dispatch.cli._formats import Format, read_entries

@@ -22,7 +22,7 @@ from trio_dispatch.cli._screen import Schedule, draw_screen
 from trio_dispatch.cli._settings import Settings
 from trio_dispatch.cli._watch import watch
 from trio_dispatch.clock import VIRTUAL_START
-from trio_dispatch.recurrence import Frequency
+from trio_dispatch.model.recurrence.rule import Frequency
 from trio_dispatch.testing import LocalService, make_dispatch, open_test_service
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from commanding import Cli
+
+from tests.helpers.commanding import Cli
 
 CREATE = ("create", "A", "-t", "1", "-s", "now", "-d", "1h")
 MOMENT = "is no time: say now, 'in 10 minutes'"

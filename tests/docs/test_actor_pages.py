@@ -16,8 +16,8 @@ import trio
 import trio.testing
 
 from trio_dispatch import Dispatcher, clock, open_dispatcher
-from trio_dispatch.cache import _save
 from trio_dispatch.clock import VIRTUAL_START as START
+from trio_dispatch.dispatcher.cache import _save
 from trio_dispatch.testing import LocalService, make_dispatch, open_test_service
 
 HOWTO = Path(__file__).parents[2] / "docs" / "howto"

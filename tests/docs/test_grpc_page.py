@@ -24,16 +24,8 @@ import trustme
 from h2.errors import ErrorCodes
 from trio.testing import MockClock
 
-from trio_dispatch._generated.grpc.health.v1 import HealthCheckRequest, HealthStub
-from trio_dispatch.grpc import (
-    Channel,
-    GRPCError,
-    Limits,
-    Server,
-    Status,
-    open_call,
-    open_channel,
-)
+from trio_dispatch.grpc import Channel, GRPCError, Limits, Server, Status, open_call, open_channel
+from trio_dispatch.grpc._generated.grpc.health.v1 import HealthCheckRequest, HealthStub
 from trio_dispatch.grpc._status import error_of_http, failure_of_reset
 from trio_dispatch.grpc.health import ServingStatus
 

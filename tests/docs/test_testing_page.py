@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from testing_page import FILES, PAGE, TESTS, without_times
 
+from tests.helpers.testing_page import FILES, PAGE, TESTS, without_times
 from trio_dispatch.testing import LocalService, VirtualClock
 from trio_dispatch.testing.faults import METHODS
 

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 import trio
 import trio.testing
 
-# Test modules share what is in `greeter` and `wire`.
-sys.path.insert(0, str(Path(__file__).parent))
-
-from greeting import Greeter, memory_connector
-
+from tests.helpers.greeting import Greeter, memory_connector
 from trio_dispatch.grpc import Channel, Server, open_channel
 
 

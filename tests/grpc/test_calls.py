@@ -7,8 +7,8 @@ from contextlib import aclosing
 import grpclib.client
 import pytest
 import trio
-from greeter import GreeterStub, HelloReply, HelloRequest
 
+from tests.helpers.greeter import GreeterStub, HelloReply, HelloRequest
 from trio_dispatch.grpc import Cardinality, Channel, GRPCError, Status, current_call
 
 CHAT = ("/greeter.v1.Greeter/Chat", Cardinality.STREAM_STREAM, HelloRequest, HelloReply)

@@ -7,9 +7,9 @@ import random
 import pytest
 import trio
 import trio.testing
-from greeter import GreeterStub, HelloReply, HelloRequest
-from greeting import Greeter, serve
 
+from tests.helpers.greeter import GreeterStub, HelloReply, HelloRequest
+from tests.helpers.greeting import Greeter, serve
 from trio_dispatch.grpc import Cardinality, Channel, GRPCError, Limits, Server, Status
 from trio_dispatch.grpc._http2 import CONNECTION_WINDOW
 

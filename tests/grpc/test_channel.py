@@ -8,9 +8,9 @@ from itertools import pairwise
 import pytest
 import trio
 import trio.testing
-from greeter import GreeterStub, HelloReply, HelloRequest
-from greeting import Greeter, memory_connector, serve
 
+from tests.helpers.greeter import GreeterStub, HelloReply, HelloRequest
+from tests.helpers.greeting import Greeter, memory_connector, serve
 from trio_dispatch.grpc import Cardinality, Channel, GRPCError, Server, Status, open_channel
 
 HELLOS = ("/greeter.v1.Greeter/SayHellos", Cardinality.UNARY_STREAM, HelloRequest, HelloReply)

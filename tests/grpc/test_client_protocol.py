@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
-from greeter import GreeterStub, HelloReply, HelloRequest
 from h2.errors import ErrorCodes
 from h2.events import (
     DataReceived,
@@ -20,8 +19,9 @@ from h2.events import (
 )
 from h2.settings import SettingCodes
 from hyperframe.frame import RstStreamFrame
-from wire import OK, RESPONSE, Peer, frame, hello, played_server
 
+from tests.helpers.greeter import GreeterStub, HelloReply, HelloRequest
+from tests.helpers.http2_peer import OK, RESPONSE, Peer, frame, hello, played_server
 from trio_dispatch.grpc import Cardinality, Channel, GRPCError, Status, open_call
 
 HELLOS = ("/greeter.v1.Greeter/SayHellos", Cardinality.UNARY_STREAM, HelloRequest, HelloReply)

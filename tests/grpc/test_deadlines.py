@@ -6,9 +6,9 @@ import grpclib.metadata
 import pytest
 import trio
 import trio.testing
-from greeter import GreeterStub, HelloReply, HelloRequest
-from greeting import Greeter
 
+from tests.helpers.greeter import GreeterStub, HelloReply, HelloRequest
+from tests.helpers.greeting import Greeter
 from trio_dispatch.grpc import Cardinality, Channel, Deadline, GRPCError, Status, current_call
 from trio_dispatch.grpc._deadline import decode_timeout, encode_timeout
 

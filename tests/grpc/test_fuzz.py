@@ -10,8 +10,6 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
-from greeter import GreeterStub, HelloRequest
-from greeting import Greeter, memory_connector
 from hpack import Encoder
 from hyperframe.frame import (
     ContinuationFrame,
@@ -28,8 +26,10 @@ from hyperframe.frame import (
 )
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from wire import OK, REQUEST, RESPONSE, hello, played_server
 
+from tests.helpers.greeter import GreeterStub, HelloRequest
+from tests.helpers.greeting import Greeter, memory_connector
+from tests.helpers.http2_peer import OK, REQUEST, RESPONSE, hello, played_server
 from trio_dispatch.grpc import GRPCError, Server, open_channel
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import trio.testing
-from greeting import serve
 
-from trio_dispatch._generated.grpc.health.v1 import HealthCheckRequest, HealthStub
+from tests.helpers.greeting import serve
 from trio_dispatch.grpc import GRPCError, Server, Status, open_call
+from trio_dispatch.grpc._generated.grpc.health.v1 import HealthCheckRequest, HealthStub
 from trio_dispatch.grpc.health import Health, ServingStatus
 
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 import trio.testing
-from greeter import GreeterStub, HelloReply, HelloRequest
-from greeting import Greeter
 
+from tests.helpers.greeter import GreeterStub, HelloReply, HelloRequest
+from tests.helpers.greeting import Greeter
 from trio_dispatch.grpc import Channel, GRPCError, open_call
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
-from greeter import GreeterStub, HelloReply, HelloRequest
-from greeting import Greeter, memory_connector, serve
 
+from tests.helpers.greeter import GreeterStub, HelloReply, HelloRequest
+from tests.helpers.greeting import Greeter, memory_connector, serve
 from trio_dispatch.grpc import (
     Cardinality,
     Channel,
@@ -115,7 +115,7 @@ async def test_unknown_method(channel: Channel) -> None:
 
 
 async def test_a_method_that_was_not_written_raises_unimplemented() -> None:
-    from greeter import GreeterBase
+    from tests.helpers.greeter import GreeterBase
 
     class Lazy(GreeterBase):
         async def say_hellos(self, message):  # type: ignore[no-untyped-def, override]

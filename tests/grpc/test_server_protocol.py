@@ -13,8 +13,6 @@ import pytest
 import trio
 import trio.testing
 import trustme
-from greeter import GreeterStub, HelloRequest
-from greeting import Greeter, memory_connector
 from h2.errors import ErrorCodes
 from h2.events import (
     ConnectionTerminated,
@@ -36,8 +34,10 @@ from hyperframe.frame import (
     RstStreamFrame,
     SettingsFrame,
 )
-from wire import REQUEST, Peer, frame, hello, parse, played_client
 
+from tests.helpers.greeter import GreeterStub, HelloRequest
+from tests.helpers.greeting import Greeter, memory_connector
+from tests.helpers.http2_peer import REQUEST, Peer, frame, hello, parse, played_client
 from trio_dispatch.grpc import Limits, Server, open_channel
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"

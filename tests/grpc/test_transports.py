@@ -11,9 +11,9 @@ import pytest
 import trio
 import trio.testing
 import trustme
-from greeter import GreeterStub, HelloRequest
-from greeting import Greeter
 
+from tests.helpers.greeter import GreeterStub, HelloRequest
+from tests.helpers.greeting import Greeter
 from trio_dispatch.grpc import GRPCError, Server, Status, current_call, open_channel
 
 

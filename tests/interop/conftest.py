@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-# Test modules share what is in `peers`, `ccore` and `ours`.
-sys.path.insert(0, str(Path(__file__).parent))
-
-from ccore import KEY, CCoreService, start_service
-from ours import OurService, serve_here
-from peers import Peer, start_script
-
+from tests.helpers.interop.ccore import KEY, CCoreService, start_service
+from tests.helpers.interop.ours import OurService, serve_here
+from tests.helpers.interop.peers import Peer, start_script
 from trio_dispatch import DispatchClient, open_client
 from trio_dispatch.service import Keys
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import trio
 from grpclib.client import UnaryUnaryMethod
-from payloads import CCORE_ROOM, ROOM, SIZES, some_bytes
-from peers import Peer, start_script, within
-from raw import RawCodec, call, echo
 
+from tests.helpers.interop.peers import Peer, start_script, within
+from tests.helpers.interop.programs.payloads import CCORE_ROOM, ROOM, SIZES, some_bytes
+from tests.helpers.interop.raw import RawCodec, call, echo
 from trio_dispatch.grpc import Channel, GRPCError, Status, open_channel
 
 

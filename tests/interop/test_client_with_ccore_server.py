@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import trio
-from ccore import KEY, MICROGRID, CCoreService
-from peers import within
 
+from tests.helpers.interop.ccore import KEY, MICROGRID, CCoreService
+from tests.helpers.interop.peers import within
 from trio_dispatch import (
     BatteryType,
     Dispatch,

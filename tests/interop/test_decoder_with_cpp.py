@@ -17,14 +17,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cpp import OURS, Every, GooglesDecoder, cpp_takes, encoded_again, our_meaning
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from odd_messages import Choices, odd_message
 
-from trio_dispatch._generated.frequenz.api.dispatch import v1 as wire
-from trio_dispatch._generated.google.protobuf import Struct
-from trio_dispatch.grpc._protobuf import varint
+from tests.helpers.interop.cpp import (
+    OURS,
+    Every,
+    GooglesDecoder,
+    cpp_takes,
+    encoded_again,
+    our_meaning,
+)
+from tests.helpers.interop.odd_messages import Choices, odd_message
+from trio_dispatch.api import wire
+from trio_dispatch.api.wire import Struct
+from trio_dispatch.protobuf._wire_format import varint
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "data" / "golden_messages.json").read_text())
 CLASSES = [

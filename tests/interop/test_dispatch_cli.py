@@ -14,11 +14,11 @@ from subprocess import CompletedProcess
 import pytest
 import trio
 import trustme
-from ccore import KEY, MICROGRID
-from ours import update_again_and_again
-from peers import interop_python, run, start, within
-from service_runner import RunningService, run_service
 
+from tests.helpers.interop.ccore import KEY, MICROGRID
+from tests.helpers.interop.ours import update_again_and_again
+from tests.helpers.interop.peers import interop_python, run, start, within
+from tests.helpers.interop.service_runner import RunningService, run_service
 from trio_dispatch import (
     BatteryType,
     Dispatch,

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
-from ccore import KEY, MICROGRID, CCoreService, start_service
-from peers import within
 
+from tests.helpers.interop.ccore import KEY, MICROGRID, CCoreService, start_service
+from tests.helpers.interop.peers import within
 from trio_dispatch import (
     Created,
     Deleted,

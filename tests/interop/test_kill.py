@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import trio
-from peers import within
-from service_runner import run_service
 
+from tests.helpers.interop.peers import within
+from tests.helpers.interop.service_runner import run_service
 from trio_dispatch import Dispatch, DispatchClient, ServiceError, TargetIds, open_client
-from trio_dispatch._generated.frequenz.api.common.v1alpha8.streaming import Event
+from trio_dispatch.api.wire import Event
 
 KEY, MICROGRID = "k", 1
 WRITERS = 12

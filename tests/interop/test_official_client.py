@@ -8,10 +8,16 @@ from typing import Any
 
 import pytest
 import trio
-from ccore import KEY, MICROGRID
-from ours import OurService, as_shown, serve, serve_here, update_again_and_again
-from peers import Peer, PeerError, start_script, within
 
+from tests.helpers.interop.ccore import KEY, MICROGRID
+from tests.helpers.interop.ours import (
+    OurService,
+    as_shown,
+    serve,
+    serve_here,
+    update_again_and_again,
+)
+from tests.helpers.interop.peers import Peer, PeerError, start_script, within
 from trio_dispatch import (
     BatteryType,
     DispatchClient,

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 
-from ccore import KEY, MICROGRID
-from ours import OurService
-from peers import start_script, within
-
+from tests.helpers.interop.ccore import KEY, MICROGRID
+from tests.helpers.interop.ours import OurService
+from tests.helpers.interop.peers import start_script, within
 from trio_dispatch import DispatchClient, RunningState, TargetIds, open_dispatcher
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from peers import PeerError, interop_python
+
+from tests.helpers.interop.peers import PeerError, interop_python
 
 
 def test_missing_environment_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

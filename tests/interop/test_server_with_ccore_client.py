@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import trio
 from grpclib.const import Handler
-from payloads import CCORE_ROOM, ROOM, SIZES
-from peers import Peer, start_script, within
-from raw import KINDS, RawCodec
 
+from tests.helpers.interop.peers import Peer, start_script, within
+from tests.helpers.interop.programs.payloads import CCORE_ROOM, ROOM, SIZES
+from tests.helpers.interop.raw import KINDS, RawCodec
 from trio_dispatch.grpc import GRPCError, Limits, Server, ServerStream, Status
 
 Call = ServerStream[bytes, bytes]

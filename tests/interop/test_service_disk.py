@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 import trio
-from peers import within
-from service_runner import RunningService, run_service
 
+from tests.helpers.interop.peers import within
+from tests.helpers.interop.service_runner import RunningService, run_service
 from trio_dispatch import Dispatch, DispatchClient, ServiceError, TargetIds, open_client
 from trio_dispatch.grpc import Status
 

@@ -15,7 +15,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from peers import Peer, PeerError, within
+
+from tests.helpers.interop.peers import Peer, PeerError, within
 
 LONG = os.environ.get("TRIO_DISPATCH_LONG") == "1"
 CALLS = 3000 if LONG else 300

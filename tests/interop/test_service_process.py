@@ -16,14 +16,14 @@ from typing import Any
 import pytest
 import trio
 import trustme
-from peers import run, within
 from prometheus_client.parser import text_string_to_metric_families
-from service_runner import COMMAND, RunningService, run_service
 
+from tests.helpers.interop.peers import run, within
+from tests.helpers.interop.service_runner import COMMAND, RunningService, run_service
 from trio_dispatch import DispatchClient, ServiceError, StreamEvent, TargetIds, open_client
-from trio_dispatch._generated.grpc.health.v1 import HealthCheckRequest, HealthStub
-from trio_dispatch.codec import DOMAIN
+from trio_dispatch.api.codec import DOMAIN
 from trio_dispatch.grpc import GRPCError, Status, open_channel
+from trio_dispatch.grpc._generated.grpc.health.v1 import HealthCheckRequest, HealthStub
 from trio_dispatch.grpc.health import ServingStatus
 from trio_dispatch.service import open_store
 
@@ -121,8 +121,8 @@ async def test_keys_are_read_again_at_sighup(tmp_path: Path, keys: Path) -> None
 @within(60)
 async def test_a_signature_from_before_a_restart(tmp_path: Path, keys: Path) -> None:
     """Nothing is remembered of nonces, and yet what was used is not good again."""
-    from trio_dispatch._generated.frequenz.api.dispatch import v1 as wire
-    from trio_dispatch._signing import request_metadata
+    from trio_dispatch.api import wire
+    from trio_dispatch.api.signing import request_metadata
 
     # Signed ahead of the service's clock: the moment of the restart says nothing about it.
     ahead = datetime.now(UTC) + timedelta(seconds=200)

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 import trio
-from peers import start, within
+
+from tests.helpers.interop.peers import start, within
 
 SCRIPT = """
 import sys

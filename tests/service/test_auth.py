@@ -17,16 +17,14 @@ import trio
 from multidict import MultiDict
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from tests.helpers.service import OpenStore, create, listed, wired
 from trio_dispatch import clock
-from trio_dispatch._signing import request_metadata
-from trio_dispatch.client import DispatchClient, DispatchStream
-from trio_dispatch.errors import ServiceError
+from trio_dispatch.api.signing import request_metadata
+from trio_dispatch.client.client import DispatchClient, DispatchStream
+from trio_dispatch.client.errors import ServiceError
 from trio_dispatch.grpc import GRPCError, Status
 from trio_dispatch.service import Authenticator, Key, Keys, Right, Store, StoreFullError, auth
 from trio_dispatch.service.memory import MemoryStore
-
-from .conftest import OpenStore, wired
-from .test_calls import create, listed
 
 GOLDEN = json.loads((Path(__file__).parent / "data/golden_signatures.json").read_text())
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)

@@ -8,35 +8,16 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from tests.helpers.service import HOUR, OpenStore, create, listed, wired
 from trio_dispatch import clock
-from trio_dispatch._generated.frequenz.api.common.v1alpha8.streaming import Event
-from trio_dispatch.client import DispatchClient
-from trio_dispatch.dispatch import Dispatch
-from trio_dispatch.errors import ServiceError
+from trio_dispatch.api.wire import Event
+from trio_dispatch.client.client import DispatchClient
+from trio_dispatch.client.errors import ServiceError
 from trio_dispatch.grpc import Status
-from trio_dispatch.recurrence import EndCriteria, Frequency, RecurrenceRule
+from trio_dispatch.model.dispatch import Dispatch
+from trio_dispatch.model.recurrence.rule import EndCriteria, Frequency, RecurrenceRule
+from trio_dispatch.model.target import TargetIds
 from trio_dispatch.service import Store
-from trio_dispatch.targets import TargetIds
-
-from .conftest import OpenStore, wired
-
-HOUR = timedelta(hours=1)
-
-
-async def create(client: DispatchClient, microgrid_id: int = 1, **changes: object) -> Dispatch:
-    arguments: dict[str, object] = {
-        "type": "CHARGE",
-        "start_time": clock.now() + HOUR,
-        "duration": HOUR,
-        "target": TargetIds(1, 2),
-    }
-    arguments.update(changes)
-    return await client.create(microgrid_id, **arguments)  # type: ignore[arg-type]
-
-
-async def listed(client: DispatchClient, microgrid_id: int = 1, **filters: object) -> list[int]:
-    pages = client.list(microgrid_id, **filters)  # type: ignore[arg-type]
-    return [dispatch.id async for page in pages for dispatch in page]
 
 
 async def test_a_dispatch_lives_and_dies(store: Store, autojump_clock: MockClock) -> None:

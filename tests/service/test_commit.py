@@ -12,7 +12,8 @@ import sqlalchemy as sa
 import trio
 from trio.testing import MockClock
 
-from trio_dispatch._generated.frequenz.api.common.v1alpha8.streaming import Event
+from tests.helpers.service import NOW, data
+from trio_dispatch.api.wire import Event
 from trio_dispatch.service import (
     NotFoundError,
     Query,
@@ -21,8 +22,6 @@ from trio_dispatch.service import (
     Watcher,
 )
 from trio_dispatch.service.sqlite import SqliteStore, open_sqlite
-
-from .test_rules import NOW, data
 
 
 def io_error(code: int = sqlite3.SQLITE_IOERR) -> sqlite3.OperationalError:

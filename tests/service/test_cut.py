@@ -8,18 +8,16 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from tests.helpers.service import Wired, create, wired
 from trio_dispatch import clock
-from trio_dispatch._generated.frequenz.api.dispatch import v1 as wire
-from trio_dispatch.codec import WIRE
-from trio_dispatch.dispatch import Dispatch
-from trio_dispatch.errors import ServiceError
+from trio_dispatch.api import wire
+from trio_dispatch.api.codec import WIRE
+from trio_dispatch.client.errors import ServiceError
 from trio_dispatch.grpc import Cardinality, GRPCError, Status
+from trio_dispatch.model.dispatch import Dispatch
+from trio_dispatch.model.target import TargetIds
 from trio_dispatch.service import Store
 from trio_dispatch.service.handlers import CUT_GRACE
-from trio_dispatch.targets import TargetIds
-
-from .conftest import Wired, wired
-from .test_calls import create
 
 STREAM = "/frequenz.api.dispatch.v1.MicrogridDispatchService/StreamMicrogridDispatches"
 

@@ -10,14 +10,12 @@ from typing import Any
 import pytest
 import trio
 
-from trio_dispatch._generated.frequenz.api.common.v1alpha8.pagination import PaginationParams
-from trio_dispatch._generated.frequenz.api.dispatch import v1 as wire
-from trio_dispatch.codec import WIRE, time_from_nanos
+from tests.helpers.service import OpenStore, data
+from trio_dispatch.api import wire
+from trio_dispatch.api.codec import WIRE, payload_to_wire, time_from_nanos
+from trio_dispatch.api.wire import PaginationParams
 from trio_dispatch.service import InvalidRequestError, Store, listing
 from trio_dispatch.service.listing import read_query
-
-from .conftest import OpenStore
-from .test_rules import data, payload_to_wire
 
 List = wire.ListMicrogridDispatchesRequest
 BY_UPDATE = wire.SortField.LAST_UPDATE_TIME

@@ -16,16 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from trio_dispatch import clock
-from trio_dispatch._generated.frequenz.api.common.v1alpha8.pagination import PaginationParams
-from trio_dispatch._generated.frequenz.api.common.v1alpha8.streaming import Event
-from trio_dispatch._generated.frequenz.api.dispatch import v1 as wire
-from trio_dispatch._generated.google.protobuf import FieldMask
-from trio_dispatch.codec import time_from_nanos, time_to_nanos
-from trio_dispatch.grpc import GRPCError, Status
-from trio_dispatch.service import open_store
-
-from .api_model import (
+from tests.helpers.api_model import (
     SECOND,
     TARGETS,
     TYPES,
@@ -39,7 +30,13 @@ from .api_model import (
     update_message,
     updated_entry,
 )
-from .conftest import Wired, wired
+from tests.helpers.service import Wired, wired
+from trio_dispatch import clock
+from trio_dispatch.api import wire
+from trio_dispatch.api.codec import time_from_nanos, time_to_nanos
+from trio_dispatch.api.wire import Event, FieldMask, PaginationParams
+from trio_dispatch.grpc import GRPCError, Status
+from trio_dispatch.service import open_store
 
 LONG = os.environ.get("TRIO_DISPATCH_LONG") == "1"
 QUERIES = ["CHARGE", "arge", "#4", "#", "#0001", "", "#99999999999999999999999", "FAST"]

@@ -8,21 +8,19 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from trio_dispatch._generated.frequenz.api.dispatch import v1 as wire
-from trio_dispatch._generated.grpc.health.v1 import (
+from tests.helpers.service import Wired, create
+from trio_dispatch.api import wire
+from trio_dispatch.client.errors import ServiceError
+from trio_dispatch.grpc import GRPCError, Status
+from trio_dispatch.grpc._generated.grpc.health.v1 import (
     HealthBase,
     HealthCheckRequest,
     HealthCheckResponse,
     HealthStub,
 )
-from trio_dispatch.errors import ServiceError
-from trio_dispatch.grpc import GRPCError, Status
 from trio_dispatch.grpc.health import Health, ServingStatus
 from trio_dispatch.service import FinishedCall, Key, Keys, log_call, observing, open_service
 from trio_dispatch.service.metrics import Metrics
-
-from .conftest import Wired
-from .test_calls import create
 
 HEALTH = "grpc.health.v1.Health/Check"
 GET = "frequenz.api.dispatch.v1.MicrogridDispatchService/GetMicrogridDispatch"

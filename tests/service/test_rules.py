@@ -8,37 +8,19 @@ from typing import Any
 
 import pytest
 
-from trio_dispatch._generated.frequenz.api.common.v1alpha8.microgrid.electrical_components import (
+from tests.helpers.service import NOW, START, data, target
+from trio_dispatch.api import wire
+from trio_dispatch.api.codec import WIRE, payload_to_wire, time_from_nanos
+from trio_dispatch.api.wire import (
     ElectricalComponentCategory,
+    Struct,
 )
-from trio_dispatch._generated.frequenz.api.dispatch import v1 as wire
-from trio_dispatch._generated.google.protobuf import Struct
-from trio_dispatch.codec import WIRE, payload_to_wire, time_from_nanos, time_to_nanos
 from trio_dispatch.service import InvalidRequestError
 from trio_dispatch.service.rules import SECOND, UPDATE_PATHS, new_data, run_end, updated_data
 
 Update = wire.UpdateMicrogridDispatchRequestDispatchUpdate
 RuleUpdate = wire.UpdateMicrogridDispatchRequestDispatchUpdateRecurrenceRuleUpdate
 Frequency = wire.RecurrenceRuleFrequency
-
-START = datetime(2026, 1, 1, 12, tzinfo=UTC)
-NOW = time_to_nanos(START)
-
-
-def target(*ids: int) -> wire.TargetComponents:
-    return wire.TargetComponents(component_ids=wire.TargetComponentsIdSet(ids=list(ids)))
-
-
-def data(**changes: Any) -> wire.DispatchData:
-    fields: dict[str, Any] = {
-        "type": "CHARGE",
-        "start_time": START,
-        "duration": 60,
-        "target": target(1),
-        "is_active": True,
-    }
-    fields.update(changes)
-    return wire.DispatchData(**fields)
 
 
 def rule(**changes: Any) -> wire.RecurrenceRule:

@@ -16,8 +16,10 @@ import sqlalchemy as sa
 import trio
 from trio.testing import MockClock
 
-from trio_dispatch._generated.frequenz.api.dispatch import v1 as wire
-from trio_dispatch.errors import ServiceError
+from tests.helpers.service import NOW, create, data, listed, wired
+from trio_dispatch.api import wire
+from trio_dispatch.api.codec import payload_to_wire
+from trio_dispatch.client.errors import ServiceError
 from trio_dispatch.grpc import Status
 from trio_dispatch.service import (
     NotFoundError,
@@ -33,10 +35,6 @@ from trio_dispatch.service import (
 from trio_dispatch.service._sql_lists import count_of, page_of
 from trio_dispatch.service.listing import SortKey, Span
 from trio_dispatch.service.sqlite import open_sqlite
-
-from .conftest import wired
-from .test_calls import create, listed
-from .test_rules import NOW, data, payload_to_wire
 
 
 @pytest.fixture
@@ -395,7 +393,7 @@ trio.run(main)
 """
 
 DATA = """
-from trio_dispatch._generated.frequenz.api.dispatch import v1 as wire
+from trio_dispatch.api import wire
 from datetime import UTC, datetime
 
 def data():
@@ -441,7 +439,7 @@ async def test_what_was_acknowledged_survives_a_kill(
 
 
 def _id(message: bytes) -> int:
-    from trio_dispatch.codec import WIRE
+    from trio_dispatch.api.codec import WIRE
 
     metadata = WIRE.decode(message, wire.Dispatch).metadata
     assert metadata is not None

@@ -9,16 +9,14 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from tests.helpers.service import NOW, OpenStore, data
 from trio_dispatch import clock
-from trio_dispatch._generated.frequenz.api.common.v1alpha8.streaming import Event
-from trio_dispatch._generated.frequenz.api.dispatch import v1 as wire
-from trio_dispatch.codec import WIRE, time_from_nanos
-from trio_dispatch.dispatch import Dispatch
+from trio_dispatch.api import wire
+from trio_dispatch.api.codec import WIRE, time_from_nanos
+from trio_dispatch.api.wire import Event
+from trio_dispatch.model.dispatch import Dispatch
+from trio_dispatch.model.target import TargetIds
 from trio_dispatch.service import Change, NotFoundError, Store, StoreFullError
-from trio_dispatch.targets import TargetIds
-
-from .conftest import OpenStore
-from .test_rules import NOW, data
 
 LAST_ID = (1 << 64) - 1
 
@@ -189,8 +187,7 @@ async def test_a_cancelled_write_is_done_or_not(store: Store, autojump_clock: Mo
 async def test_a_store_outlives_the_services_on_it(
     open_any_store: OpenStore, autojump_clock: MockClock
 ) -> None:
-    from .conftest import wired
-    from .test_calls import create, listed
+    from tests.helpers.service import create, listed, wired
 
     async with open_any_store() as store:
         for number in range(1, 3):

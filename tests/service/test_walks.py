@@ -9,13 +9,11 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from trio_dispatch.client import DispatchClient, SortBy
-from trio_dispatch.errors import ServiceError
+from tests.helpers.service import create, wired
+from trio_dispatch.client.client import DispatchClient, SortBy
+from trio_dispatch.client.errors import ServiceError
 from trio_dispatch.grpc import Status
 from trio_dispatch.service import Store
-
-from .conftest import wired
-from .test_calls import create
 
 
 class Others:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import pytest
 import trio
 
-from trio_dispatch._generated.frequenz.api.common.v1alpha8.streaming import Event
+from tests.helpers.service import data
+from trio_dispatch.api.wire import Event
 from trio_dispatch.service import Change, Watchers, WatcherTooSlowError
 from trio_dispatch.service.row import row_of
-
-from .test_rules import data
 
 
 def change(number: int, microgrid_id: int = 1) -> Change:

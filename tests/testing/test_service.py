@@ -14,7 +14,7 @@ import trio
 import trio.testing
 
 from trio_dispatch import Dispatch, Dispatcher, ServiceError, SyncPhase, TargetIds, Updated, clock
-from trio_dispatch.client import DispatchClient
+from trio_dispatch.client.client import DispatchClient
 from trio_dispatch.clock import VIRTUAL_START as START
 from trio_dispatch.grpc import GRPCError, Status
 from trio_dispatch.testing import LocalService, make_dispatch, open_test_service

@@ -9,9 +9,8 @@ from html.parser import HTMLParser
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from drawing import BEGIN, DAY, HOUR, NASTY, documentation, minutely
-
-from trio_dispatch import Dispatch, timeline
+from tests.helpers.drawing import BEGIN, DAY, HOUR, NASTY, documentation, minutely
+from trio_dispatch import Dispatch, draw_timeline
 from trio_dispatch.testing import make_dispatch
 
 VOID = {"meta", "input"}
@@ -52,7 +51,7 @@ class Page(HTMLParser):
 
 
 def draw(found: list[Dispatch], days: float = 1, **fields: Any) -> str:
-    return timeline(found, BEGIN, BEGIN + days * DAY, now=BEGIN + HOUR, **fields).html()
+    return draw_timeline(found, BEGIN, BEGIN + days * DAY, now=BEGIN + HOUR, **fields).html()
 
 
 def test_a_page_needs_nothing_else() -> None:
@@ -98,7 +97,9 @@ def test_its_data() -> None:
 
 def test_clocks_that_are_moved() -> None:
     begin = datetime(2026, 10, 20, tzinfo=UTC)
-    picture = timeline([], begin, begin + 10 * DAY, now=begin, time_zone=ZoneInfo("Europe/Berlin"))
+    picture = draw_timeline(
+        [], begin, begin + 10 * DAY, now=begin, time_zone=ZoneInfo("Europe/Berlin")
+    )
     changed = datetime(2026, 10, 25, 1, tzinfo=UTC).timestamp()
     assert Page(picture.html()).data["offsets"] == [[begin.timestamp(), 7200], [changed, 3600]]
 

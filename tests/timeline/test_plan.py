@@ -9,16 +9,16 @@ from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
-from drawing import BEGIN, DAY, HOUR, MINUTE, RANDOM, dispatches, minutely
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.helpers.drawing import BEGIN, DAY, HOUR, MINUTE, RANDOM, dispatches, minutely
 from trio_dispatch import Dispatch, Frequency, RecurrenceRule, TargetCategories, TargetIds
-from trio_dispatch._timeline.plan import Plan, Row, make_plan
-from trio_dispatch._timeline.runs import Run, runs
-from trio_dispatch._timeline.window import By, Window
-from trio_dispatch.targets import BatteryType, ElectricalComponentCategory
+from trio_dispatch.model.target import BatteryType, ElectricalComponentCategory
 from trio_dispatch.testing import make_dispatch
+from trio_dispatch.timeline.plan import Plan, Row, make_plan
+from trio_dispatch.timeline.runs import Run, runs
+from trio_dispatch.timeline.window import By, Window
 
 MICROSECOND = timedelta.resolution
 LAST = datetime.max.replace(tzinfo=UTC)

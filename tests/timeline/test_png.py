@@ -7,18 +7,20 @@ import sys
 from pathlib import Path
 
 import pytest
-from drawing import BEGIN, DAY, decode_png, documentation
 
-from trio_dispatch import Dispatch, timeline
-from trio_dispatch._timeline import Timeline
+from tests.helpers.drawing import BEGIN, DAY, decode_png, documentation
+from trio_dispatch import Dispatch, draw_timeline
 from trio_dispatch.testing import make_dispatch
+from trio_dispatch.timeline import Timeline
 
 WHITE, DARK = b"\xff\xff\xff\xff", b"\x0e\x14\x1b\xff"
 EDGE, GAP = 16, 12
 
+ROOT = Path(__file__).parents[2]
+
 
 def day(*found: Dispatch) -> Timeline:
-    return timeline(found, BEGIN, BEGIN + DAY, now=BEGIN - DAY)
+    return draw_timeline(found, BEGIN, BEGIN + DAY, now=BEGIN - DAY)
 
 
 def test_its_size() -> None:
@@ -54,13 +56,14 @@ def test_labels_are_drawn_and_stay_in_their_column(name: str) -> None:
 def test_the_same_everywhere(tmp_path: object) -> None:
     # In another process, with other fonts and another locale, not a bit is different.
     program = (
-        f"import hashlib, sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import drawing;"
+        "import hashlib; from tests.helpers import drawing;"
         "print(hashlib.sha256(drawing.documentation().picture().png()).hexdigest())"
     )
     environment = {"HOME": str(tmp_path), "FONTCONFIG_FILE": "/nonexistent", "LC_ALL": "C"}
     digests = {
         subprocess.run(
             [sys.executable, "-c", program],
+            cwd=ROOT,
             env=environment | more,
             check=True,
             capture_output=True,

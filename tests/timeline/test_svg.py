@@ -9,14 +9,23 @@ from xml.etree import ElementTree
 from zoneinfo import ZoneInfo
 
 import pytest
-from drawing import BEGIN, DAY, HOUR, NASTY, RANDOM, dispatches, documentation, minutely
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_dispatch import Dispatch, TargetIds, timeline
-from trio_dispatch._timeline import Timeline
-from trio_dispatch._timeline.colours import PALETTE, colours_of
+from tests.helpers.drawing import (
+    BEGIN,
+    DAY,
+    HOUR,
+    NASTY,
+    RANDOM,
+    dispatches,
+    documentation,
+    minutely,
+)
+from trio_dispatch import Dispatch, TargetIds, draw_timeline
 from trio_dispatch.testing import make_dispatch
+from trio_dispatch.timeline import Timeline
+from trio_dispatch.timeline.colours import PALETTE, colours_of
 
 SVG = "{http://www.w3.org/2000/svg}"
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
@@ -35,7 +44,7 @@ def texts(svg: str) -> list[str]:
 
 
 def day(found: list[Dispatch], **fields: object) -> Timeline:
-    return timeline(found, BEGIN, BEGIN + DAY, **({"now": BEGIN} | fields))  # type: ignore[arg-type]
+    return draw_timeline(found, BEGIN, BEGIN + DAY, **({"now": BEGIN} | fields))  # type: ignore[arg-type]
 
 
 def test_a_bar_for_each_run_with_all_about_it() -> None:
@@ -165,7 +174,7 @@ def test_nothing() -> None:
 @pytest.mark.parametrize("days", [1, 31, 365])
 def test_the_size_is_bounded_by_the_width(days: int) -> None:
     found = [minutely(n, type=f"T{n}") for n in range(3)]
-    svg = timeline(found, BEGIN, BEGIN + days * DAY, now=BEGIN).svg()
+    svg = draw_timeline(found, BEGIN, BEGIN + days * DAY, now=BEGIN).svg()
     assert len(svg) < 30_000
 
 
@@ -181,7 +190,7 @@ def test_a_month_of_a_thousand_dispatches() -> None:
         )
         for n in range(1000)
     ]
-    picture = timeline(found, BEGIN, BEGIN + 31 * DAY, now=BEGIN)
+    picture = draw_timeline(found, BEGIN, BEGIN + 31 * DAY, now=BEGIN)
     began = time.perf_counter()
     svg = picture.svg()
     # A second is promised; machines that test are slow and busy.

@@ -7,12 +7,21 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from drawing import BEGIN, DAY, HOUR, NASTY, RANDOM, dispatches, documentation, minutely
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from trio_dispatch import Dispatch, Frequency, RecurrenceRule, timeline
+from tests.helpers.drawing import (
+    BEGIN,
+    DAY,
+    HOUR,
+    NASTY,
+    RANDOM,
+    dispatches,
+    documentation,
+    minutely,
+)
+from trio_dispatch import Dispatch, Frequency, RecurrenceRule, draw_timeline
 from trio_dispatch.testing import make_dispatch
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -21,7 +30,7 @@ ANSI = re.compile(r"\x1b\[[0-9;]*m")
 def draw(
     found: list[Dispatch], width: int = 40, now: datetime = BEGIN + HOUR, **fields: object
 ) -> list[str]:
-    picture = timeline(found, BEGIN, BEGIN + DAY, now=now, **fields)  # type: ignore[arg-type]
+    picture = draw_timeline(found, BEGIN, BEGIN + DAY, now=now, **fields)  # type: ignore[arg-type]
     return picture.text(width).splitlines()
 
 
@@ -90,7 +99,7 @@ def test_no_line_is_too_wide(width: int, by: str, days: float) -> None:
     found = documentation().a_day_of_a_microgrid()
     found += [make_dispatch(100 + n, type=t, start_time=BEGIN) for n, t in enumerate(NASTY)]
     found += [make_dispatch(200, type="x" * 500, start_time=BEGIN, active=False)]
-    picture = timeline(found, BEGIN, BEGIN + days * DAY, now=BEGIN, by=by)  # type: ignore[arg-type]
+    picture = draw_timeline(found, BEGIN, BEGIN + days * DAY, now=BEGIN, by=by)  # type: ignore[arg-type]
     text = picture.text(width)
     for line in text.splitlines():
         assert cell_len(line) <= width

@@ -7,11 +7,11 @@ from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
-from drawing import RANDOM
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_dispatch._timeline.ticks import Axis, make_axis, offsets
+from tests.helpers.drawing import RANDOM
+from trio_dispatch.timeline.ticks import Axis, make_axis, offsets
 
 BERLIN = ZoneInfo("Europe/Berlin")
 ZONES = [

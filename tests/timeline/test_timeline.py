@@ -1,4 +1,4 @@
-"""`trio_dispatch.timeline`: what it takes, and the forms in which it can be had."""
+"""`draw_timeline`: what it takes, and the forms in which it can be had."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from drawing import BEGIN, DAY, HOUR, documentation
 from trio.testing import MockClock
 
 import trio_dispatch
-from trio_dispatch import timeline
+from tests.helpers.drawing import BEGIN, DAY, HOUR, documentation
+from trio_dispatch import draw_timeline
 from trio_dispatch.clock import VIRTUAL_START
 from trio_dispatch.testing import make_dispatch
 
@@ -27,13 +27,13 @@ async def test_a_day_from_now(autojump_clock: MockClock) -> None:
     expected = (
         f"<Timeline of 0 dispatches by type, {VIRTUAL_START.isoformat()} to {end.isoformat()}>"
     )
-    assert repr(timeline([])) == expected
-    assert "now, Thu 1 Jan 2026, 00:00" in timeline([make_dispatch()]).text(100)
+    assert repr(draw_timeline([])) == expected
+    assert "now, Thu 1 Jan 2026, 00:00" in draw_timeline([make_dispatch()]).text(100)
 
 
 def test_a_day_from_the_begin() -> None:
     berlin = datetime(2026, 6, 15, 2, tzinfo=ZoneInfo("Europe/Berlin"))
-    assert repr(timeline([], berlin)) == repr(timeline([], BEGIN, BEGIN + DAY))
+    assert repr(draw_timeline([], berlin)) == repr(draw_timeline([], BEGIN, BEGIN + DAY))
 
 
 @pytest.mark.parametrize(
@@ -54,13 +54,13 @@ def test_a_day_from_the_begin() -> None:
 )
 def test_what_makes_no_sense(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        timeline(fields.pop("dispatches", []), **fields)
+        draw_timeline(fields.pop("dispatches", []), **fields)
 
 
 def test_the_last_day_there_is() -> None:
     begin = datetime(8999, 12, 31, 12, tzinfo=UTC)
-    assert repr(timeline([], begin)).endswith("to 9000-01-01T00:00:00+00:00>")
-    picture = timeline([make_dispatch(1, start_time=begin, duration=100 * 365 * DAY)], begin)
+    assert repr(draw_timeline([], begin)).endswith("to 9000-01-01T00:00:00+00:00>")
+    picture = draw_timeline([make_dispatch(1, start_time=begin, duration=100 * 365 * DAY)], begin)
     for form in (picture.text, picture.svg, picture.html):
         assert "CHARGE" in form()
 
@@ -71,14 +71,16 @@ def test_the_shortest_and_the_longest(days: float) -> None:
     found = documentation().a_day_of_a_microgrid()
     if days < 1:
         begin = BEGIN + 8 * HOUR
-    picture = timeline(found, begin, begin + timedelta(days=days), time_zone=ZoneInfo("Asia/Tokyo"))
+    picture = draw_timeline(
+        found, begin, begin + timedelta(days=days), time_zone=ZoneInfo("Asia/Tokyo")
+    )
     for form in (picture.text, picture.svg, picture.html):
         assert "EV_CHARGING" in form()
 
 
 def test_a_microsecond() -> None:
     found = documentation().a_day_of_a_microgrid()
-    picture = timeline(found, BEGIN, BEGIN + timedelta.resolution)
+    picture = draw_timeline(found, BEGIN, BEGIN + timedelta.resolution)
     for form in (picture.text, picture.svg, picture.html):
         assert "EV_CHARGING" in form()
 
@@ -107,7 +109,7 @@ def test_save(tmp_path: Path) -> None:
 )
 def test_save_as_something_else(name: str, problem: str) -> None:
     with pytest.raises(ValueError, match=rf"'{name}' {problem}: give one of \.svg, \.png, \.html"):
-        timeline([]).save(name)
+        draw_timeline([]).save(name)
     assert not Path(name).exists()
 
 
@@ -131,24 +133,24 @@ def test_in_a_notebook() -> None:
 )
 def test_svg_that_makes_no_sense(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        timeline([]).svg(**fields)
+        draw_timeline([]).svg(**fields)
 
 
 def test_the_drawing_is_imported_when_it_is_needed() -> None:
     program = (
-        "import sys; from trio_dispatch import timeline; print(sorted("
-        "n for n in sys.modules if n.startswith('trio_dispatch._timeline')))"
+        "import sys; from trio_dispatch import draw_timeline; print(sorted("
+        "n for n in sys.modules if n.startswith('trio_dispatch.timeline')))"
     )
     command = [sys.executable, "-c", program]
     printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     assert printed.strip() == str(
         [
-            "trio_dispatch._timeline",
-            "trio_dispatch._timeline.picture",
-            "trio_dispatch._timeline.window",
+            "trio_dispatch.timeline",
+            "trio_dispatch.timeline.picture",
+            "trio_dispatch.timeline.window",
         ]
     )
-    assert trio_dispatch.timeline is timeline
+    assert trio_dispatch.draw_timeline is draw_timeline
 
 
 def test_the_picture_of_the_readme_is_the_one_that_is_drawn() -> None:

@@ -13,15 +13,15 @@ from rich.console import Console
 from rich.text import Text
 
 from .. import clock
-from .._rule_text import rule_text
-from .._timeline import timeline
-from ..client import open_client
-from ..dispatch import Dispatch
-from ..dispatcher import Dispatcher, open_dispatcher
-from ..events import Created, Deleted, LifecycleEvent, RunningState
-from ..recurrence import Frequency, RecurrenceRule
+from ..client.client import open_client
+from ..dispatcher.dispatcher import Dispatcher, open_dispatcher
+from ..model.dispatch import Dispatch, RunningState
+from ..model.events import Created, Deleted, LifecycleEvent
+from ..model.recurrence.description import rule_text
+from ..model.recurrence.rule import Frequency, RecurrenceRule
+from ..model.target import BatteryType, InverterType, TargetCategories, TargetIds
 from ..service import Keys, open_service, open_store
-from ..targets import BatteryType, InverterType, TargetCategories, TargetIds
+from ..timeline import draw_timeline
 from ._run import run
 
 __all__ = ["demo_command", "run_demo"]
@@ -163,7 +163,7 @@ def _status_text(dispatch: Dispatch) -> str:
 def _print_timeline(console: Console, dispatcher: Dispatcher) -> None:
     now = clock.now()
     console.print("\nThe next hours:")
-    picture = timeline(
+    picture = draw_timeline(
         dispatcher.dispatches.values(),
         now - timedelta(minutes=5),
         now + timedelta(hours=6),

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Any, Literal, get_args
 
-from .._rrule import format_rrule
-from ..dispatch import Dispatch
+from ..model.dispatch import Dispatch
+from ..model.recurrence.rfc5545 import format_rrule
 from ._records import FIELDS, read_record, record_of
 from ._targets import format_target
 

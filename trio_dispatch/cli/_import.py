@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .. import clock
-from ..dispatch import Dispatch
-from ..errors import ServiceError
+from ..client.errors import ServiceError
 from ..grpc import Status
+from ..model.dispatch import Dispatch
 from ._formats import Entry, Format, format_of, read_entries
 from ._journal import BLOCK, Heading, Journal
 from ._options import Command, shared_options
@@ -26,7 +26,7 @@ from ._settings import Settings
 from ._show import dump
 
 if TYPE_CHECKING:
-    from ..client import DispatchClient
+    from ..client.client import DispatchClient
 
 __all__ = ["import_command", "import_entries", "rehearse"]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import ServiceError
+from ..client.errors import ServiceError
 from ..grpc import Status
 from . import _stdout as stdout
 from ._options import Command, shared_options
@@ -17,8 +17,8 @@ from ._run import NOT_FOUND, Failure, explain, run
 from ._settings import Settings
 
 if TYPE_CHECKING:
-    from ..client import DispatchClient
-    from ..dispatch import Dispatch
+    from ..client.client import DispatchClient
+    from ..model.dispatch import Dispatch
 
 __all__ = ["get_command", "list_command", "list_dispatches", "show_dispatches", "show_list"]
 

@@ -13,11 +13,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
-from .._rrule import parse_rrule
-from .._times import nanos_of, time_from_nanos, time_to_nanos
-from ..dispatch import Dispatch
-from ..recurrence import EndCriteria, Frequency, RecurrenceRule, Weekday
-from ..targets import Target, TargetCategories, TargetIds
+from ..model.dispatch import Dispatch
+from ..model.recurrence.rfc5545 import parse_rrule
+from ..model.recurrence.rule import EndCriteria, Frequency, RecurrenceRule, Weekday
+from ..model.target import Target, TargetCategories, TargetIds
+from ..model.times import nanos_of, time_from_nanos, time_to_nanos
 from ._durations import parse_duration
 from ._targets import format_category, parse_category, parse_target
 from ._times import parse_absolute

@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from .._rrule import parse_rrule
-from ..recurrence import Frequency
+from ..model.recurrence.rfc5545 import parse_rrule
+from ..model.recurrence.rule import Frequency
 from ._params import MOMENT, Parsed
 from ._rules import MONTHS, NONE, WEEKDAYS, RuleOptions, parse_numbers
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, fields
 from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
-from .._rule_text import rule_text
-from ..dispatch import Dispatch
-from ..recurrence import EndCriteria, Frequency, RecurrenceRule, Weekday
+from ..model.dispatch import Dispatch
+from ..model.recurrence.description import rule_text
+from ..model.recurrence.rule import EndCriteria, Frequency, RecurrenceRule, Weekday
 from ._times import find_offset_change, format_moment, format_offset
 
 __all__ = ["RuleOptions", "describe_rule", "local_time_warning", "parse_numbers"]

@@ -23,7 +23,8 @@ from typing import Any, NoReturn
 
 import click
 
-from ..errors import DispatchError, ServiceError
+from ..client.errors import ServiceError
+from ..errors import DispatchError
 from ..grpc import Status
 from ._failure import Failure
 

@@ -12,9 +12,9 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from ..dispatch import Dispatch
-from ..dispatcher import Dispatcher
-from ..sync import SyncPhase
+from ..dispatcher.dispatcher import Dispatcher
+from ..dispatcher.sync import SyncPhase
+from ..model.dispatch import Dispatch
 from ._durations import format_duration
 from ._records import record_of
 from ._settings import Settings

@@ -12,8 +12,8 @@ import click
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ..client import DispatchClient
-    from ..dispatcher import Dispatcher
+    from ..client.client import DispatchClient
+    from ..dispatcher.dispatcher import Dispatcher
     from ..grpc import Channel
 
 __all__ = ["Color", "Settings"]
@@ -54,7 +54,7 @@ class Settings:
           click.UsageError: nobody said where the service is, or with which key.
           ValueError: the URL makes no sense.
         """
-        from ..client import open_client  # noqa: PLC0415
+        from ..client.client import open_client  # noqa: PLC0415
 
         self._check()
         return open_client(
@@ -71,7 +71,7 @@ class Settings:
         Raises:
           click.UsageError: nobody said where the service is, or with which key.
         """
-        from ..dispatcher import open_dispatcher  # noqa: PLC0415
+        from ..dispatcher.dispatcher import open_dispatcher  # noqa: PLC0415
 
         self._check()
         return open_dispatcher(

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from ..dispatch import Dispatch
+from ..model.dispatch import Dispatch
 from ._columns import columns, fitted_columns
 from ._durations import format_duration
 from ._records import record_of, state_of

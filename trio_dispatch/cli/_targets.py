@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from itertools import pairwise
 
-from ..targets import (
+from ..model.target import (
     BatteryType,
     ComponentType,
     ElectricalComponentCategory,

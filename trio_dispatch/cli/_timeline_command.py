@@ -21,8 +21,8 @@ from ._run import run
 from ._settings import Settings
 
 if TYPE_CHECKING:
-    from .._timeline import Timeline
-    from ..dispatch import Dispatch
+    from ..model.dispatch import Dispatch
+    from ..timeline import Timeline
 
 __all__ = ["timeline"]
 
@@ -144,7 +144,7 @@ async def _timeline(
     input_path: Path | None,
     width: int | None,
 ) -> None:
-    from .._timeline import timeline as draw  # noqa: PLC0415
+    from ..timeline import draw_timeline as draw  # noqa: PLC0415
 
     wanted = {id_ for some in ids for id_ in some}
     if input_path is None:
@@ -232,7 +232,7 @@ async def _show(settings: Settings, picture: Timeline, width: int | None) -> Non
 
 def _json_lines(dispatches: Sequence[Dispatch], begin: datetime, end: datetime) -> Iterator[str]:
     """The runs in order of their start, an object each."""
-    from .._timeline.runs import runs  # noqa: PLC0415
+    from ..timeline.runs import runs  # noqa: PLC0415
     from ._records import json_time, record_of  # noqa: PLC0415
 
     def of(dispatch: Dispatch) -> Iterator[tuple[datetime, int, str]]:

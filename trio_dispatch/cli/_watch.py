@@ -12,8 +12,9 @@ import click
 import trio
 
 from .. import clock
-from ..events import Created, Deleted, LifecycleEvent, MissedRun, RunningState, Updated
-from ..sync import SyncPhase, SyncState
+from ..dispatcher.sync import SyncPhase, SyncState
+from ..model.dispatch import RunningState
+from ..model.events import Created, Deleted, LifecycleEvent, MissedRun, Updated
 from . import _stdout as stdout
 from ._options import Command, shared_options
 from ._records import json_time, record_of, state_of
@@ -23,8 +24,8 @@ from ._show import dump, headline
 from ._times import format_moment, format_near
 
 if TYPE_CHECKING:
-    from ..dispatch import Dispatch
-    from ..dispatcher import Dispatcher
+    from ..dispatcher.dispatcher import Dispatcher
+    from ..model.dispatch import Dispatch
 
 __all__ = ["Event", "News", "TextLine", "following", "sync_text", "watch", "watch_command"]
 

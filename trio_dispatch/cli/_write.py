@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from ..errors import ServiceError
+from ..client.errors import ServiceError
 from ..grpc import Status
-from ..targets import Target
+from ..model.target import Target
 from ._options import Command, shared_options
 from ._params import DURATION, IDS, PAYLOAD, START, TARGET, Duration
 from ._rule_options import rule_options
@@ -20,7 +20,7 @@ from ._run import NOT_FOUND, USAGE, Failure, explain, run
 from ._settings import Settings
 
 if TYPE_CHECKING:
-    from ..dispatch import Dispatch
+    from ..model.dispatch import Dispatch
 
 __all__ = ["create", "create_command", "delete", "delete_command", "update", "update_command"]
 

@@ -7,6 +7,7 @@ starts an asyncio event loop.
 from grpclib.const import Cardinality, Status
 from grpclib.exceptions import GRPCError
 
+from ..protobuf.codec import MessageCodec
 from ._client_stream import ClientStream
 from ._deadline import Deadline
 from ._dialer import Connector
@@ -16,7 +17,6 @@ from ._server_stream import ServerStream, current_call
 from ._url import Target, parse_url
 from .calls import open_call
 from .channel import Channel, ChannelStatistics, open_channel
-from .codec import MessageCodec
 from .server import Server, ServerStatistics
 
 __all__ = [

@@ -16,7 +16,8 @@ import trio
 from grpclib.const import Cardinality, Status
 from grpclib.encoding.base import CodecBase, StatusDetailsCodecBase
 
-from .._nursery import open_service_nursery
+from ..concurrency.nursery import open_service_nursery
+from ..protobuf.codec import MessageCodec
 from ._client_connection import ClientConnection
 from ._client_stream import ClientStream
 from ._deadline import earliest_deadline
@@ -24,7 +25,6 @@ from ._dialer import Connector, Dialer
 from ._metadata import MetadataLike
 from ._status import Failure
 from ._url import parse_url
-from .codec import MessageCodec
 
 log = logging.getLogger(__name__)
 

@@ -8,14 +8,8 @@ import trio
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 
-from .._generated.grpc.health.v1 import (
-    HealthBase,
-    HealthCheckRequest,
-    HealthCheckResponse,
-)
-from .._generated.grpc.health.v1 import (
-    HealthCheckResponseServingStatus as ServingStatus,
-)
+from ._generated.grpc.health.v1 import HealthBase, HealthCheckRequest, HealthCheckResponse
+from ._generated.grpc.health.v1 import HealthCheckResponseServingStatus as ServingStatus
 
 __all__ = ["Health", "ServingStatus"]
 

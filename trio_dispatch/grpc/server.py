@@ -17,11 +17,11 @@ from typing import Any, Final, TypeVar
 import trio
 from grpclib.encoding.base import CodecBase, StatusDetailsCodecBase
 
+from ..protobuf.codec import MessageCodec
 from ._limits import Limits
 from ._server_connection import CallCounts, Interceptor, ServerConnection, Service
 from ._services import Servable, methods_of
 from ._tls import handshake, prepare_context
-from .codec import MessageCodec
 
 log = logging.getLogger(__name__)
 

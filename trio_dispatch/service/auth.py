@@ -33,7 +33,7 @@ from typing import Any, Protocol
 import trio
 
 from .. import clock
-from .._signing import NONCE_BYTES, signature
+from ..api.signing import NONCE_BYTES, signature
 from ..grpc import GRPCError, Status
 from ..grpc._metadata import Metadata
 from ..grpc._server_connection import Proceed

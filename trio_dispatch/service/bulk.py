@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from .._generated.frequenz.api.dispatch import v1 as wire
-from ..codec import dispatch_to_wire
-from ..dispatch import Dispatch
+from ..api import wire
+from ..api.codec import dispatch_to_wire
+from ..model.dispatch import Dispatch
 from .row import Row, row_of_message
 from .store import Store, Table
 

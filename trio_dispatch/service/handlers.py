@@ -9,11 +9,10 @@ from typing import Any, cast
 import trio
 
 from .. import clock
-from .._from_wire import build_time
-from .._generated.frequenz.api.common.v1alpha8.pagination import PaginationInfo
-from .._generated.frequenz.api.dispatch import v1 as wire
-from .._generated.google.protobuf import Timestamp
-from ..codec import WIRE, time_to_nanos
+from ..api import wire
+from ..api.codec import WIRE, time_to_nanos
+from ..api.decoding import build_time
+from ..api.wire import PaginationInfo, Timestamp
 from ..errors import DispatchError
 from ..grpc import MessageCodec, ServerStream, current_call
 from ..grpc._server_connection import Proceed

@@ -29,10 +29,10 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, TypeVar
 
-from .._generated.frequenz.api.common.v1alpha8.types import Interval
-from .._generated.frequenz.api.dispatch import v1 as wire
-from ..codec import WIRE, time_to_nanos
-from ..grpc.codec import DecodeError
+from ..api import wire
+from ..api.codec import WIRE, time_to_nanos
+from ..api.wire import Interval
+from ..protobuf.codec import DecodeError
 from .errors import InvalidRequestError
 from .row import MAX_ID, Row, check_moment, target_text
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from .._from_wire import target_from_wire
-from .._generated.frequenz.api.common.v1alpha8.streaming import Event
-from .._generated.frequenz.api.dispatch import v1 as wire
-from ..codec import WIRE, time_from_nanos, time_to_nanos
-from ..targets import TargetIds
+from ..api import wire
+from ..api.codec import WIRE, time_from_nanos, time_to_nanos
+from ..api.decoding import target_from_wire
+from ..api.wire import Event
+from ..model.target import TargetIds
 from .rules import recurs, run_end
 
 __all__ = ["MAX_ID", "Change", "Row", "check_moment", "row_of", "row_of_message", "target_text"]

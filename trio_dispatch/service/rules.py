@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 
-from .._from_wire import rule_from_wire
-from .._generated.frequenz.api.dispatch import v1 as wire
-from .._generated.google.protobuf import Struct, Value
-from ..codec import WIRE, time_from_nanos, time_to_nanos
+from ..api import wire
+from ..api.codec import WIRE, time_from_nanos, time_to_nanos
+from ..api.decoding import rule_from_wire
+from ..api.wire import Struct, Value
 from .errors import InvalidRequestError
 
 __all__ = ["SECOND", "UPDATE_PATHS", "new_data", "recurs", "run_end", "updated_data"]

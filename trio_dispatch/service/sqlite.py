@@ -29,7 +29,7 @@ import trio
 from outcome import Error, Outcome, Value
 
 from .. import clock
-from .._nursery import open_service_nursery
+from ..concurrency.nursery import open_service_nursery
 from ._files import copy_database, lock, make_engine, unlock
 from ._schema import counters, former, prepare
 from ._sql_errors import DRIVER_ERRORS, again, translated

@@ -16,10 +16,10 @@ from contextlib import AbstractContextManager
 from os import PathLike
 from typing import Protocol, TypeAlias, TypeVar
 
-from .._generated.frequenz.api.common.v1alpha8.streaming import Event
-from .._generated.frequenz.api.dispatch import v1 as wire
-from ..codec import dispatch_to_wire
-from ..dispatch import Dispatch
+from ..api import wire
+from ..api.codec import dispatch_to_wire
+from ..api.wire import Event
+from ..model.dispatch import Dispatch
 from .errors import NotFoundError, StoreFullError
 from .listing import Page, Query
 from .row import MAX_ID, Change, Row, row_of, row_of_message

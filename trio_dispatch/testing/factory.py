@@ -8,9 +8,9 @@ from typing import Any, TypedDict, Unpack
 
 from .. import clock
 from ..clock import VIRTUAL_START
-from ..dispatch import Dispatch
-from ..recurrence import RecurrenceRule
-from ..targets import Target, TargetIds
+from ..model.dispatch import Dispatch
+from ..model.recurrence.rule import RecurrenceRule
+from ..model.target import Target, TargetIds
 
 __all__ = ["make_dispatch"]
 

@@ -10,12 +10,12 @@ from os import PathLike
 import trio
 import trio.testing
 
-from .._generated.frequenz.api.common.v1alpha8.pagination import PaginationParams
-from .._generated.frequenz.api.dispatch import v1 as wire
-from ..client import DispatchClient
-from ..codec import DOMAIN, decode_dispatch
-from ..dispatch import Dispatch
+from ..api import wire
+from ..api.codec import DOMAIN, decode_dispatch
+from ..api.wire import PaginationParams
+from ..client.client import DispatchClient
 from ..grpc import Channel, Status, open_channel
+from ..model.dispatch import Dispatch
 from ..service import Keys, Store, open_service, open_store
 from ..service.listing import read_query
 from .faults import Faults

@@ -1,0 +1,459 @@
+"""The agenda against a walk that looks at every moment."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from dateutil import rrule
+
+from trio_dispatch.dispatcher.agenda import MISSED_LIMIT, Agenda
+from trio_dispatch.dispatcher.notices import Notice, NoticeKind
+from trio_dispatch.model.dispatch import Dispatch
+from trio_dispatch.model.events import MissedRun
+from trio_dispatch.model.recurrence.rule import EndCriteria, Frequency, RecurrenceRule
+from trio_dispatch.model.target import TargetIds
+from trio_dispatch.testing.factory import make_dispatch
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+HOUR, MINUTE, SECOND = timedelta(hours=1), timedelta(minutes=1), timedelta(seconds=1)
+HOURLY = RecurrenceRule(Frequency.HOURLY)
+
+
+def told(notices: list[Notice]) -> list[str]:
+    """What is told to everyone: when, relative to the start, what, and of which dispatch."""
+    return [" ".join(word(notice)) for notice in notices if notice.kind is not NoticeKind.AMEND]
+
+
+def word(notice: Notice) -> Iterator[str]:
+    yield str(notice.moment - START)
+    message = notice.message
+    if isinstance(message, MissedRun):
+        yield from ("missed", str(message.dispatch.id))
+    else:
+        kind = "pulse" if message.pulse else notice.kind.name.lower()
+        yield from (kind, str(message.id))
+
+
+def test_a_run_starts_and_stops() -> None:
+    agenda = Agenda()
+    assert told(agenda.upsert(make_dispatch(start_time=START + HOUR), START)) == []
+    assert agenda.next_due == START + HOUR
+    assert told(agenda.advance(START + HOUR)) == ["1:00:00 start 1"]
+    assert [dispatch.id for dispatch in agenda.running()] == [1]
+    assert agenda.next_due == START + 2 * HOUR
+    assert told(agenda.advance(START + 2 * HOUR)) == ["2:00:00 stop 1"]
+    assert agenda.next_due is None
+
+
+def test_what_runs_already_is_announced_at_once_and_only_once() -> None:
+    agenda = Agenda()
+    dispatch = make_dispatch()
+    assert told(agenda.upsert(dispatch, START + MINUTE * 30)) == ["0:30:00 start 1"]
+    assert told(agenda.upsert(replace(dispatch, end_time=START), START + MINUTE * 31)) == []
+
+
+def test_touching_and_overlapping_runs_are_announced_with_their_new_end_and_one_stop() -> None:
+    for length in (HOUR, HOUR * 1.5):
+        agenda = Agenda()
+        rule = RecurrenceRule(Frequency.HOURLY, end_criteria=EndCriteria(count=3))
+        agenda.upsert(make_dispatch(duration=length, recurrence=rule), START - SECOND)
+        notices = agenda.advance(START + MINUTE) + agenda.advance(START + HOUR + SECOND)
+        notices += agenda.advance(START + HOUR * 2 + SECOND) + agenda.advance(START + HOUR * 9)
+        assert [notice.kind.name for notice in notices] == ["START", "START", "START", "STOP"]
+        assert notices[-1].moment == START + HOUR * 2 + length
+
+
+def test_at_one_moment_starts_come_before_stops_then_by_id() -> None:
+    agenda = Agenda()
+    for id_, start in ((4, 0), (3, 1), (2, 0), (1, 1)):
+        agenda.upsert(make_dispatch(id_, start_time=START + start * HOUR), START - SECOND)
+    agenda.advance(START)
+    assert told(agenda.advance(START + HOUR)) == [
+        "1:00:00 start 1",
+        "1:00:00 start 3",
+        "1:00:00 stop 2",
+        "1:00:00 stop 4",
+    ]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"type": "OTHER"},
+        {"target": TargetIds(2)},
+        {"payload": {"power": 1}},
+        {"dry_run": True},
+        {"duration": 2 * HOUR},
+        {"duration": None},
+    ],
+    ids=str,
+)
+def test_a_change_that_matters_to_who_runs_is_announced_at_once(change: dict[str, object]) -> None:
+    agenda = Agenda()
+    dispatch = make_dispatch()
+    agenda.upsert(dispatch, START)
+    now = START + MINUTE * 5
+    assert told(agenda.upsert(replace(dispatch, **change), now)) == ["0:05:00 start 1"]  # type: ignore[arg-type]
+
+
+def test_a_change_that_does_not_matter_to_who_runs_is_not_announced() -> None:
+    agenda = Agenda()
+    dispatch = make_dispatch(recurrence=RecurrenceRule(Frequency.DAILY))
+    agenda.upsert(dispatch, START)
+    weekly = replace(dispatch, recurrence=RecurrenceRule(Frequency.WEEKLY))
+    assert told(agenda.upsert(weekly, START + MINUTE)) == []
+    agenda.advance(START + 2 * HOUR)
+    assert agenda.next_due == START + timedelta(days=7)
+
+
+def test_deletion_and_deactivation_stop_what_runs_and_nothing_else() -> None:
+    for end in ("delete", "deactivate"):
+        agenda = Agenda()
+        running, waiting = make_dispatch(1), make_dispatch(2, start_time=START + HOUR)
+        agenda.upsert(running, START)
+        agenda.upsert(waiting, START)
+        now = START + MINUTE
+        notices = []
+        for dispatch in (running, waiting):
+            if end == "delete":
+                notices += agenda.remove(replace(dispatch, deleted=True), now)
+            else:
+                notices += agenda.upsert(replace(dispatch, active=False), now)
+        assert told(notices) == ["0:01:00 stop 1"]
+        assert agenda.next_due is None
+        assert agenda.advance(START + 9 * HOUR) == []
+
+
+def test_a_pulse_is_one_message_each_and_none_is_sent_twice() -> None:
+    agenda = Agenda()
+    pulse = make_dispatch(duration=timedelta(), recurrence=HOURLY)
+    notices = agenda.upsert(pulse, START)
+    notices += agenda.upsert(replace(pulse, payload={"a": 1}), START + SECOND)
+    notices += agenda.advance(START + HOUR)
+    # Neither a step back of the clock nor another rule that fires at the same moment repeats it.
+    notices += agenda.advance(START + HOUR - MINUTE)
+    notices += agenda.advance(START + HOUR + SECOND)
+    daily = replace(
+        pulse, recurrence=RecurrenceRule(Frequency.MINUTELY), update_time=START + HOUR + SECOND
+    )
+    notices += agenda.upsert(daily, START + HOUR + SECOND)
+    assert told(notices) == ["0:00:00 pulse 1", "1:00:00 pulse 1"]
+
+
+def test_what_may_wait_unread_is_amended_by_a_silent_change() -> None:
+    agenda = Agenda()
+    pulse = make_dispatch(duration=timedelta())
+    agenda.upsert(pulse, START)
+    (notice,) = agenda.upsert(replace(pulse, active=False), START + SECOND)
+    assert notice.kind is NoticeKind.AMEND
+    (notice,) = agenda.remove(replace(pulse, deleted=True), START + SECOND)
+    assert notice.kind is NoticeKind.AMEND
+
+
+def test_what_is_late_is_caught_up_with_or_missed() -> None:
+    agenda = Agenda(catch_up=MINUTE)
+    agenda.upsert(make_dispatch(1, start_time=START + MINUTE, duration=10 * SECOND), START)
+    agenda.upsert(make_dispatch(2, start_time=START + 2 * MINUTE, duration=10 * SECOND), START)
+    agenda.upsert(make_dispatch(3, start_time=START + MINUTE, duration=timedelta()), START)
+    agenda.upsert(make_dispatch(4, start_time=START + 2 * MINUTE, duration=timedelta()), START)
+    agenda.upsert(make_dispatch(5, start_time=START + MINUTE, duration=HOUR), START)
+    assert told(agenda.advance(START + 3 * MINUTE)) == [
+        "0:01:00 missed 1",
+        "0:01:00 missed 3",
+        "0:01:00 start 5",
+        "0:02:00 start 2",
+        "0:02:00 pulse 4",
+        "0:02:10 stop 2",
+    ]
+
+
+def test_a_jump_past_whole_runs_reports_them_as_missed_and_does_not_replay_them() -> None:
+    agenda = Agenda()
+    agenda.upsert(make_dispatch(duration=MINUTE, recurrence=HOURLY), START - SECOND)
+    assert told(agenda.advance(START)) == ["0:00:00 start 1"]
+    assert told(agenda.advance(START + 3 * HOUR)) == [
+        "0:01:00 stop 1",
+        "1:00:00 missed 1",
+        "2:00:00 missed 1",
+        "3:00:00 start 1",
+    ]
+
+
+def test_a_new_dispatch_is_caught_up_with_but_its_history_is_not_missed() -> None:
+    agenda = Agenda(catch_up=MINUTE)
+    pulse = make_dispatch(1, duration=timedelta(), recurrence=HOURLY)
+    assert told(agenda.upsert(pulse, START + 5 * HOUR + MINUTE)) == ["5:00:00 pulse 1"]
+    short = make_dispatch(2, duration=SECOND, recurrence=HOURLY)
+    now = START + 5 * HOUR + MINUTE + SECOND
+    assert told(agenda.upsert(short, now)) == []
+
+
+def test_what_was_due_before_a_change_was_decided_is_not_made_up_for() -> None:
+    agenda = Agenda()
+    pulse = make_dispatch(duration=timedelta(), active=False, recurrence=HOURLY)
+    agenda.upsert(pulse, START)
+    now = START + HOUR + 10 * SECOND
+    assert told(agenda.upsert(replace(pulse, active=True, update_time=now), now)) == []
+    # But a change that was decided in time and came late is.
+    agenda = Agenda()
+    agenda.upsert(pulse, START)
+    decided = replace(pulse, active=True, update_time=START + HOUR - SECOND)
+    assert told(agenda.upsert(decided, now)) == ["1:00:00 pulse 1"]
+
+
+def test_an_update_first_deals_with_what_was_due_under_the_old_content() -> None:
+    agenda = Agenda()
+    pulse = make_dispatch(duration=timedelta(), recurrence=HOURLY)
+    agenda.upsert(pulse, START + SECOND)
+    now = START + HOUR + 30 * SECOND
+    assert told(agenda.upsert(replace(pulse, payload={"a": 1}, update_time=now), now)) == [
+        "1:00:00 pulse 1"
+    ]
+
+
+def test_a_step_back_is_compared_with_what_was_announced() -> None:
+    agenda = Agenda()
+    agenda.upsert(make_dispatch(1, start_time=START + HOUR), START)
+    agenda.upsert(make_dispatch(2, duration=HOUR), START)
+    agenda.upsert(make_dispatch(3, start_time=START - HOUR, duration=9 * HOUR), START)
+    agenda.advance(START + HOUR)
+    assert told(agenda.advance(START + HOUR / 2)) == ["0:30:00 start 2", "0:30:00 stop 1"]
+    assert told(agenda.advance(START + HOUR)) == ["1:00:00 start 1", "1:00:00 stop 2"]
+
+
+def test_a_service_whose_clock_is_ahead_puts_off_nothing() -> None:
+    agenda = Agenda()
+    hourly = make_dispatch(duration=MINUTE, recurrence=HOURLY, start_time=START + HOUR)
+    agenda.upsert(hourly, START)
+    ahead = replace(hourly, payload={"a": 1}, update_time=START + 10 * HOUR)
+    assert told(agenda.upsert(ahead, START + MINUTE)) == []
+    assert agenda.next_due == START + HOUR
+
+
+def test_a_cache_of_the_future_puts_off_nothing() -> None:
+    agenda = Agenda()
+    hourly = make_dispatch(duration=MINUTE, recurrence=HOURLY, start_time=START + HOUR)
+    agenda.upsert(hourly, START, dealt_with=START + 24 * HOUR)
+    assert agenda.next_due == START + HOUR
+
+
+def test_a_clock_that_was_ahead_and_sent_no_pulse_puts_off_none() -> None:
+    agenda = Agenda()
+    agenda.upsert(make_dispatch(duration=timedelta(), recurrence=HOURLY), START + 9000.5 * HOUR)
+    agenda.advance(START + 9000.6 * HOUR)
+    agenda.advance(START + HOUR / 2)
+    assert agenda.next_due == START + HOUR
+
+
+def test_pulses_are_not_sent_again_under_another_schedule() -> None:
+    agenda = Agenda(catch_up=5 * MINUTE)
+    minutely = RecurrenceRule(Frequency.MINUTELY)
+    pulse = make_dispatch(duration=timedelta(), recurrence=minutely)
+    agenda.upsert(pulse, START - SECOND)
+    for minutes in range(4):
+        assert len(agenda.advance(START + minutes * MINUTE)) == 1
+    ended = replace(minutely, end_criteria=EndCriteria(count=100))
+    changed = replace(pulse, recurrence=ended, update_time=START + MINUTE / 2)
+    assert told(agenda.upsert(changed, START + 3.5 * MINUTE)) == []
+
+
+def test_what_still_runs_is_announced_after_more_missed_runs_than_are_reported() -> None:
+    agenda = Agenda()
+    agenda.upsert(make_dispatch(duration=50 * MINUTE, recurrence=HOURLY), START - SECOND)
+    notices = agenda.advance(START + 10_000.5 * HOUR)
+    missed = [n for n in notices if isinstance(n.message, MissedRun)]
+    assert len(missed) == MISSED_LIMIT
+    assert [d.id for d in agenda.running()] == [1]
+    assert agenda.next_due == START + 10_000 * HOUR + 50 * MINUTE
+
+
+def test_while_suspended_nothing_runs_whatever_the_schedule_says() -> None:
+    agenda = Agenda()
+    agenda.upsert(make_dispatch(1, duration=None), START)
+    (notice,) = agenda.suspend(START + MINUTE)
+    assert notice.kind is NoticeKind.STOP
+    assert isinstance(notice.message, Dispatch)
+    assert not notice.message.running_at(START + MINUTE)
+    assert told(agenda.upsert(make_dispatch(2, duration=None), START + MINUTE)) == []
+    assert agenda.advance(START + HOUR) == []
+    agenda.resume(START + HOUR)
+    assert told(agenda.advance(START + HOUR)) == ["1:00:00 start 1", "1:00:00 start 2"]
+
+
+def test_what_runs_for_ever_or_never() -> None:
+    agenda = Agenda()
+    assert told(agenda.upsert(make_dispatch(1, duration=None, recurrence=HOURLY), START)) == [
+        "0:00:00 start 1"
+    ]
+    nonsense = RecurrenceRule._from_wire(
+        frequency=3,
+        interval=0,
+        end_criteria=None,
+        byminutes=(),
+        byhours=(),
+        byweekdays=(),
+        bymonthdays=(),
+        bymonths=(),
+    )
+    assert told(agenda.upsert(make_dispatch(2, recurrence=nonsense), START)) == []
+    assert told(agenda.upsert(make_dispatch(3, duration=None, recurrence=nonsense), START)) == []
+    assert agenda.next_due is None
+
+
+def test_advance_can_be_done_in_slices() -> None:
+    agenda = Agenda()
+    for id_ in range(10):
+        agenda.upsert(make_dispatch(id_, start_time=START + HOUR), START)
+    slices = [agenda.advance(START + HOUR, 4) for _ in range(3)]
+    assert [len(notices) for notices in slices] == [4, 4, 2]
+
+
+def test_stale_items_do_not_pile_up() -> None:
+    agenda = Agenda()
+    dispatch = make_dispatch(start_time=START + HOUR)
+    for number in range(10_000):
+        agenda.upsert(replace(dispatch, payload={"n": number}), START)
+    assert len(agenda._heap) < 100
+
+
+# The walk.  Everything happens on whole minutes, and every minute is looked at.
+
+
+def random_dispatch(rng: random.Random, id_: int, now: datetime) -> Dispatch:
+    rule = None
+    if rng.random() < 0.8:
+        rule = RecurrenceRule(
+            rng.choice([Frequency.HOURLY, Frequency.DAILY, Frequency.WEEKLY]),
+            interval=rng.randint(1, 3),
+            byhours=rng.sample(range(24), rng.choice([0, 0, 2])),
+            byminutes=rng.sample(range(60), rng.choice([0, 0, 2])),
+            byweekdays=rng.sample(range(1, 8), rng.choice([0, 0, 3])),
+            end_criteria=rng.choice(
+                [None, EndCriteria(count=20), EndCriteria(until=now + 5 * HOUR)]
+            ),
+        )
+    minutes = rng.choice([0, 1, 30, 60, 90, 24 * 60, 26 * 60, None])
+    return make_dispatch(
+        id_,
+        start_time=now + MINUTE * rng.randint(1, 2000),
+        duration=None if minutes is None and rng.random() < 0.2 else MINUTE * (minutes or 0),
+        recurrence=rule,
+        active=rng.random() < 0.9,
+        payload={"n": rng.randint(0, 1)},
+        update_time=now,
+    )
+
+
+class Walk:
+    """What is to be announced, found by looking at every minute."""
+
+    def __init__(self) -> None:
+        self.dispatches: dict[int, Dispatch] = {}
+        self.occurrences: dict[int, set[datetime]] = {}
+        self.latest: dict[int, datetime] = {}
+        self.announced: dict[int, tuple[object, ...]] = {}
+
+    def put(self, dispatch: Dispatch, now: datetime, until: datetime) -> None:
+        self.dispatches[dispatch.id] = dispatch
+        found = self.occurrences[dispatch.id] = set(occurrences(dispatch, until))
+        begun = [start for start in found if start <= now]
+        self.latest.pop(dispatch.id, None)
+        if begun:
+            self.latest[dispatch.id] = max(begun)
+
+    def state(self, dispatch: Dispatch, now: datetime) -> tuple[object, ...] | None:
+        # The walk goes forward, so that what has begun need not be looked for again.
+        if now in self.occurrences[dispatch.id]:
+            self.latest[dispatch.id] = now
+        if not dispatch.active:
+            return None
+        start = self.latest.get(dispatch.id)
+        if start is None:
+            return None
+        until = None if dispatch.duration is None else start + dispatch.duration
+        if until is not None and until <= now:
+            return None
+        return until, dispatch.payload["n"], dispatch.duration
+
+    def look(self, ids: list[int], now: datetime, *, changed: bool) -> list[str]:
+        found = []
+        for id_ in ids:
+            dispatch = self.dispatches[id_]
+            state, old = self.state(dispatch, now), self.announced.get(id_)
+            starts = not changed and dispatch.active and now in self.occurrences[id_]
+            if starts and dispatch.duration == timedelta():
+                found.append((0, id_, "pulse"))
+            elif state is not None and (state != old or starts):
+                found.append((0, id_, "start"))
+            elif state is None and old is not None:
+                found.append((1, id_, "stop"))
+            if state is None:
+                self.announced.pop(id_, None)
+            else:
+                self.announced[id_] = state
+        return [f"{now - START} {kind} {id_}" for _, id_, kind in sorted(found)]
+
+
+def occurrences(dispatch: Dispatch, until: datetime) -> Iterator[datetime]:
+    rule = dispatch.recurrence
+    if rule is None or dispatch.duration is None:
+        yield dispatch.start_time
+        return
+    names = [rrule.HOURLY, rrule.DAILY, rrule.WEEKLY]
+    criteria = rule.end_criteria or EndCriteria(count=10**6)
+    try:
+        moments = rrule.rrule(
+            names[rule.frequency - Frequency.HOURLY],
+            dtstart=dispatch.start_time,
+            interval=rule.interval,
+            byhour=rule.byhours or None,
+            byminute=rule.byminutes or None,
+            byweekday=[day - 1 for day in rule.byweekdays] or None,
+            count=criteria.count,
+            until=criteria.until,
+        )
+    except ValueError:  # it never fires
+        return
+    yield from itertools.takewhile(lambda moment: moment <= until, moments)
+
+
+@pytest.mark.parametrize(
+    ("count", "days", "seed"),
+    [
+        *((40, 10, seed) for seed in range(6)),
+        *(pytest.param(200, 60, seed, marks=pytest.mark.long) for seed in range(4)),
+    ],
+)
+def test_the_agenda_announces_what_a_walk_over_every_minute_finds(
+    count: int, days: int, seed: int
+) -> None:
+    rng = random.Random(seed)
+    agenda, walk = Agenda(), Walk()
+    end = START + timedelta(days=days)
+    now = START
+    while now < end:
+        expected = walk.look(sorted(walk.dispatches), now, changed=False)
+        assert told(agenda.advance(now)) == expected
+        while rng.random() < 0.01:
+            id_ = rng.randint(1, count)
+            old = walk.dispatches.get(id_)
+            if old is not None and rng.random() < 0.2:
+                gone = agenda.remove(replace(old, deleted=True), now)
+                was_running = walk.announced.pop(id_, None) is not None
+                del walk.dispatches[id_]
+                assert [n.kind for n in gone if n.kind is not NoticeKind.AMEND] == (
+                    [NoticeKind.STOP] if was_running else []
+                )
+                continue
+            new = random_dispatch(rng, id_, now)
+            if old is not None and rng.random() < 0.6:
+                new = replace(old, active=rng.random() < 0.7, payload=new.payload, update_time=now)
+            walk.put(new, now, end)
+            assert told(agenda.upsert(new, now)) == walk.look([id_], now, changed=True)
+        assert [d.id for d in agenda.running()] == sorted(walk.announced)
+        now += MINUTE

@@ -1,0 +1,374 @@
+"""Life without the service: the cache, what a dead process left running, how long to go on."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from tests.helpers.dispatching import dispatching, waiting
+from trio_dispatch import (
+    Deleted,
+    DispatchError,
+    RunningState,
+    SyncPhase,
+    Updated,
+    clock,
+    open_dispatcher,
+)
+from trio_dispatch.clock import VIRTUAL_START as START
+from trio_dispatch.dispatcher.agenda import Agenda
+from trio_dispatch.dispatcher.cache import _save, load
+from trio_dispatch.model.recurrence.rule import Frequency, RecurrenceRule
+from trio_dispatch.testing import make_dispatch, open_test_service
+
+SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
+
+
+async def test_a_start_without_the_service_runs_from_the_cache(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path
+) -> None:
+    cache = tmp_path / "cache"
+    hourly = RecurrenceRule(Frequency.HOURLY)
+    async with open_test_service() as service:
+        await service.put(make_dispatch(1, duration=MINUTE, recurrence=hourly))
+        await service.put(make_dispatch(2, start_time=START + 9 * HOUR))
+        async with dispatching(service, cache=cache):
+            await trio.sleep(5)
+        await service.stop()
+        began = trio.current_time()
+        async with dispatching(service, cache=cache) as dispatcher:
+            assert trio.current_time() == began
+            assert dispatcher.dispatches.keys() == {1, 2}
+            assert dispatcher.sync_state.value.phase is SyncPhase.CONNECTING
+            status = dispatcher.running_status_change.new_receiver()
+            assert waiting(status) == [(1, "RUNNING")]
+            await clock.sleep_until(START + HOUR)
+            assert waiting(status) == [(1, "RUNNING")]
+            assert dispatcher.sync_state.value.phase in {SyncPhase.WAITING, SyncPhase.CONNECTING}
+            # It comes back, and only what is different is told.
+            events = dispatcher.lifecycle_events.new_receiver()
+            await events.receive_batch()
+            await service.store.delete(1, 2)
+            await service.put(make_dispatch(1, duration=MINUTE, payload={"a": 1}))
+            await service.restart()
+            await trio.sleep(120)
+            told = {type(event) for event in await events.receive_batch()}
+            assert told == {Updated, Deleted}
+            assert dispatcher.sync_state.value.phase is SyncPhase.LIVE
+
+
+async def test_with_a_cache_a_refusal_is_not_fatal(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path
+) -> None:
+    cache = tmp_path / "cache"
+    async with open_test_service() as service:
+        await service.put(make_dispatch(1))
+        async with dispatching(service, cache=cache):
+            await trio.sleep(5)
+        async with open_dispatcher(
+            microgrid_id=1, channel=service.channel, key="wrong", cache=cache
+        ) as dispatcher:
+            await trio.sleep(5)
+            state = dispatcher.sync_state.value
+            assert state.phase is SyncPhase.WAITING
+            assert "UNAUTHENTICATED" in str(state.error)
+            assert state.next_try is not None
+            assert state.next_try - state.since == MINUTE
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import trio, trio.testing
+from trio_dispatch import open_dispatcher
+from trio_dispatch.dispatcher.cache import load
+from trio_dispatch.testing import make_dispatch, open_test_service
+
+async def main(cache):
+    async with open_test_service() as service:
+        await service.put(make_dispatch(1))
+        async with open_dispatcher(
+            microgrid_id=1, channel=service.channel, key=service.key, cache=cache
+        ) as dispatcher:
+            with dispatcher.running_status_change.new_receiver() as status:
+                await status.receive()
+                while not load(cache, 1) or not load(cache, 1).running:
+                    await trio.sleep(1)
+                os.kill(os.getpid(), signal.SIGKILL)
+
+trio.run(main, Path(sys.argv[1]), clock=trio.testing.MockClock(autojump_threshold=0))
+"""
+
+
+@pytest.mark.parametrize("meanwhile", ["over", "deleted", "gone", "still running"])
+async def test_what_ran_when_the_process_was_killed_is_stopped_once(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path, meanwhile: str
+) -> None:
+    cache = tmp_path / "cache"
+    killed = await clock.run_in_thread(
+        partial(subprocess.run, [sys.executable, "-c", KILLED, str(cache)], check=False)
+    )
+    assert killed.returncode == -signal.SIGKILL
+    later = HOUR / 2 if meanwhile == "still running" else 2 * HOUR
+    clock.virtual_clock().set(START + later)
+    async with open_test_service() as service:
+        if meanwhile == "gone":
+            await service.stop()
+        elif meanwhile != "deleted":
+            await service.put(make_dispatch(1, start_time=START))
+        async with dispatching(service, cache=cache) as dispatcher:
+            receivers = [dispatcher.running_status_change.new_receiver() for _ in range(2)]
+            await trio.sleep(600)
+            receivers.append(dispatcher.running_status_change.new_receiver())
+            state = "RUNNING" if meanwhile == "still running" else "STOPPED"
+            for receiver in receivers:
+                assert waiting(receiver) == [(1, state)]
+            if meanwhile == "still running":
+                await clock.sleep_until(START + HOUR + SECOND)
+                assert waiting(receivers[0]) == [(1, "STOPPED")]
+
+
+async def test_a_run_that_came_and_went_while_nobody_could_listen_does_not_hide_an_orphan(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path
+) -> None:
+    cache = tmp_path / "cache"
+    minutely = RecurrenceRule(Frequency.MINUTELY)
+    async with open_test_service() as service:
+        await service.put(make_dispatch(1, duration=10 * SECOND, recurrence=minutely))
+        async with dispatching(service, cache=cache):
+            await trio.sleep(5)
+        # As if it had died in mid-run, two minutes ago.
+        clock.virtual_clock().set(START + 140 * SECOND)
+        await service.stop()
+        async with dispatching(service, cache=cache) as dispatcher:
+            assert waiting(dispatcher.running_status_change.new_receiver()) == [(1, "STOPPED")]
+
+
+async def test_a_large_cache_is_taken_up_in_pieces(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path / "cache"
+    _save(cache, 1, START, {n: make_dispatch(n) for n in range(1000)}, [])
+    taken, at_once = [], []
+    upsert = Agenda.upsert
+    monkeypatch.setattr(Agenda, "upsert", lambda *a, **k: taken.append(1) or upsert(*a, **k))
+
+    async def watch() -> None:
+        while len(taken) < 1000:
+            seen = len(taken)
+            await trio.lowlevel.checkpoint()
+            at_once.append(len(taken) - seen)
+
+    async with open_test_service() as service, trio.open_nursery() as nursery:
+        nursery.start_soon(watch)
+        async with dispatching(service, cache=cache) as dispatcher:
+            assert len(dispatcher.dispatches) == 1000
+    # In a round of the scheduler either may come first.
+    assert 0 < max(at_once) <= 200
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from trio_dispatch.dispatcher.cache import _save
+from trio_dispatch.clock import VIRTUAL_START
+from trio_dispatch.testing import make_dispatch
+
+number = 0
+print("ready", flush=True)
+while True:
+    number += 1
+    entries = {id_: make_dispatch(id_, payload={"n": number}) for id_ in range(1, 200)}
+    _save(Path(sys.argv[1]), 1, VIRTUAL_START, entries, [number])
+"""
+
+
+def test_a_writer_that_is_killed_at_any_moment_leaves_a_whole_file(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    rng = random.Random(1)
+    for _ in range(8):
+        with subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(cache)], stdout=subprocess.PIPE
+        ) as writer:
+            assert writer.stdout is not None
+            writer.stdout.readline()
+            try:
+                writer.wait(timeout=rng.uniform(0.01, 0.15))
+            except subprocess.TimeoutExpired:
+                writer.kill()
+        known = load(cache, 1)
+        if known is not None:
+            (number,) = known.running
+            assert len(known.dispatches) == 199
+            assert {dispatch.payload["n"] for dispatch in known.dispatches} == {number}
+    assert known is not None
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda data: data[:-1], "it is damaged"),
+        (lambda data: data[:-1] + bytes([data[-1] ^ 1]), "it is damaged"),
+        (lambda data: data.replace(b"cache 1", b"cache 0"), "no cache of this version"),
+        (lambda data: data.replace(b'"microgrid_id": 1', b'"microgrid_id": 2'), "of microgrid 2"),
+        (lambda data: b"\\xff\\xfe\\n", "it is no cache"),
+        (lambda data: b"[]\\n", "it is no cache"),
+        (lambda data: b"", "it is no cache"),
+    ],
+)
+async def test_a_cache_that_cannot_be_used_is_set_aside(
+    autojump_clock: trio.testing.MockClock,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    damage: Any,
+    reason: str,
+) -> None:
+    cache = tmp_path / "cache"
+    async with open_test_service() as service:
+        await service.put(make_dispatch(1))
+        async with dispatching(service, cache=cache):
+            await trio.sleep(5)
+        for name in ("cache.bad", "cache.bad1"):
+            cache.write_bytes(damage(cache.read_bytes()))
+            spoiled = cache.read_bytes()
+            async with dispatching(service, cache=cache) as dispatcher:
+                assert dispatcher.dispatches.keys() == {1}
+                await trio.sleep(5)
+            assert (tmp_path / name).read_bytes() == spoiled
+    assert reason in caplog.text
+    assert load(cache, 1) is not None
+
+
+async def test_a_cache_that_cannot_be_written_is_told_once_and_harms_nothing(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache = tmp_path / "folder" / "cache"
+    cache.parent.mkdir()
+    async with (
+        open_test_service() as service,
+        dispatching(service, cache=cache) as dispatcher,
+    ):
+        cache.parent.rename(tmp_path / "moved away")
+        for id_ in range(3):
+            await service.put(make_dispatch(id_))
+            await trio.sleep(5)
+        assert len(dispatcher.dispatches) == 3
+    assert caplog.text.count("cannot be written") == 1
+
+
+async def test_the_cache_is_written_at_most_once_a_second(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = []
+    replace = os.fsync
+
+    def fsync(number: int) -> None:
+        written.append(number)
+        replace(number)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    async with open_test_service() as service, dispatching(service, cache=tmp_path / "cache"):
+        began = trio.current_time()
+        for number in range(100):
+            await service.put(make_dispatch(1, payload={"n": number}))
+            await trio.sleep(0.05)
+        elapsed = trio.current_time() - began
+    assert elapsed - 1 <= len(written) <= elapsed + 2
+    known = load(tmp_path / "cache", 1)
+    assert known is not None
+    assert known.dispatches[0].payload == {"n": 99}
+
+
+async def test_after_too_long_without_the_service_everything_is_stopped(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_test_service() as service:
+        await service.put(make_dispatch(1, duration=None))
+        await service.put(make_dispatch(2, start_time=START + 3 * HOUR, duration=None))
+        async with dispatching(service, max_offline=2 * HOUR) as dispatcher:
+            status = dispatcher.running_status_change.new_receiver()
+            assert waiting(status) == [(1, "RUNNING")]
+            await trio.sleep(10)
+            await service.stop()
+            stopped = trio.current_time()
+            message = await status.receive()
+            assert (message.id, message.running()) == (1, RunningState.STOPPED)
+            assert trio.current_time() == pytest.approx(stopped + 2 * 3600, abs=1)
+            assert waiting(dispatcher.running_status_change.new_receiver()) == []
+            await clock.sleep_until(START + 4 * HOUR)
+            assert waiting(status) == []
+            await service.restart()
+            await dispatcher.sync_state.wait_value(lambda state: state.phase is SyncPhase.LIVE)
+            await trio.sleep(1)
+            assert waiting(status) == [(1, "RUNNING"), (2, "RUNNING")]
+
+
+async def test_a_pulse_that_was_due_before_anyone_could_listen_waits_for_the_first_who_does(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_test_service() as service:
+        await service.put(make_dispatch(1, start_time=START - 10 * SECOND, duration=timedelta()))
+        async with dispatching(service) as dispatcher:
+            first = dispatcher.running_status_change.new_receiver()
+            second = dispatcher.running_status_change.new_receiver()
+            assert first.receive_nowait().pulse == START - 10 * SECOND
+            assert waiting(second) == []
+            assert first.statistics().waiting == 0
+
+
+async def test_a_pulse_that_nobody_heard_waits_only_for_who_it_concerns(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with (
+        open_test_service() as service,
+        dispatching(service) as dispatcher,
+    ):
+        other = dispatcher.running_status_change.new_receiver(type="OTHER")
+        await service.put(make_dispatch(1, duration=timedelta()))
+        await service.put(make_dispatch(2, duration=timedelta()))
+        await trio.sleep(1)
+        await service.store.delete(1, 2)
+        await trio.sleep(1)
+        assert waiting(other) == waiting(dispatcher.running_status_change.new_receiver(type="B"))
+        mine = dispatcher.running_status_change.new_receiver(type="CHARGE")
+        assert [mine.receive_nowait().id for _ in range(1)] == [1]
+        assert waiting(mine) == []
+
+
+async def test_a_cache_that_cannot_be_read_is_named(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path
+) -> None:
+    async with open_test_service() as service:
+        with pytest.raises(
+            DispatchError, match=f"the cache {tmp_path} cannot be used: Is a directory"
+        ):
+            async with dispatching(service, cache=tmp_path):
+                pytest.fail("let in")
+
+
+async def test_a_cache_in_a_folder_that_is_not_there_is_an_error_at_once(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path
+) -> None:
+    path = tmp_path / "nowhere" / "cache"
+    async with open_test_service() as service:
+        with pytest.raises(DispatchError, match=f"there is no folder {path.parent}"):
+            async with dispatching(service, cache=path):
+                pytest.fail("let in")
+
+
+def test_a_cache_that_could_not_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / "cache").mkdir()  # so that nothing can be moved there
+    with pytest.raises(IsADirectoryError):
+        _save(tmp_path / "cache", 1, START, {}, [])
+    assert [path.name for path in tmp_path.iterdir()] == ["cache"]

@@ -1,0 +1,378 @@
+"""The streaming task against a service that does everything in every order."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import trio
+import trio.lowlevel
+import trio.testing
+
+from trio_dispatch import (
+    Created,
+    Deleted,
+    Dispatch,
+    Dispatcher,
+    LifecycleEvent,
+    Receiver,
+    ServiceError,
+    SyncPhase,
+    clock,
+    open_dispatcher,
+)
+from trio_dispatch.api import wire
+from trio_dispatch.api.codec import DOMAIN
+from trio_dispatch.api.wire import Event, PaginationInfo
+from trio_dispatch.concurrency.nursery import open_service_nursery
+from trio_dispatch.dispatcher.sync import Backoff
+from trio_dispatch.grpc import GRPCError, Server, Status, current_call, open_channel
+from trio_dispatch.testing import make_dispatch
+
+SECOND = timedelta(seconds=1)
+
+
+class Scripted(wire.MicrogridDispatchServiceBase):
+    """A foreign service: it finds its pages by counting rows, and does as it is told.
+
+    Attributes:
+      at: What to do when a moment has come: "stream", "page 0", "page 1", ...
+      early: Whether it answers a stream request before there is an event.
+      held: Events that are not yet to be sent; None to send them at once.
+    """
+
+    def __init__(self, *dispatches: Dispatch) -> None:
+        self.dispatches = {dispatch.id: dispatch for dispatch in dispatches}
+        self.at: dict[str, Callable[[], Awaitable[None]]] = {}
+        self.early = True
+        self.held: list[tuple[Event, Dispatch]] | None = None
+        self.watchers: list[trio.MemorySendChannel[tuple[Event, Dispatch] | bytes]] = []
+        self.lists: list[float] = []
+        self.streams = 0
+
+    async def list_microgrid_dispatches(
+        self, message: wire.ListMicrogridDispatchesRequest
+    ) -> wire.ListMicrogridDispatchesResponse:
+        params, ids = message.pagination_params, message.filter and message.filter.dispatch_ids
+        offset = int(params.page_token) if params and params.page_token else 0
+        if not ids:
+            if offset == 0:
+                self.lists.append(trio.current_time())
+            await self._come(f"page {offset // 2}")
+        rows = [self.dispatches[id_] for id_ in sorted(self.dispatches) if not ids or id_ in ids]
+        return wire.ListMicrogridDispatchesResponse(
+            dispatches=rows[offset : offset + 2],  # type: ignore[arg-type]
+            pagination_info=PaginationInfo(
+                total_items=len(rows),
+                next_page_token=str(offset + 2) if offset + 2 < len(rows) else None,
+            ),
+        )
+
+    async def stream_microgrid_dispatches(
+        self, message: wire.StreamMicrogridDispatchesRequest
+    ) -> AsyncIterator[wire.StreamMicrogridDispatchesResponse]:
+        self.streams += 1
+        send, receive = trio.open_memory_channel[Any](math.inf)
+        self.watchers.append(send)
+        await self._come("stream")
+        if self.early:
+            await current_call().send_initial_metadata()
+        with send, receive:
+            async for event, dispatch in receive:
+                yield wire.StreamMicrogridDispatchesResponse(dispatch=dispatch, event=event)
+
+    async def _come(self, moment: str) -> None:
+        action = self.at.pop(moment, None)
+        if action is not None:
+            await action()
+
+    def put(self, dispatch: Dispatch) -> None:
+        event = Event.UPDATED if dispatch.id in self.dispatches else Event.CREATED
+        self.dispatches[dispatch.id] = dispatch
+        self._tell(event, dispatch)
+
+    def delete(self, id_: int) -> None:
+        self._tell(Event.DELETED, self.dispatches.pop(id_))
+
+    def release(self) -> None:
+        held, self.held = self.held or [], None
+        for event, dispatch in held:
+            self._tell(event, dispatch)
+
+    def end_streams(self) -> None:
+        for watcher in self.watchers:
+            watcher.close()
+        self.watchers.clear()
+
+    def _tell(self, event: Event, dispatch: Dispatch) -> None:
+        if self.held is not None:
+            self.held.append((event, dispatch))
+            return
+        for watcher in self.watchers:
+            watcher.send_nowait((event, dispatch))
+
+
+@asynccontextmanager
+async def serving(service: Scripted) -> AsyncIterator[Any]:
+    server = Server([service], codec=DOMAIN)
+    async with open_service_nursery() as nursery:
+
+        async def connect() -> trio.abc.Stream:
+            await trio.lowlevel.checkpoint()
+            ours, theirs = trio.testing.memory_stream_pair()
+            nursery.start_soon(server.serve_stream, theirs)
+            return ours
+
+        async with open_channel(connect, codec=DOMAIN) as channel:
+            yield channel
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def dispatching(service: Scripted, **options: Any) -> AsyncIterator[Dispatcher]:
+    async with (
+        serving(service) as channel,
+        open_dispatcher(microgrid_id=1, channel=channel, key="k", **options) as dispatcher,
+    ):
+        yield dispatcher
+
+
+def version(id_: int, number: int) -> Dispatch:
+    return make_dispatch(
+        id_,
+        start_time=clock.VIRTUAL_START + timedelta(days=1),
+        payload={"version": number},
+        update_time=clock.VIRTUAL_START + number * SECOND,
+    )
+
+
+async def fold(receiver: Receiver[LifecycleEvent], known: dict[int, Dispatch]) -> None:
+    async for event in receiver:
+        dispatch = event.dispatch
+        assert (dispatch.id in known) != isinstance(event, Created)
+        assert known.get(dispatch.id) != dispatch
+        if isinstance(event, Deleted):
+            del known[dispatch.id]
+        else:
+            known[dispatch.id] = dispatch
+
+
+@pytest.mark.parametrize("told", ["at once", "after the list"])
+@pytest.mark.parametrize("moment", ["stream", "page 0", "page 1", "page 2", "after"])
+@pytest.mark.parametrize("what", ["create", "update", "delete first", "delete last"])
+async def test_a_change_at_any_moment_is_known_in_the_end(
+    autojump_clock: trio.testing.MockClock, what: str, moment: str, told: str
+) -> None:
+    service = Scripted(*(version(id_, 1) for id_ in range(1, 6)))
+    if told == "after the list":
+        service.held = []
+
+    async def change() -> None:
+        match what:
+            case "create":
+                service.put(version(9, 2))
+            case "update":
+                service.put(version(3, 2))
+            case "delete first":
+                service.delete(1)
+            case "delete last":
+                service.delete(5)
+
+    service.at[moment] = change
+    async with dispatching(service) as dispatcher, trio.open_nursery() as nursery:
+        known: dict[int, Dispatch] = {}
+        nursery.start_soon(fold, dispatcher.lifecycle_events.new_receiver(), known)
+        if moment == "after":
+            await change()
+        service.release()
+        await trio.sleep(10 if told == "at once" else 400)
+        assert dispatcher.dispatches == service.dispatches == known
+        nursery.cancel_scope.cancel()
+
+
+async def test_the_streams_word_counts_although_its_times_go_back(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    service = Scripted(version(1, 100))
+    async with dispatching(service) as dispatcher:
+        service.put(version(1, 50))
+        await trio.sleep(1)
+        assert dispatcher.dispatches == {1: version(1, 50)}
+        await trio.sleep(700)
+        assert dispatcher.dispatches == {1: version(1, 50)}
+
+
+@pytest.mark.parametrize(("after", "lists"), [(None, 2), (2, 2), (20, 2)])
+async def test_a_list_is_read_once_more_when_the_stream_answers_late(
+    autojump_clock: trio.testing.MockClock, after: float | None, lists: int
+) -> None:
+    service = Scripted(version(1, 1))
+    service.early = False
+
+    async def create_unheard() -> None:
+        # A C-core server begins to watch some time after the list was read, and tells nothing.
+        service.dispatches[2] = version(2, 1)
+
+    async with dispatching(service) as dispatcher:
+        await trio.lowlevel.checkpoint()
+        await create_unheard()
+        if after is not None:
+            await trio.sleep(after)
+            service.put(version(3, 1))
+        await trio.sleep(30)
+        assert len(service.lists) == lists
+        assert 2 in dispatcher.dispatches
+        assert service.lists[1] - service.lists[0] == min(after or 5, 5)
+
+
+async def test_lists_are_read_again_and_again_while_the_stream_goes_on(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    service = Scripted(version(1, 1))
+    async with dispatching(service, resync_interval=timedelta(seconds=100)) as dispatcher:
+        service.dispatches[2] = version(2, 1)  # and the stream says nothing
+        await trio.sleep(111)
+        assert dispatcher.dispatches.keys() == {1, 2}
+        await trio.sleep(1000)
+        gaps = [b - a for a, b in itertools.pairwise(service.lists[1:])]
+        assert all(90 <= gap <= 111 for gap in gaps)
+        assert len(set(gaps)) > 1
+        assert service.streams == 1
+
+
+async def test_a_list_that_fails_deletes_nothing_and_is_tried_again(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    service = Scripted(*(version(id_, 1) for id_ in range(1, 6)))
+
+    failing = trio.Event()
+
+    async def fail() -> None:
+        failing.set()
+        raise GRPCError(Status.INTERNAL, "no more pages today")
+
+    async with dispatching(service, resync_interval=timedelta(seconds=100)) as dispatcher:
+        await trio.sleep(10)
+        service.at["page 1"] = fail
+        service.dispatches.pop(1)  # unheard
+        await failing.wait()
+        assert len(dispatcher.dispatches) == 5
+        state = await dispatcher.sync_state.wait_value(lambda s: s.phase is SyncPhase.WAITING)
+        assert "no more pages today" in str(state.error)
+        await dispatcher.sync_state.wait_value(lambda s: s.phase is SyncPhase.LIVE)
+        assert dispatcher.dispatches.keys() == {2, 3, 4, 5}
+        assert service.streams == 1
+
+
+async def test_a_list_that_hangs_does_not_hold_up_the_stream(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    service = Scripted(version(1, 1))
+    async with dispatching(service, resync_interval=timedelta(seconds=100)) as dispatcher:
+        await trio.sleep(10)
+        hanging = trio.Event()
+
+        async def hang() -> None:
+            hanging.set()
+            await trio.sleep_forever()
+
+        service.at["page 0"] = hang
+        await hanging.wait()
+        service.put(version(1, 2))
+        await trio.sleep(1)
+        assert dispatcher.dispatches == {1: version(1, 2)}
+        # It is given up after a minute, and tried again.
+        before = len(service.lists)
+        await trio.sleep(130)
+        assert len(service.lists) > before
+
+
+class Garbled(Scripted):
+    """Sends what makes no sense on its stream."""
+
+    async def stream_microgrid_dispatches(
+        self, message: wire.StreamMicrogridDispatchesRequest
+    ) -> AsyncIterator[wire.StreamMicrogridDispatchesResponse]:
+        self.streams += 1
+        await current_call().send_initial_metadata()
+        while True:
+            await trio.sleep(1)
+            # A dispatch without a start time.
+            nonsense = replace(version(7, 1))
+            object.__setattr__(nonsense, "start_time", None)
+            yield wire.StreamMicrogridDispatchesResponse(event=Event.CREATED)
+
+
+async def test_nonsense_on_the_stream_asks_for_lists_but_not_in_a_loop(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    service = Garbled(version(1, 1))
+    async with dispatching(service) as dispatcher:
+        await trio.sleep(250)
+        assert dispatcher.statistics().undecodable >= 200
+        assert 2 <= len(service.lists) <= 30
+        assert service.streams == 1
+    assert "makes no sense" in caplog.text
+
+
+async def test_a_stream_that_ends_again_and_again_is_opened_with_growing_delays(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.CRITICAL)
+    service = Scripted(version(1, 1))
+    opened = []
+    async with dispatching(service) as dispatcher:
+        for _ in range(20):
+            opened.append(trio.current_time())
+            service.end_streams()
+            await dispatcher.sync_state.wait_value(lambda s: s.phase is SyncPhase.WAITING)
+            await dispatcher.sync_state.wait_value(lambda s: s.phase is SyncPhase.LIVE)
+        gaps = [b - a for a, b in itertools.pairwise(opened)]
+        assert max(gaps[:3]) < 3
+        assert max(gaps) <= 61
+        assert sum(gaps[10:]) > sum(gaps[:5])
+        assert dispatcher.dispatches == service.dispatches
+
+
+def test_the_backoff_doubles_up_to_a_minute_and_is_reset_by_health() -> None:
+    backoff = Backoff()
+    ceilings = [max(Backoff.FIRST * 2**n, 0) for n in range(7)] + [60, 60]
+    for ceiling in ceilings:
+        assert 0 <= backoff.delay(healthy_for=59) <= min(ceiling, 60)
+    assert backoff.delay(healthy_for=60) <= 0.5
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        Status.UNAUTHENTICATED,
+        Status.PERMISSION_DENIED,
+        Status.UNIMPLEMENTED,
+        Status.INVALID_ARGUMENT,
+    ],
+)
+async def test_a_refusal_is_told_before_the_first_sync_and_waited_out_after_it(
+    autojump_clock: trio.testing.MockClock, status: Status
+) -> None:
+    async def refuse() -> None:
+        raise GRPCError(status, "not you")
+
+    service = Scripted()
+    service.at["page 0"] = refuse
+    with pytest.raises(ServiceError, match=f"microgrid 1: list: {status.name}: not you"):
+        async with dispatching(service):
+            pytest.fail("let in")
+    async with dispatching(service) as dispatcher:
+        service.at["stream"] = refuse
+        service.end_streams()
+        state = await dispatcher.sync_state.wait_value(lambda s: "not you" in str(s.error))
+        assert state.next_try is not None
+        assert state.next_try - state.since == timedelta(seconds=60)
+        await dispatcher.sync_state.wait_value(lambda s: s.phase is SyncPhase.LIVE)

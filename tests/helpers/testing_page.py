@@ -1,0 +1,20 @@
+"""The page "Testing your actors", and the files of the project that it shows."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+__all__ = ["FILES", "PAGE", "TESTS", "without_times"]
+
+PAGE = (Path(__file__).parents[2] / "docs" / "testing.md").read_text()
+FILES: dict[str, str] = dict(
+    re.findall(r"`([\w.]+)`:\n\n```\w+\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+)
+TESTS = sum(text.count("\nasync def test_") for text in FILES.values())
+"""How many tests they hold."""
+
+
+def without_times(printed: str) -> str:
+    """What pytest printed, but for how long it took."""
+    return re.sub(r"\d+\.\d+s", "", printed)

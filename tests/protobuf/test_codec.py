@@ -1,0 +1,97 @@
+"""What a codec makes of messages when it is told to make something else of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from trio_dispatch.api.wire import ListValue, Struct, Timestamp, Value
+from trio_dispatch.grpc import MessageCodec
+from trio_dispatch.protobuf.codec import DecodeError
+
+PLAIN = MessageCodec()
+
+
+def value(
+    null_value: object,
+    number_value: float | None,
+    string_value: str | None,
+    bool_value: bool | None,
+    struct_value: dict[str, Any] | None,
+    list_value: list[Any] | None,
+) -> Any:
+    every = (number_value, string_value, bool_value, struct_value, list_value)
+    return next((content for content in every if content is not None), None)
+
+
+JSON = MessageCodec(
+    builders={
+        Struct: lambda fields: fields,
+        ListValue: lambda values: values,
+        Value: value,
+    }
+)
+
+
+def encoded(content: Any) -> bytes:
+    return PLAIN.encode(Struct.from_dict(content), Struct)
+
+
+def decoded(data: bytes) -> Any:
+    return JSON.decode(data, Struct)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [{}, {"a": 1.5}, {"a": None, "b": [True, "x", {"c": [[]]}]}, {"a": {"b": {"c": {}}}}],
+)
+def test_objects_are_built_without_messages(content: dict[str, Any]) -> None:
+    assert decoded(encoded(content)) == content
+
+
+def test_what_comes_in_pieces_is_merged_before_it_is_built() -> None:
+    built: list[tuple[int, int]] = []
+
+    def build(seconds: int, nanos: int) -> str:
+        built.append((seconds, nanos))
+        return f"{seconds}.{nanos}"
+
+    one = PLAIN.encode(Timestamp(seconds=1), Timestamp)
+    two = PLAIN.encode(Timestamp(nanos=2), Timestamp)
+    codec = MessageCodec(builders={Timestamp: build})
+    assert codec.decode(one + two, Timestamp) == "1.2"
+    assert built == [(1, 2)]
+
+
+def test_what_was_not_sent_has_its_default() -> None:
+    assert MessageCodec(builders={Timestamp: dict}).decode(b"", Timestamp) == {
+        "seconds": 0,
+        "nanos": 0,
+    }
+
+
+def test_an_entry_without_a_value_has_the_default_that_is_built() -> None:
+    entry = b"\x0a\x01a"
+    data = b"\x0a" + bytes([len(entry)]) + entry
+    assert decoded(data) == {"a": None}
+    assert PLAIN.decode(data, Struct).fields == {"a": Value()}
+
+
+def test_what_is_not_known_is_passed_over() -> None:
+    assert decoded(encoded({"a": True}) + b"\x58\x05") == {"a": True}
+
+
+@pytest.mark.parametrize("data", [b"\x0a", b"\x0a\x05ab", b"\x00\x01", b"\x0a\x03\x0a\x01\xff"])
+def test_malformed_bytes_are_refused_all_the_same(data: bytes) -> None:
+    with pytest.raises(DecodeError):
+        decoded(data)
+
+
+def test_a_builder_may_refuse() -> None:
+    def refuse(seconds: int, nanos: int) -> None:
+        raise DecodeError(f"{seconds} s is too late")
+
+    codec = MessageCodec(builders={Timestamp: refuse})
+    with pytest.raises(DecodeError, match="9 s is too late"):
+        codec.decode(PLAIN.encode(Timestamp(seconds=9), Timestamp), Timestamp)

@@ -1,0 +1,1 @@
+"""Actors: async functions that run while a dispatch does."""

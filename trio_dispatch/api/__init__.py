@@ -1,0 +1,1 @@
+"""The wire contract: the generated messages, and their conversion to and from the model."""

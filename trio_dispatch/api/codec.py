@@ -1,0 +1,209 @@
+"""Between the messages of the API and the domain: both ways, and strict.
+
+`WIRE` decodes and encodes the API's messages as betterproto2 shows them.  `DOMAIN` has domain
+objects where `Dispatch` messages stand, or an `Undecodable` for what makes no sense, so that one
+bad dispatch does not spoil the page that it came in.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from ..model.dispatch import Dispatch
+from ..model.recurrence.rule import EndCriteria, RecurrenceRule
+from ..model.target import (
+    BatteryType,
+    EvChargerType,
+    InverterType,
+    Target,
+    TargetCategories,
+    TargetCategory,
+    TargetIds,
+)
+from ..model.times import nanos_of, time_from_nanos, time_to_nanos
+from ..model.undecodable import Undecodable
+from ..model.validation import check_duration
+from ..protobuf.codec import DecodeError, MessageCodec
+from . import wire
+from .decoding import BUILDERS, build_time
+from .wire import ListValue, NullValue, Struct, Timestamp, Value
+
+__all__ = [
+    "DOMAIN",
+    "WIRE",
+    "decode_dispatch",
+    "encode_dispatch",
+    "nanos_of",
+    "time_from_nanos",
+    "time_to_nanos",
+]
+
+_plain = MessageCodec()
+
+
+def _encode_timestamp(moment: datetime) -> bytes:
+    seconds, nanos = divmod(time_to_nanos(moment), 1_000_000_000)
+    return _plain.encode(Timestamp(seconds=seconds, nanos=nanos), Timestamp)
+
+
+WIRE = MessageCodec(builders={Timestamp: build_time}, encoders={Timestamp: _encode_timestamp})
+
+_fields = MessageCodec(builders=BUILDERS)
+# All that it reads of the metadata is the id.
+_ids = MessageCodec(decoders={wire.DispatchData: bytes, Timestamp: bytes})
+
+
+def decode_dispatch(data: bytes) -> Dispatch:
+    """The dispatch that these bytes of a `Dispatch` message are.
+
+    Raises:
+      DecodeError: they are none, or lack what every dispatch has.
+    """
+    dispatch: Any = _fields.decode(data, wire.Dispatch)
+    assert isinstance(dispatch, Dispatch)
+    return dispatch
+
+
+def encode_dispatch(dispatch: Dispatch) -> bytes:
+    """The bytes of the `Dispatch` message that says what the dispatch does."""
+    return WIRE.encode(dispatch_to_wire(dispatch), wire.Dispatch)
+
+
+def _decode_or_not(data: bytes) -> Dispatch | Undecodable:
+    try:
+        return decode_dispatch(data)
+    except DecodeError as exc:
+        return Undecodable(_id_of(data), str(exc))
+
+
+def _id_of(data: bytes) -> int | None:
+    """The id of a dispatch whose times or strings may be beyond reading."""
+    try:
+        metadata = _ids.decode(data, wire.Dispatch).metadata
+    except DecodeError:
+        return None
+    return None if metadata is None else metadata.dispatch_id
+
+
+DOMAIN = MessageCodec(
+    decoders={wire.Dispatch: _decode_or_not},
+    builders={Timestamp: build_time},
+    encoders={Timestamp: _encode_timestamp, wire.Dispatch: encode_dispatch},
+)
+
+
+# From the domain.
+
+
+def dispatch_to_wire(dispatch: Dispatch) -> wire.Dispatch:
+    """The message that says what a dispatch does."""
+    return wire.Dispatch(
+        metadata=wire.DispatchMetadata(
+            dispatch_id=dispatch.id,
+            create_time=dispatch.create_time,
+            update_time=_with_nanos(dispatch.update_time, dispatch._update_nanos),
+            end_time=dispatch.end_time,
+        ),
+        data=wire.DispatchData(
+            type=dispatch.type,
+            start_time=dispatch.start_time,
+            duration=duration_to_wire(dispatch.duration),
+            target=target_to_wire(dispatch.target),
+            is_active=dispatch.active,
+            is_dry_run=dispatch.dry_run,
+            payload=payload_to_wire(dispatch.payload) if dispatch.payload else None,
+            recurrence=rule_to_wire(dispatch.recurrence),
+        ),
+    )
+
+
+def _with_nanos(moment: datetime, nanos: int) -> datetime:
+    return time_from_nanos(time_to_nanos(moment) - nanos_of(moment) + nanos)
+
+
+def duration_to_wire(duration: timedelta | None) -> int | None:
+    """The seconds of a duration."""
+    return None if duration is None else check_duration(duration)
+
+
+def target_to_wire(target: Target | None) -> wire.TargetComponents | None:
+    """The message that says what a target does; ids and categories in order."""
+    match target:
+        case TargetIds():
+            ids = wire.TargetComponentsIdSet(ids=sorted(target))
+            return wire.TargetComponents(component_ids=ids)
+        case TargetCategories() if all(item.type is None for item in target):
+            categories = wire.TargetComponentsCategorySet(
+                categories=[
+                    wire.ElectricalComponentCategory(item.category)
+                    for item in sorted(target, key=_rank)
+                ]
+            )
+            return wire.TargetComponents(component_categories=categories)
+        case TargetCategories():
+            types = wire.TargetComponentsCategoryTypeSet(
+                categories=[_category_to_wire(item) for item in sorted(target, key=_rank)]
+            )
+            return wire.TargetComponents(component_categories_types=types)
+        case None:
+            return None
+    raise ValueError(f"target {target!r} is not a TargetIds or TargetCategories")
+
+
+def _rank(item: TargetCategory) -> tuple[int, str, int]:
+    """What is the same for equal items, and for no others."""
+    return item.category, type(item.type).__name__, item.type or 0
+
+
+def _category_to_wire(item: TargetCategory) -> wire.TargetComponentsCategoryAndType:
+    type_ = item.type
+    return wire.TargetComponentsCategoryAndType(
+        category=wire.ElectricalComponentCategory(item.category),
+        battery=wire.BatteryType(type_) if isinstance(type_, BatteryType) else None,
+        inverter=wire.InverterType(type_) if isinstance(type_, InverterType) else None,
+        ev_charger=wire.EvChargerType(type_) if isinstance(type_, EvChargerType) else None,
+    )
+
+
+def payload_to_wire(payload: Any) -> Struct:
+    """The message that says what a mapping of JSON does."""
+    return Struct(fields={key: _to_value(value) for key, value in payload.items()})
+
+
+def _to_value(value: Any) -> Value:
+    match value:
+        case None:
+            return Value(null_value=NullValue.NULL_VALUE)
+        case bool():
+            return Value(bool_value=value)
+        case float() | int():
+            return Value(number_value=value)
+        case str():
+            return Value(string_value=value)
+        case list() | tuple():
+            return Value(list_value=ListValue(values=[_to_value(item) for item in value]))
+    return Value(struct_value=payload_to_wire(value))
+
+
+def rule_to_wire(rule: RecurrenceRule | None) -> wire.RecurrenceRule | None:
+    """The message that says what a rule does."""
+    if rule is None:
+        return None
+    return wire.RecurrenceRule(
+        freq=wire.RecurrenceRuleFrequency(rule.frequency),
+        interval=rule.interval,
+        end_criteria=criteria_to_wire(rule.end_criteria),
+        byminutes=list(rule.byminutes),
+        byhours=list(rule.byhours),
+        byweekdays=[wire.RecurrenceRuleWeekday(day) for day in rule.byweekdays],
+        bymonthdays=list(rule.bymonthdays),
+        bymonths=list(rule.bymonths),
+    )
+
+
+def criteria_to_wire(criteria: EndCriteria | None) -> wire.RecurrenceRuleEndCriteria | None:
+    """The message that says what ends a rule."""
+    if criteria is None:
+        return None
+    return wire.RecurrenceRuleEndCriteria(count=criteria.count, until_time=criteria.until)

@@ -1,0 +1,1 @@
+"""Building blocks on Trio: broadcast channels, a service nursery, backoff."""

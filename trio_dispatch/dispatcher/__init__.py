@@ -1,0 +1,1 @@
+"""The dispatcher: keeps a mirror of the service's dispatches, and announces what is due."""

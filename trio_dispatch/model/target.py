@@ -1,0 +1,200 @@
+"""What a dispatch is for: components by their ids, or by what they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Self
+
+from .validation import check_id
+
+__all__ = [
+    "BatteryType",
+    "ElectricalComponentCategory",
+    "EvChargerType",
+    "InverterType",
+    "Target",
+    "TargetCategories",
+    "TargetCategory",
+    "TargetIds",
+]
+
+
+class _OpenEnum(IntEnum):
+    """An enumeration that keeps numbers it does not know: they have an empty name."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> Self | None:
+        if not isinstance(value, int):
+            return None
+        unknown = int.__new__(cls, value)
+        unknown._value_ = value
+        unknown._name_ = ""
+        return unknown
+
+    def __repr__(self) -> str:
+        return super().__repr__() if self.name else f"{type(self).__name__}({int(self)})"
+
+    def __str__(self) -> str:
+        return self.name or str(int(self))
+
+
+class ElectricalComponentCategory(_OpenEnum):
+    """What an electrical component of a microgrid is."""
+
+    UNSPECIFIED = 0
+    GRID_CONNECTION_POINT = 1
+    METER = 2
+    INVERTER = 3
+    CONVERTER = 4
+    BATTERY = 5
+    EV_CHARGER = 6
+    BREAKER = 7
+    PRECHARGER = 8
+    CHP = 9
+    ELECTROLYZER = 10
+    POWER_TRANSFORMER = 11
+    HVAC = 12
+    PLC = 13
+    CRYPTO_MINER = 14
+    STATIC_TRANSFER_SWITCH = 15
+    UNINTERRUPTIBLE_POWER_SUPPLY = 16
+    CAPACITOR_BANK = 17
+    WIND_TURBINE = 18
+    STEAM_BOILER = 19
+
+
+class BatteryType(_OpenEnum):
+    """The chemistry of a battery."""
+
+    UNSPECIFIED = 0
+    LI_ION = 1
+    NA_ION = 2
+
+
+class InverterType(_OpenEnum):
+    """What an inverter is connected to."""
+
+    UNSPECIFIED = 0
+    BATTERY = 1
+    PV = 2
+    HYBRID = 3
+
+
+class EvChargerType(_OpenEnum):
+    """The kind of current that a charging point for electric vehicles delivers."""
+
+    UNSPECIFIED = 0
+    AC = 1
+    DC = 2
+    HYBRID = 3
+
+
+ComponentType = BatteryType | InverterType | EvChargerType
+"""The types within a category that the API knows."""
+
+_CATEGORY_OF = {
+    BatteryType: ElectricalComponentCategory.BATTERY,
+    InverterType: ElectricalComponentCategory.INVERTER,
+    EvChargerType: ElectricalComponentCategory.EV_CHARGER,
+}
+
+
+class TargetIds(frozenset[int]):
+    """The components with these ids: ``TargetIds(1, 2, 3)``.  A frozen set of ints."""
+
+    __slots__ = ()
+
+    def __new__(cls, *ids: int) -> Self:
+        """
+        Raises:
+          ValueError: an id is not an integer from 0 to 2**64 - 1.
+        """
+        for id_ in ids:
+            check_id("component id", id_)
+        return cls._of(ids)
+
+    @classmethod
+    def _of(cls, ids: Iterable[int]) -> Self:
+        """The target with these ids, which are in range."""
+        return frozenset.__new__(cls, ids)
+
+    def __repr__(self) -> str:
+        return f"TargetIds({', '.join(map(str, sorted(self)))})"
+
+    def __reduce__(self) -> tuple[type[TargetIds], tuple[int, ...]]:
+        return TargetIds, tuple(self)
+
+
+@dataclass(frozen=True, slots=True)
+class TargetCategory:
+    """The components of a category, or of one type within it.
+
+    Numbers that this version does not know are kept: ``category.name`` is then empty.
+    """
+
+    category: ElectricalComponentCategory
+    type: ComponentType | None = None
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, TargetCategory):
+            return NotImplemented
+        # Types of different kinds are equal as numbers.
+        return (self.category, type(self.type), self.type) == (
+            other.category,
+            type(other.type),
+            other.type,
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.category, type(self.type), self.type))
+
+    def __str__(self) -> str:
+        return str(self.category) if self.type is None else f"{self.category}:{self.type}"
+
+
+class TargetCategories(frozenset[TargetCategory]):
+    """The components of any of these categories or types, a frozen set of `TargetCategory`.
+
+    A category stands for itself, a type for its category and itself::
+
+        TargetCategories(ElectricalComponentCategory.EV_CHARGER, BatteryType.LI_ION)
+    """
+
+    __slots__ = ()
+
+    def __new__(
+        cls, *categories: ElectricalComponentCategory | ComponentType | TargetCategory
+    ) -> Self:
+        """
+        Raises:
+          ValueError: something is neither a category nor a type of one.
+        """
+        return super().__new__(cls, map(_category, categories))
+
+    def __repr__(self) -> str:
+        return f"TargetCategories({', '.join(sorted(map(str, self)))})"
+
+    def __reduce__(self) -> tuple[type[TargetCategories], tuple[TargetCategory, ...]]:
+        return TargetCategories, tuple(self)
+
+
+Target = TargetIds | TargetCategories
+"""Either kind of target."""
+
+
+def _category(
+    value: ElectricalComponentCategory | ComponentType | TargetCategory,
+) -> TargetCategory:
+    match value:
+        case TargetCategory():
+            return value
+        case ElectricalComponentCategory():
+            return TargetCategory(value)
+        case BatteryType() | InverterType() | EvChargerType():
+            return TargetCategory(_CATEGORY_OF[type(value)], value)
+    raise ValueError(
+        f"{value!r} is not a target: give an ElectricalComponentCategory, a BatteryType, "
+        "an InverterType, an EvChargerType or a TargetCategory"
+    )

@@ -1,0 +1,113 @@
+"""Betterproto2 messages to bytes and back, by the letter of the protobuf specification.
+
+betterproto2's own parser takes truncated messages without a word, lets the second part of a
+message that was sent in pieces replace the first, and spends most of its time finding out what
+each field is.  Here a decoder and an encoder are compiled for each message class at its first use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, cast
+
+from grpclib.encoding.base import CodecBase
+
+from ._decoder import compile_decoder
+from ._encoder import compile_encoder
+from ._wire_format import Decode, DecodeError, Encode, EncodeError
+
+__all__ = ["DecodeError", "EncodeError", "MessageCodec"]
+
+_M = TypeVar("_M")
+
+
+class MessageCodec(CodecBase):
+    """A strict codec for any betterproto2 message, to be given to a channel or a server.
+
+    Args:
+      decoders: For a message class, a function that makes something else of its bytes wherever
+        such a message stands.  It raises `DecodeError` for bytes that it cannot take.
+      builders: For a message class, what its fields are given to, by name, in place of the class:
+        objects of one's own are made without the message.  Fields that were not sent have their
+        defaults; those that are not known are dropped.
+      encoders: For a message class, the function that makes bytes of what stands there.
+    """
+
+    __content_subtype__ = "proto"
+
+    def __init__(
+        self,
+        *,
+        decoders: Mapping[type, Callable[[bytes], Any]] | None = None,
+        builders: Mapping[type, Callable[..., Any]] | None = None,
+        encoders: Mapping[type, Callable[[Any], bytes]] | None = None,
+    ) -> None:
+        self._builders = dict(builders or {})
+        self._decoders: dict[type, Decode] = {}
+        self._encoders: dict[type, Encode] = dict(encoders or {})
+        self._hooked = frozenset({**(decoders or {}), **self._builders}), frozenset(encoders or ())
+        for cls, hook in (decoders or {}).items():
+            self._decoders[cls] = _on_slice(hook)
+
+    def encode(self, message: Any, message_type: Any) -> bytes:
+        """The bytes of a message.
+
+        Raises:
+          TypeError: the message is not of that type.
+          EncodeError: a value does not fit into its field.
+        """
+        if message_type not in self._hooked[1] and not isinstance(message, message_type):
+            raise TypeError(f"expected a {message_type.__name__}, got {message!r}")
+        return self.encoder(message_type)(message)
+
+    def decode(self, data: bytes, message_type: type[_M]) -> _M:
+        """The message that these bytes are.
+
+        Raises:
+          DecodeError: they are none.
+        """
+        return cast(_M, self.decoder(message_type)(data, 0, len(data), 0))
+
+    def decoder(self, cls: type, *, unwrap: bool = False) -> Decode:
+        """The decoder of a class; with `unwrap`, to the Python type that betterproto2 shows."""
+        decode = self._decoders.get(cls)
+        if decode is None:
+            build = self._builders.get(cls)
+            decode = compile_decoder(cls, self._decoders, self.decoder, build)
+        if unwrap and cls not in self._hooked[0]:
+            return _unwrapping(decode, cls)
+        return decode
+
+    def encoder(self, cls: type, *, unwrap: bool = False) -> Encode:
+        """The encoder of a class; with `unwrap`, from the Python type that betterproto2 shows."""
+        encode = self._encoders.get(cls)
+        if encode is None:
+            encode = compile_encoder(cls, self._encoders, self.encoder)
+        if unwrap and cls not in self._hooked[1]:
+            return _wrapping(encode, cls)
+        return encode
+
+
+def _on_slice(hook: Callable[[bytes], Any]) -> Decode:
+    def decode(data: bytes, pos: int, end: int, depth: int) -> Any:
+        return hook(data[pos:end])
+
+    return decode
+
+
+def _unwrapping(inner: Decode, cls: type) -> Decode:
+    def decode(data: bytes, pos: int, end: int, depth: int) -> Any:
+        message = inner(data, pos, end, depth)
+        try:
+            return message.to_wrapped()
+        except (ValueError, OverflowError) as exc:
+            raise DecodeError(f"{message!r} has no Python value: {exc}") from exc
+
+    return decode
+
+
+def _wrapping(inner: Encode, cls: Any) -> Encode:
+    def encode(value: Any) -> bytes:
+        return inner(cls.from_wrapped(value))
+
+    return encode

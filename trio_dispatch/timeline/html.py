@@ -1,0 +1,163 @@
+"""The picture as a page that needs nothing else: data, styles and script are in it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from html import escape
+from importlib.resources import files
+from typing import Any
+
+from ..model.dispatch import Dispatch
+from .colours import colours_of
+from .details import Details
+from .plan import Bar, Plan, label_of, make_plan
+from .style import NEUTRAL, definitions, style_sheet
+from .svg import draw_svg
+from .ticks import offsets
+from .window import By, Window
+from .words import clean, span_text, zone_text
+
+__all__ = ["draw_html"]
+
+_PIXELS = 960
+_FINER = 8
+_MAX_LANES, _MAX_ROWS, _MAX_BARS = 12, 200, 20_000
+_PULSE = 12
+_MAX_IDLE = 100
+_SCRIPTS = ("axis.js", "page.js")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_DRY, _MANY, _PULSES = 1, 2, 4
+
+# Nothing may be loaded, from wherever.
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+
+
+def draw_html(dispatches: Sequence[Dispatch], window: Window, by: By) -> str:
+    """The page.  Its data is finer than its picture, so that there is something to zoom into."""
+    plan = _finest_plan(dispatches, window, by)
+    colours = colours_of(plan.types)
+    numbers = {NEUTRAL, *colours.values()}
+    paints = {(kind, number) for kind in ("dry", "many", "endless") for number in numbers}
+    head = f"What runs, {span_text(window.begin, window.end, window.zone)}"
+    own = files(__package__)
+    parts = {
+        "TITLE": escape(head),
+        "POLICY": escape(_POLICY),
+        "STYLE": (own / "page.css").read_text("utf-8")
+        + style_sheet(".chart", colours.values(), "auto"),
+        "PICTURE": draw_svg(dispatches, window, by, _PIXELS, "auto"),
+        "PAINTS": definitions("p-", paints),
+        "DATA": _safe_json(_data(plan, colours)),
+        "SCRIPT": "".join((own / name).read_text("utf-8") for name in _SCRIPTS),
+    }
+    pieces = (own / "page.html").read_text("utf-8").split("%%")
+    # Every other piece is the name of a part.
+    return "".join(parts[each] if place % 2 else each for place, each in enumerate(pieces))
+
+
+def _finest_plan(dispatches: Sequence[Dispatch], window: Window, by: By) -> Plan:
+    """One that is finer than the picture, if that is not too much for a page."""
+    plan = make_plan(
+        dispatches,
+        window,
+        by,
+        resolution=window.part(_PIXELS / 3),
+        pulse=window.part(_PIXELS / _PULSE),
+        max_lanes=_MAX_LANES,
+        max_rows=_MAX_ROWS,
+        max_bars=_MAX_BARS,
+    )
+    if _FINER * max(plan.number_of_bars, len(dispatches)) > _MAX_BARS:
+        return plan
+    return make_plan(
+        dispatches,
+        window,
+        by,
+        resolution=window.part(_PIXELS * _FINER),
+        pulse=window.part(_PIXELS / _PULSE),
+        max_lanes=_MAX_LANES,
+        max_rows=_MAX_ROWS,
+        max_bars=_MAX_BARS,
+    )
+
+
+def _safe_json(data: Any) -> str:
+    """JSON that ends no script element, whatever is in it."""
+    text = json.dumps(data, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _data(plan: Plan, colours: dict[str, int]) -> dict[str, Any]:
+    window = plan.window
+    details = Details(window)
+    places: dict[int, int] = {}
+    described: list[dict[str, Any]] = []
+    for bar in plan.bars():
+        if id(bar.dispatch) not in places:
+            places[id(bar.dispatch)] = len(described)
+            described.append(_describe(bar.dispatch, plan, details, colours))
+    return {
+        "begin": _seconds(window.begin),
+        "end": _seconds(window.end),
+        "now": _seconds(window.now),
+        "zone": zone_text(window.zone),
+        "offsets": [
+            [_seconds(moment), offset.total_seconds()]
+            for moment, offset in offsets(*_extent(plan), window.zone)
+        ],
+        "rows": [
+            {
+                "label": row.label,
+                "lanes": row.lanes,
+                "bars": [_bar(bar, places[id(bar.dispatch)]) for bar in row.bars],
+            }
+            for row in plan.rows
+        ],
+        "dispatches": described,
+        "colours": _legend(plan, colours),
+        "left_out": plan.left_out,
+        "idle": list(plan.idle[:_MAX_IDLE]),
+    }
+
+
+def _bar(bar: Bar, place: int) -> list[float | None]:
+    """Lane, start, end, the number of the dispatch, what it is, and how many others are in it."""
+    end = None if bar.run.end is None else _seconds(bar.run.end)
+    kind = _DRY * bar.dry_run | _MANY * bar.run.many | _PULSES * bar.dispatch.is_pulse
+    return [bar.lane, _seconds(bar.run.start), end, place, kind, bar.others]
+
+
+def _describe(
+    dispatch: Dispatch, plan: Plan, details: Details, colours: dict[str, int]
+) -> dict[str, Any]:
+    other: By = "target" if plan.by == "type" else "type"
+    return {
+        "colour": colours[clean(dispatch.type)],
+        "name": label_of(dispatch, other),
+        "lines": details.of_dispatch(dispatch),
+    }
+
+
+def _legend(plan: Plan, colours: dict[str, int]) -> list[tuple[int, str]]:
+    """The colours of the types, where the rows do not say them."""
+    if plan.by == "type":
+        return []
+    shown = {clean(bar.dispatch.type) for bar in plan.bars()}
+    return [(colours[name], name) for name in plan.types if name in shown]
+
+
+def _extent(plan: Plan) -> tuple[datetime, datetime]:
+    """From when to when there are times to be named."""
+    begin, end = plan.window.begin, plan.window.end
+    for bar in plan.bars():
+        begin = min(begin, bar.run.start)
+        if bar.run.end is not None:
+            end = max(end, bar.run.end)
+    return begin, end
+
+
+def _seconds(moment: datetime) -> float:
+    seconds = (moment - _EPOCH).total_seconds()
+    return int(seconds) if seconds.is_integer() else seconds

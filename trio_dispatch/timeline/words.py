@@ -1,0 +1,205 @@
+"""Words of a picture: what targets, times and payloads are called, and how wide they are."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Any
+
+from ..model.dispatch import Dispatch
+from ..model.payload import Payload
+from ..model.target import Target, TargetIds
+
+__all__ = [
+    "DAYS",
+    "MONTHS",
+    "WIDEST",
+    "cells",
+    "clean",
+    "duration_text",
+    "moment_text",
+    "natural_key",
+    "payload_text",
+    "pixels",
+    "shorten",
+    "span_text",
+    "target_text",
+    "zone_text",
+]
+
+# Not from strftime, which follows the locale.
+DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+MONTHS = (
+    "January", "February", "March", "April", "May", "June",
+    "July", "August", "September", "October", "November", "December",
+)  # fmt: skip
+
+# What cannot be drawn, or would have an effect where it is: control characters and their like.
+_UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+_NOT_XML = {"\ufffe", "\uffff"}
+
+
+def clean(text: str) -> str:
+    """The text on one line, without what a terminal or XML could not take."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        "\ufffd" if unicodedata.category(each) in _UNSEEN or each in _NOT_XML else each
+        for each in text
+    )
+
+
+def natural_key(text: str) -> list[tuple[int, int, str]]:
+    """Sorts numbers in texts as numbers, and without regard to case."""
+    return [
+        (0, int(part), "") if part.isdecimal() else (1, 0, part.casefold())
+        for part in re.split(r"(\d+)", text)
+        if part
+    ]
+
+
+def target_text(target: Target | None) -> str:
+    """A target, ids as ranges and categories in lower case: ``1-3, 7`` or ``battery:li_ion``."""
+    if target is None:
+        return "no target"
+    if isinstance(target, TargetIds):
+        return ", ".join(_ranges(sorted(target))) or "no component"
+    return ", ".join(sorted(str(each).lower() for each in target)) or "no category"
+
+
+def _ranges(numbers: list[int]) -> Iterable[str]:
+    begin = 0
+    for place, number in enumerate(numbers):
+        if place + 1 < len(numbers) and numbers[place + 1] == number + 1:
+            continue
+        first = numbers[begin]
+        yield str(number) if first == number else f"{first}-{number}"
+        begin = place + 1
+
+
+def payload_text(dispatch: Dispatch) -> str:
+    """The payload as JSON, empty if there is nothing in it."""
+    payload = dispatch.payload
+    if not payload:
+        return ""
+    content = payload.to_dict() if isinstance(payload, Payload) else dict(payload)
+    return clean(json.dumps(_short_numbers(content), ensure_ascii=False))
+
+
+def _short_numbers(value: Any) -> Any:
+    """With 5 for 5.0, as a person writes it."""
+    if isinstance(value, dict):
+        return {key: _short_numbers(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_short_numbers(each) for each in value]
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return int(value)
+    return value
+
+
+# Times.
+
+
+def moment_text(moment: datetime, zone: tzinfo) -> str:
+    """A moment as a clock and a calendar in the zone show it."""
+    local = _local(moment, zone)
+    return f"{_date(local)}, {_time(local)}"
+
+
+def span_text(start: datetime, end: datetime | None, zone: tzinfo) -> str:
+    """From when to when; the day is said once if it is the same."""
+    if end is None:
+        return f"{moment_text(start, zone)} without end"
+    if start == end:
+        return moment_text(start, zone)
+    first, last = _local(start, zone), _local(end, zone)
+    if first.date() == last.date():
+        return f"{_date(first)}, {_time(first)} to {_time(last)}"
+    return f"{_date(first)}, {_time(first)} to {_date(last)}, {_time(last)}"
+
+
+def duration_text(duration: timedelta | None) -> str:
+    """A duration in days, hours, minutes and seconds, without those of which there are none."""
+    if duration is None:
+        return "without end"
+    if not duration:
+        return "pulse"
+    minutes, seconds = divmod(round(duration.total_seconds()), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    parts = ((days, "d"), (hours, "h"), (minutes, "min"), (seconds, "s"))
+    return " ".join(f"{number} {unit}" for number, unit in parts if number)
+
+
+def zone_text(zone: tzinfo) -> str:
+    """What the zone is called."""
+    return clean(str(zone)) if zone is not UTC else "UTC"
+
+
+def _local(moment: datetime, zone: tzinfo) -> datetime:
+    try:
+        return moment.astimezone(zone)
+    except OverflowError:
+        return moment
+
+
+def _date(local: datetime) -> str:
+    return f"{DAYS[local.weekday()]} {local.day} {MONTHS[local.month - 1][:3]} {local.year}"
+
+
+def _time(local: datetime) -> str:
+    return f"{local:%H:%M:%S}" if local.second else f"{local:%H:%M}"
+
+
+# Widths.
+
+# Of Roboto, in hundredths of an em, from the space to the tilde.
+_WIDTHS = (
+    25, 26, 32, 62, 56, 73, 62, 17, 34, 35, 43, 57, 20, 28, 26, 41, 56, 56, 56, 56, 56, 56, 56, 56,
+    56, 56, 24, 21, 51, 55, 52, 47, 90, 65, 62, 65, 66, 57, 55, 68, 71, 27, 55, 63, 54, 87, 71, 69,
+    63, 69, 62, 59, 60, 65, 64, 89, 63, 60, 60, 27, 41, 27, 42, 45, 31, 54, 56, 52, 56, 53, 35, 56,
+    55, 24, 24, 51, 24, 88, 55, 57, 56, 57, 34, 52, 33, 55, 48, 75, 50, 47, 50, 34, 24, 34, 68,
+)  # fmt: skip
+
+WIDEST = 1.2
+"""How much wider than Roboto a text may be in other fonts of its kind."""
+
+
+def cells(text: str) -> int:
+    """How many columns of a terminal a text takes."""
+    return sum(map(_cells, text)) if not text.isascii() else len(text)
+
+
+def pixels(text: str, size: float) -> float:
+    """How wide a text is in Roboto of a size; nearly all letters outside of ASCII are narrower."""
+    return size * sum(map(_ems, text))
+
+
+def shorten(text: str, room: float, width: Callable[[str], float]) -> str:
+    """The text, or as much of its beginning as there is room for, and an ellipsis."""
+    if width(text) <= room:
+        return text
+    low, high = 0, len(text)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if width(text[:middle].rstrip() + "…") <= room:
+            low = middle
+        else:
+            high = middle - 1
+    return text[:low].rstrip() + "…" if low else ""
+
+
+def _cells(character: str) -> int:
+    if unicodedata.combining(character) or unicodedata.category(character) in ("Mn", "Me"):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def _ems(character: str) -> float:
+    place = ord(character) - 32
+    if 0 <= place < len(_WIDTHS):
+        return _WIDTHS[place] / 100
+    return 1.05 if _cells(character) == 2 else 0.8
