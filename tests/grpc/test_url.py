@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from trio_dispatch.grpc import Target, parse_url
+from trio_dispatch.grpc._url import Target, parse_url
 
 
 @pytest.mark.parametrize(

@@ -1,42 +1,52 @@
 """gRPC on Trio: a channel and a server for the code that betterproto2 and grpclib generate.
 
-It works over any `trio.abc.Stream`, keeps Trio's rules of cancellation and of time, and never
+It runs over any `trio.abc.Stream`, follows Trio's rules of cancellation and of time, and never
 starts an asyncio event loop.
 """
 
 from grpclib.const import Cardinality, Status
 from grpclib.exceptions import GRPCError
 
-from ..protobuf.codec import MessageCodec
+from ..protobuf.codec import DecodeError, EncodeError, MessageCodec
 from ._client_stream import ClientStream
 from ._deadline import Deadline
 from ._dialer import Connector
 from ._limits import Limits
-from ._server_connection import Interceptor
+from ._metadata import Metadata
+from ._server_connection import Interceptor, Proceed
 from ._server_stream import ServerStream, current_call
-from ._url import Target, parse_url
+from ._services import Servable
+from ._status import grpc_error_in
 from .calls import open_call
 from .channel import Channel, ChannelStatistics, open_channel
-from .server import Server, ServerStatistics
+from .health import Health, ServingStatus
+from .server import KEEPALIVE_INTERVAL, Server, ServerStatistics
 
 __all__ = [
+    "KEEPALIVE_INTERVAL",
     "Cardinality",
     "Channel",
     "ChannelStatistics",
     "ClientStream",
     "Connector",
     "Deadline",
+    "DecodeError",
+    "EncodeError",
     "GRPCError",
+    "Health",
     "Interceptor",
     "Limits",
     "MessageCodec",
+    "Metadata",
+    "Proceed",
+    "Servable",
     "Server",
     "ServerStatistics",
     "ServerStream",
+    "ServingStatus",
     "Status",
-    "Target",
     "current_call",
+    "grpc_error_in",
     "open_call",
     "open_channel",
-    "parse_url",
 ]

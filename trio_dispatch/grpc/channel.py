@@ -101,8 +101,12 @@ async def open_channel(
     closes the connection.
 
     Args:
-      target: A URL (see `parse_url`), or an async function that returns a new stream to the
-        server; with the latter TLS is used if there is an `ssl_context`.
+      target: A URL ``grpc://host[:port][?param=value&...]``, or an async function that returns a
+        new stream to the server; with the latter TLS is used if there is an `ssl_context`.
+        Without a port a URL means 443.  TLS is used unless the parameter ``ssl`` is false.  The
+        other parameters are ``ssl_root_certificates_path``, ``ssl_private_key_path``,
+        ``ssl_certificate_chain_path``, ``keep_alive``, ``keep_alive_interval_s`` and
+        ``keep_alive_timeout_s``.
       ssl_context: The TLS to use instead of what the URL says.  It is changed to offer HTTP/2 by
         ALPN and nothing below TLS 1.2.
       codec: Turns messages into bytes and back; for betterproto2's if not given.
@@ -115,7 +119,7 @@ async def open_channel(
       keepalive_timeout: How long it may take to answer, before the calls fail with UNAVAILABLE.
 
     Raises:
-      ValueError: the URL is none, or contradicts the other arguments.
+      ValueError: the URL is invalid, or contradicts the other arguments.
     """
     connector: Connector
     interval: float | None = KEEPALIVE_INTERVAL

@@ -34,10 +34,7 @@ import trio
 
 from .. import clock
 from ..api.signing import NONCE_BYTES, signature
-from ..grpc import GRPCError, Status
-from ..grpc._metadata import Metadata
-from ..grpc._server_connection import Proceed
-from ..grpc._server_stream import ServerStream
+from ..grpc import GRPCError, Metadata, Proceed, ServerStream, Status
 from .refusals import refusals
 
 __all__ = ["Authenticator", "Key", "Keys", "Right", "Stamps", "current_caller", "require"]

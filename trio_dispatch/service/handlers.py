@@ -14,8 +14,7 @@ from ..api.codec import WIRE, time_to_nanos
 from ..api.decoding import build_time
 from ..api.wire import PaginationInfo, Timestamp
 from ..errors import DispatchError
-from ..grpc import MessageCodec, ServerStream, current_call
-from ..grpc._server_connection import Proceed
+from ..grpc import MessageCodec, Proceed, ServerStream, current_call
 from .auth import Right, require
 from .listing import read_query
 from .refusals import refusal_of, refusals

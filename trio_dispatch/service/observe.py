@@ -9,9 +9,7 @@ from typing import Any, TypeAlias
 
 import trio
 
-from ..grpc import Interceptor, ServerStream, Status
-from ..grpc._server_connection import Proceed
-from ..grpc._status import grpc_error_in
+from ..grpc import Interceptor, Proceed, ServerStream, Status, grpc_error_in
 from .auth import current_caller
 
 __all__ = ["FinishedCall", "Observer", "log_call", "observing"]

@@ -8,9 +8,7 @@ from os import PathLike
 
 import trio
 
-from ..grpc import Interceptor, Limits, Server
-from ..grpc._services import Servable
-from ..grpc.server import KEEPALIVE_INTERVAL
+from ..grpc import KEEPALIVE_INTERVAL, Interceptor, Limits, Servable, Server
 from .auth import Authenticator, Keys
 from .handlers import CODEC, Handlers, end_who_is_cut
 from .memory import MemoryStore

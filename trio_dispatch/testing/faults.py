@@ -8,9 +8,7 @@ from typing import Any, Final, TypeAlias
 
 import trio
 
-from ..grpc import GRPCError, Status
-from ..grpc._server_connection import Proceed
-from ..grpc._server_stream import ServerStream
+from ..grpc import GRPCError, Proceed, ServerStream, Status
 
 __all__ = ["METHODS", "Faults"]
 
