@@ -145,14 +145,49 @@ def test_a_pulse_is_one_message_each_and_none_is_sent_twice() -> None:
     assert told(notices) == ["0:00:00 pulse 1", "1:00:00 pulse 1"]
 
 
-def test_what_may_wait_unread_is_amended_by_a_silent_change() -> None:
+def test_a_silent_change_replaces_a_queued_message() -> None:
     agenda = Agenda()
     pulse = make_dispatch(duration=timedelta())
     agenda.upsert(pulse, START)
-    (notice,) = agenda.upsert(replace(pulse, active=False), START + SECOND)
+    (notice,) = agenda.upsert(replace(pulse, payload={"a": 1}), START + SECOND)
     assert notice.kind is NoticeKind.AMEND
-    (notice,) = agenda.remove(replace(pulse, deleted=True), START + SECOND)
-    assert notice.kind is NoticeKind.AMEND
+
+
+@pytest.mark.parametrize("how", ["delete", "deactivate"])
+def test_withdrawing_a_dispatch_after_its_pulse_yields_one_stop(how: str) -> None:
+    agenda = Agenda()
+    pulse = make_dispatch(duration=timedelta(), recurrence=HOURLY)
+    agenda.upsert(pulse, START)
+    inactive, deleted = replace(pulse, active=False), replace(pulse, deleted=True)
+    now = START + MINUTE
+    if how == "delete":
+        (notice,) = agenda.remove(deleted, now)
+    else:
+        (notice,) = agenda.upsert(inactive, now)
+        assert told(agenda.upsert(replace(inactive, payload={"a": 1}), now)) == []
+        assert told(agenda.remove(deleted, now)) == []
+    assert told([notice]) == ["0:01:00 stop 1"]
+    assert isinstance(notice.message, Dispatch)
+    assert notice.message.running_at(now) is False
+    assert notice.message.pulse is None
+
+
+def test_withdrawing_a_dispatch_before_its_first_pulse_yields_no_stop() -> None:
+    agenda = Agenda()
+    pulse = make_dispatch(start_time=START + HOUR, duration=timedelta())
+    agenda.upsert(pulse, START)
+    assert told(agenda.remove(replace(pulse, deleted=True), START + MINUTE)) == []
+
+
+def test_deleting_a_run_that_was_a_pulse_before_yields_one_stop() -> None:
+    agenda = Agenda()
+    pulse = make_dispatch(duration=timedelta())
+    agenda.upsert(pulse, START)
+    running = replace(pulse, duration=HOUR)
+    assert told(agenda.upsert(running, START + MINUTE)) == ["0:00:00 start 1"]
+    stopped = replace(running, active=False)
+    assert told(agenda.upsert(stopped, START + MINUTE)) == ["0:01:00 stop 1"]
+    assert told(agenda.remove(replace(stopped, deleted=True), START + MINUTE)) == []
 
 
 def test_what_is_late_is_caught_up_with_or_missed() -> None:
@@ -357,6 +392,7 @@ class Walk:
         self.occurrences: dict[int, set[datetime]] = {}
         self.latest: dict[int, datetime] = {}
         self.announced: dict[int, tuple[object, ...]] = {}
+        self.pulsed: set[int] = set()  # a pulse was announced and not withdrawn
 
     def put(self, dispatch: Dispatch, now: datetime, until: datetime) -> None:
         self.dispatches[dispatch.id] = dispatch
@@ -388,10 +424,15 @@ class Walk:
             starts = not changed and dispatch.active and now in self.occurrences[id_]
             if starts and dispatch.duration == timedelta():
                 found.append((0, id_, "pulse"))
+                self.pulsed.add(id_)
             elif state is not None and (state != old or starts):
                 found.append((0, id_, "start"))
-            elif state is None and old is not None:
+            elif state is None and (
+                old is not None or (id_ in self.pulsed and not dispatch.active)
+            ):
                 found.append((1, id_, "stop"))
+            if not dispatch.active:
+                self.pulsed.discard(id_)
             if state is None:
                 self.announced.pop(id_, None)
             else:
@@ -444,7 +485,8 @@ def test_the_agenda_announces_what_a_walk_over_every_minute_finds(
             old = walk.dispatches.get(id_)
             if old is not None and rng.random() < 0.2:
                 gone = agenda.remove(replace(old, deleted=True), now)
-                was_running = walk.announced.pop(id_, None) is not None
+                was_running = walk.announced.pop(id_, None) is not None or id_ in walk.pulsed
+                walk.pulsed.discard(id_)
                 del walk.dispatches[id_]
                 assert [n.kind for n in gone if n.kind is not NoticeKind.AMEND] == (
                     [NoticeKind.STOP] if was_running else []

@@ -135,6 +135,29 @@ async def test_a_pulse_is_one_message(
             pytest.fail(f"told again: {await status.receive()}")
 
 
+@pytest.mark.parametrize("how", ["delete", "deactivate"])
+async def test_withdrawing_a_dispatch_after_its_pulse_is_announced_as_one_stop(
+    autojump_clock: trio.testing.MockClock, service: LocalService, how: str
+) -> None:
+    async with dispatching(service) as dispatcher:
+        reader, sleeper = [
+            dispatcher.running_status_change.new_receiver(type=type) for type in (None, "CHARGE")
+        ]
+        dispatch = await create(service, duration=timedelta())
+        assert (await reader.receive()).pulse == dispatch.start_time
+        if how == "delete":
+            await service.client.delete(1, dispatch.id)
+        else:
+            await service.client.update(1, dispatch.id, active=False)
+            await service.client.delete(1, dispatch.id)
+        await trio.sleep(1)
+        # Also to a receiver that has not yet read the pulse: it must not act on it.
+        for receiver in (reader, sleeper):
+            (message,) = drained(receiver)
+            assert message.running() is RunningState.STOPPED
+            assert message.pulse is None
+
+
 async def test_the_schedule_goes_on_when_the_service_is_gone(
     autojump_clock: trio.testing.MockClock, service: LocalService
 ) -> None:

@@ -21,6 +21,9 @@ pulse          later                       `MissedRun`
 end            always                      the stop: nobody may be left running
 =============  ==========================  =======================================================
 
+No stop follows a pulse, with one exception: when a dispatch whose pulse was announced is deleted or
+deactivated, one stop is announced, so that an actor still at work on the pulse can be cancelled.
+
 When time goes back, every dispatch is looked at again and each difference is announced; the pulses
 that were sent are not sent again.  Items that a change has made stale stay on the heap until they
 come up, or until they are the greater part of it.
@@ -68,6 +71,7 @@ class _Entry:
         "done",
         "item",
         "missed",
+        "pulsed",
         "recent_pulses",
         "run",
         "sent_pulses",
@@ -84,6 +88,7 @@ class _Entry:
         # that were sent so lately that another schedule might come upon them again.
         self.sent_pulses: tuple[datetime, datetime] | None = None
         self.recent_pulses: list[datetime] = []
+        self.pulsed = False  # a pulse was announced, and has not been withdrawn since
         # The run that was announced:
         self.run: datetime | None = None  # when it began, None if none was
         self.until: datetime | None = None  # when it ends, None if it does not
@@ -158,6 +163,10 @@ class Agenda:
             self._schedule(entry)
             self._settle(entry, now, notices)
             self._compare(entry, now, notices)
+        if entry.pulsed and not dispatch.active:
+            entry.pulsed = False
+            if not notices or notices[-1].kind is not NoticeKind.STOP:
+                notices.append(Notice(now, NoticeKind.STOP, dispatch.sent_for(now)))
         is_scheduled = entry.run is None and entry.item is not None
         entry.done = now
         if not is_scheduled:
@@ -175,7 +184,7 @@ class Agenda:
         if entry is None:
             return []
         message = dispatch.sent_for(now)
-        if self._running.pop(dispatch.id, None) is not None:
+        if self._running.pop(dispatch.id, None) is not None or entry.pulsed:
             return [Notice(now, NoticeKind.STOP, message)]
         return [Notice(now, NoticeKind.AMEND, message)]
 
@@ -249,6 +258,7 @@ class Agenda:
             return
         if now - pulse <= self._catch_up:
             entry.missed = 0
+            entry.pulsed = True
             entry.sent_pulses = (pulse if sent is None or pulse < sent[0] else sent[0], pulse)
             recent = self._horizon(now)
             entry.recent_pulses = [p for p in entry.recent_pulses if p > recent] + [pulse]

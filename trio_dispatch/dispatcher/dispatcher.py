@@ -369,9 +369,10 @@ class Dispatcher:
                     message.start,
                 )
                 self.missed_runs.publish(message)
-            elif notice.kind is NoticeKind.AMEND:
-                if message.deleted or not message.active:
-                    self._unheard.withdraw(message)
+                continue
+            if message.deleted or not message.active:
+                self._unheard.withdraw(message)
+            if notice.kind is NoticeKind.AMEND:
                 self.running_status_change.amend(message)
             else:
                 self._announced += 1
