@@ -19,7 +19,8 @@ from trio_dispatch import (
     open_client,
     open_dispatcher,
 )
-from trio_dispatch.grpc import Status
+from trio_dispatch.api import wire
+from trio_dispatch.grpc import MessageCodec, Status, open_channel
 from trio_dispatch.model.target import BatteryType
 from trio_dispatch.testing import make_dispatch, open_test_service
 
@@ -148,3 +149,22 @@ async def test_an_error_says_what_it_is_about(autojump_clock: trio.testing.MockC
             await service.client.get(1, 5)
         copy = pickle.loads(pickle.dumps(info.value))
         assert (copy.status, str(copy)) == (Status.NOT_FOUND, str(info.value))
+
+
+async def test_a_channel_with_another_codec_serves_clients_and_dispatchers_and_stubs(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with (
+        open_test_service() as service,
+        open_channel(service.connect, codec=MessageCodec()) as channel,
+        open_client(channel=channel, key=service.key) as client,
+    ):
+        made = await client.create(1, **GOOD)
+        assert [page.dispatches async for page in client.list(1)] == [(made,)]
+        async with open_dispatcher(microgrid_id=1, channel=channel, key=service.key) as dispatcher:
+            assert dict(dispatcher.dispatches) == {made.id: made}
+        stub = wire.MicrogridDispatchServiceStub(channel, metadata={"key": service.key})
+        reply = await stub.get_microgrid_dispatch(
+            wire.GetMicrogridDispatchRequest(microgrid_id=1, dispatch_id=made.id)
+        )
+        assert isinstance(reply.dispatch, wire.Dispatch)

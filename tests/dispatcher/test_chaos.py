@@ -23,7 +23,6 @@ from trio_dispatch import (
     clock,
     open_dispatcher,
 )
-from trio_dispatch.api.codec import DOMAIN
 from trio_dispatch.grpc import open_channel
 from trio_dispatch.model.recurrence.rule import EndCriteria, Frequency, RecurrenceRule
 from trio_dispatch.testing import LocalService, make_dispatch, open_test_service
@@ -186,7 +185,7 @@ async def test_in_the_end_everyone_agrees(
     ):
         chaos = Chaos(service, rng)
         async with (
-            open_channel(chaos.connect, codec=DOMAIN, keepalive_interval=None) as channel,
+            open_channel(chaos.connect, keepalive_interval=None) as channel,
             open_dispatcher(
                 microgrid_id=1, channel=channel, key=service.key, history=HISTORY
             ) as dispatcher,

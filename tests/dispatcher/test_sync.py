@@ -130,7 +130,7 @@ async def serving(service: Scripted) -> AsyncIterator[Any]:
             nursery.start_soon(server.serve_stream, theirs)
             return ours
 
-        async with open_channel(connect, codec=DOMAIN) as channel:
+        async with open_channel(connect) as channel:
             yield channel
         nursery.cancel_scope.cancel()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import trio
@@ -11,7 +12,16 @@ import trio.testing
 
 from tests.helpers.greeter import GreeterStub, HelloReply, HelloRequest
 from tests.helpers.greeting import Greeter, memory_connector, serve
-from trio_dispatch.grpc import Cardinality, Channel, GRPCError, Server, Status, open_channel
+from trio_dispatch.grpc import (
+    Cardinality,
+    Channel,
+    GRPCError,
+    MessageCodec,
+    Server,
+    Status,
+    open_call,
+    open_channel,
+)
 
 HELLOS = ("/greeter.v1.Greeter/SayHellos", Cardinality.UNARY_STREAM, HelloRequest, HelloReply)
 
@@ -185,3 +195,19 @@ async def test_an_endless_reader_gives_back_all_credit() -> None:
     async with serve(Server([Greeter()])) as channel:
         replies = GreeterStub(channel).say_hellos(HelloRequest(name="count:50000"))
         assert len([reply async for reply in replies]) == 50_000
+
+
+async def test_a_call_may_bring_its_own_codec(connectors: Connectors) -> None:
+    class Upper(MessageCodec):
+        def decode(self, data: bytes, message_type: type[Any]) -> Any:
+            message = super().decode(data, message_type)
+            message.message = message.message.upper()
+            return message
+
+    async with open_channel(connectors) as channel:
+        call = open_call(GreeterStub(channel).say_hello, HelloRequest(name="x"), codec=Upper())
+        async with call as replies:
+            reply = await replies.recv_message()
+            assert reply is not None
+            assert reply.message == "HELLO X"
+        assert (await hello(channel)).message == "Hello x"

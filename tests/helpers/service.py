@@ -12,7 +12,7 @@ import trio.testing
 
 from trio_dispatch import Dispatch, TargetIds, clock
 from trio_dispatch.api import wire
-from trio_dispatch.api.codec import DOMAIN, WIRE, time_to_nanos
+from trio_dispatch.api.codec import WIRE, time_to_nanos
 from trio_dispatch.client.client import DispatchClient
 from trio_dispatch.grpc import Channel, open_channel
 from trio_dispatch.service import DispatchService, Keys, Store, open_service
@@ -42,7 +42,7 @@ class Wired:
     async def client(
         self, key: str = "k", secret: str | None = None
     ) -> AsyncIterator[DispatchClient]:
-        async with open_channel(self.connect, codec=DOMAIN) as channel:
+        async with open_channel(self.connect) as channel:
             yield DispatchClient(channel, key=key, sign_secret=secret)
 
     @asynccontextmanager

@@ -21,7 +21,6 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.helpers.interop.peers import run, within
 from tests.helpers.interop.service_runner import COMMAND, RunningService, run_service
 from trio_dispatch import DispatchClient, ServiceError, StreamEvent, TargetIds, open_client
-from trio_dispatch.api.codec import DOMAIN
 from trio_dispatch.grpc import GRPCError, Status, open_channel
 from trio_dispatch.grpc._generated.grpc.health.v1 import HealthCheckRequest, HealthStub
 from trio_dispatch.grpc.health import ServingStatus
@@ -132,7 +131,7 @@ async def test_a_signature_from_before_a_restart(tmp_path: Path, keys: Path) -> 
     for status in (Status.NOT_FOUND, Status.UNAUTHENTICATED):
         async with (
             run_service(tmp_path / "log", "--keys", keys, "--db", db) as service,
-            open_channel(service.url, codec=DOMAIN) as channel,
+            open_channel(service.url) as channel,
         ):
             stub = wire.MicrogridDispatchServiceStub(channel)
             with pytest.raises(GRPCError) as caught:
@@ -338,7 +337,7 @@ async def test_several_addresses_and_a_socket(tmp_path: Path) -> None:
             async with open_client(url, key="any") as client:
                 await create(client)
         async with (
-            open_channel(lambda: trio.open_unix_socket(path), codec=DOMAIN) as channel,
+            open_channel(lambda: trio.open_unix_socket(path)) as channel,
             open_client(channel=channel, key="any") as client,
         ):
             assert (await client.get(1, 2)).id == 2

@@ -86,7 +86,7 @@ async def open_client(
         yield DispatchClient(channel, key=found_key, sign_secret=secret, call_timeout=call_timeout)
         return
     url = _setting(server_url, "server_url", "DISPATCH_API_URL")
-    async with open_channel(url, codec=DOMAIN) as own:
+    async with open_channel(url) as own:
         yield DispatchClient(own, key=found_key, sign_secret=secret, call_timeout=call_timeout)
 
 
@@ -105,7 +105,7 @@ class DispatchClient:
     the status says that it was refused.
 
     Args:
-      channel: A channel whose codec is `trio_dispatch.api.codec.DOMAIN`.
+      channel: A channel to the service; `call_timeout`, in seconds, applies to each call on it.
 
     Raises:
       ValueError: the key is not printable ASCII.
@@ -333,6 +333,7 @@ class DispatchClient:
             Cardinality.UNARY_STREAM,
             wire.StreamMicrogridDispatchesRequest,
             wire.StreamMicrogridDispatchesResponse,
+            codec=DOMAIN,
             metadata=self._metadata(method),
         ) as call:
             request = wire.StreamMicrogridDispatchesRequest(microgrid_id=microgrid_id)
@@ -349,6 +350,7 @@ class DispatchClient:
                 Cardinality.UNARY_UNARY,
                 type(request),
                 response_type,
+                codec=DOMAIN,
                 timeout=self._timeout,
                 metadata=self._metadata(method),
             ) as call:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar, TypeVarTuple
 
 import trio
 from grpclib.const import Cardinality, Status
+from grpclib.encoding.base import CodecBase
 from grpclib.exceptions import GRPCError, ProtocolError
 from h2.errors import ErrorCodes
 
@@ -71,6 +72,7 @@ class ClientStream(Response[S, R], Generic[S, R]):
         request_type: type[S],
         reply_type: type[R],
         *,
+        codec: CodecBase,
         deadline: float,
         metadata: MetadataLike | None,
     ) -> None:
@@ -79,6 +81,7 @@ class ClientStream(Response[S, R], Generic[S, R]):
         self._cardinality = cardinality
         self._request_type = request_type
         self._reply_type = reply_type
+        self._codec = codec
         self._explicit = deadline
         self._enclosing = math.inf
         self._headers = encode_metadata(metadata or {})
@@ -230,7 +233,7 @@ class ClientStream(Response[S, R], Generic[S, R]):
             (":path", self._method_name),
             (":authority", channel.authority),
             ("te", "trailers"),
-            ("content-type", channel.content_type),
+            ("content-type", _content_type(self._codec)),
             ("user-agent", USER_AGENT),
             _ACCEPT_ENCODING,
             *self._headers,
@@ -346,13 +349,18 @@ class ClientStream(Response[S, R], Generic[S, R]):
 
     def _encode(self, message: S) -> bytes:
         try:
-            return self._trio_channel.codec.encode(message, self._request_type)
+            return self._codec.encode(message, self._request_type)
         except Exception as exc:
             raise GRPCError(Status.INTERNAL, f"the request cannot be encoded: {exc}") from exc
 
     def _decode(self, payload: bytes) -> R:
         try:
-            reply: R = self._trio_channel.codec.decode(payload, self._reply_type)
+            reply: R = self._codec.decode(payload, self._reply_type)
         except Exception as exc:
             raise GRPCError(Status.INTERNAL, f"the reply cannot be decoded: {exc}") from exc
         return reply
+
+
+def _content_type(codec: CodecBase) -> str:
+    subtype = codec.__content_subtype__
+    return "application/grpc" if subtype == "proto" else f"application/grpc+{subtype}"

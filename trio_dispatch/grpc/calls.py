@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar, overload
 import grpclib.metadata
 from betterproto2.grpclib import ServiceStub
 from grpclib.const import Cardinality
+from grpclib.encoding.base import CodecBase
 
 from ._client_stream import ClientStream
 from ._metadata import MetadataLike
@@ -24,6 +25,7 @@ _Messages: TypeAlias = AsyncIterable[S] | Iterable[S]
 def open_call(
     method: Callable[[_Messages[S]], Awaitable[R]],
     *,
+    codec: CodecBase | None = None,
     timeout: float | None = None,
     deadline: grpclib.metadata.Deadline | None = None,
     metadata: MetadataLike | None = None,
@@ -34,6 +36,7 @@ def open_call(
 def open_call(
     method: Callable[[_Messages[S]], AsyncIterator[R]],
     *,
+    codec: CodecBase | None = None,
     timeout: float | None = None,
     deadline: grpclib.metadata.Deadline | None = None,
     metadata: MetadataLike | None = None,
@@ -45,6 +48,7 @@ def open_call(
     method: Callable[[S], Awaitable[R]],
     request: S,
     *,
+    codec: CodecBase | None = None,
     timeout: float | None = None,
     deadline: grpclib.metadata.Deadline | None = None,
     metadata: MetadataLike | None = None,
@@ -56,6 +60,7 @@ def open_call(
     method: Callable[[S], AsyncIterator[R]],
     request: S,
     *,
+    codec: CodecBase | None = None,
     timeout: float | None = None,
     deadline: grpclib.metadata.Deadline | None = None,
     metadata: MetadataLike | None = None,
@@ -66,6 +71,7 @@ def open_call(
     method: Callable[..., Any],
     request: Any = None,
     *,
+    codec: CodecBase | None = None,
     timeout: float | None = None,
     deadline: grpclib.metadata.Deadline | None = None,
     metadata: MetadataLike | None = None,
@@ -88,8 +94,8 @@ def open_call(
       method: A method of a stub that betterproto2 has generated, not called.
       request: The request, for a method that takes a single one. It is sent when the block is
         entered.
-
-    The others are those of the method; what is not given is taken from the stub.
+      codec: Turns this call's messages into bytes and back; by default the channel's codec.
+      timeout, deadline, metadata: As for the method; by default those of the stub.
 
     Raises:
       TypeError: it is no such method, or a request is missing or too many.
@@ -106,6 +112,7 @@ def open_call(
     channel: Any = stub.channel
     call: ClientStream[Any, Any] = channel.request(
         *described,
+        codec=codec,
         timeout=stub.timeout if timeout is None else timeout,
         deadline=stub.deadline if deadline is None else deadline,
         metadata=stub.metadata if metadata is None else metadata,

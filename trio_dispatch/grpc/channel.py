@@ -109,7 +109,8 @@ async def open_channel(
         ``keep_alive_timeout_s``.
       ssl_context: The TLS to use instead of what the URL says.  It is changed to offer HTTP/2 by
         ALPN and nothing below TLS 1.2.
-      codec: Turns messages into bytes and back; for betterproto2's if not given.
+      codec: Turns messages into bytes and back, unless a call brings its own codec; by default a
+        `MessageCodec`, for betterproto2's messages.
       status_details_codec: Makes `GRPCError.details` from bytes; without one they stay bytes.
       authority: The name of the server, in requests and in its certificate.
       max_message_size: A longer message fails its call with RESOURCE_EXHAUSTED.
@@ -200,8 +201,6 @@ class Channel(grpclib.client.Channel):
         self.status_details_codec = status_details_codec
         self.authority = dialer.authority
         self.scheme = dialer.scheme
-        subtype = codec.__content_subtype__
-        self.content_type = "application/grpc" + ("" if subtype == "proto" else f"+{subtype}")
         self.messages_sent = 0
         self.messages_received = 0
         self._nursery = nursery
@@ -236,6 +235,7 @@ class Channel(grpclib.client.Channel):
         request_type: type[S],
         reply_type: type[R],
         *,
+        codec: CodecBase | None = None,
         timeout: float | None = None,
         deadline: grpclib.metadata.Deadline | None = None,
         metadata: MetadataLike | None = None,
@@ -244,6 +244,7 @@ class Channel(grpclib.client.Channel):
 
         Args:
           name: The method, as in ``/package.Service/Method``.
+          codec: Turns this call's messages into bytes and back; by default the channel's codec.
           timeout: The seconds that the call may take from now.
           deadline: When the call has to be over; the earlier of both counts.
           metadata: To be sent with the request.
@@ -254,6 +255,7 @@ class Channel(grpclib.client.Channel):
             cardinality,
             request_type,
             reply_type,
+            codec=codec or self.codec,
             deadline=earliest_deadline(timeout, deadline),
             metadata=metadata,
         )

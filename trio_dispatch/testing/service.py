@@ -11,7 +11,7 @@ import trio
 import trio.testing
 
 from ..api import wire
-from ..api.codec import DOMAIN, decode_dispatch
+from ..api.codec import decode_dispatch
 from ..api.wire import PaginationParams
 from ..client.client import DispatchClient
 from ..grpc import Channel, Status, open_channel
@@ -207,8 +207,8 @@ async def open_test_service(
         service = LocalService(store, nursery, key, interval)
         await nursery.start(service._run_service)
         async with (
-            open_channel(service.connect, codec=DOMAIN, keepalive_interval=interval) as channel,
-            open_channel(service.connect, codec=DOMAIN, keepalive_interval=interval) as own,
+            open_channel(service.connect, keepalive_interval=interval) as channel,
+            open_channel(service.connect, keepalive_interval=interval) as own,
         ):
             service.channel = channel
             service.client = DispatchClient(own, key=key)
