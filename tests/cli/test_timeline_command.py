@@ -64,7 +64,7 @@ def test_how_much(plan: Cli) -> None:
 
 def test_by_target(plan: Cli) -> None:
     lines = plan.ok("timeline", *DAY, "--by", "target").splitlines()
-    assert [line[:5].strip() for line in lines[2:4]] == ["1", "7-8"]
+    assert [line[:5].strip() for line in lines[2:4]] == ["1", "7,8"]
 
 
 def test_times_of_a_zone(plan: Cli) -> None:

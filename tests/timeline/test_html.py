@@ -88,7 +88,7 @@ def test_its_data() -> None:
     assert data["rows"][1]["bars"] == [[0, begin - 3600, begin + 7200, 1, 0, 0]]
     assert data["dispatches"][1]["lines"] == [
         ["", "CHARGE #7"],
-        ["duration", "3 h"],
+        ["duration", "3h"],
         ["target", "1"],
         ["payload", '{"kw": 5}'],
     ]

@@ -182,9 +182,9 @@ def test_rows_by_type_and_by_target() -> None:
     assert plan.idle == ("off", "over")
     assert plan.types == ("a", "B9", "b10", "off", "over")
     assert labels(make_plan(found, window(), "target")) == [
-        "3, 7-9",
+        "3,7-9",
         "10",
-        "battery:li_ion, inverter",
+        "battery:li_ion,inverter",
         "no target",
     ]
 

@@ -56,7 +56,7 @@ def test_a_bar_for_each_run_with_all_about_it() -> None:
     assert said[0].splitlines() == [
         "BATTERY_CHARGE #1",
         "time: Mon 15 Jun 2026, 03:00 to 06:30",
-        "duration: 3 h 30 min",
+        "duration: 3h30m",
         "target: battery",
         'payload: {"power_kw": 40}',
         "recurs: every day at 01:00 UTC",

@@ -11,6 +11,7 @@ from .validation import check_id
 
 __all__ = [
     "BatteryType",
+    "ComponentType",
     "ElectricalComponentCategory",
     "EvChargerType",
     "InverterType",
@@ -18,6 +19,7 @@ __all__ = [
     "TargetCategories",
     "TargetCategory",
     "TargetIds",
+    "category_of",
 ]
 
 
@@ -99,6 +101,11 @@ _CATEGORY_OF = {
     InverterType: ElectricalComponentCategory.INVERTER,
     EvChargerType: ElectricalComponentCategory.EV_CHARGER,
 }
+
+
+def category_of(type: ComponentType) -> ElectricalComponentCategory:
+    """Return the category that a type belongs to."""
+    return _CATEGORY_OF[type.__class__]
 
 
 class TargetIds(frozenset[int]):
@@ -193,7 +200,7 @@ def _category(
         case ElectricalComponentCategory():
             return TargetCategory(value)
         case BatteryType() | InverterType() | EvChargerType():
-            return TargetCategory(_CATEGORY_OF[type(value)], value)
+            return TargetCategory(category_of(value), value)
     raise ValueError(
         f"{value!r} is not a target: give an ElectricalComponentCategory, a BatteryType, "
         "an InverterType, an EvChargerType or a TargetCategory"

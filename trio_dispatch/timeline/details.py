@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 
 from ..model.dispatch import Dispatch
+from ..model.formatting import format_duration, format_target
 from ..model.recurrence.description import rule_text
 from .plan import Bar
 from .window import Window
-from .words import clean, duration_text, moment_text, payload_text, shorten, span_text, target_text
+from .words import clean, moment_text, payload_text, shorten, span_text
 
 __all__ = ["Details"]
 
@@ -58,8 +59,8 @@ class Details:
         following = dispatch.first_after(self._window.now)
         lines = [
             ("", f"{shorten(clean(dispatch.type), _LONG, len)} #{dispatch.id}{dry}"),
-            ("duration", duration_text(dispatch.duration)),
-            ("target", shorten(target_text(dispatch.target), _LONG, len)),
+            ("duration", format_duration(dispatch.duration)),
+            ("target", shorten(format_target(dispatch.target) or "no target", _LONG, len)),
             ("payload", shorten(payload_text(dispatch), _LONG, len)),
             ("recurs", shorten(rule_text(dispatch, self._moment), _LONG, len)),
             ("next", self._moment(following)),

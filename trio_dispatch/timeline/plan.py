@@ -9,9 +9,10 @@ from datetime import datetime, timedelta
 from itertools import groupby
 
 from ..model.dispatch import Dispatch
+from ..model.formatting import format_target
 from .runs import Run, runs
 from .window import By, Window
-from .words import clean, natural_key, target_text
+from .words import clean, natural_key
 
 __all__ = ["Bar", "Plan", "Row", "label_of", "make_plan"]
 
@@ -126,7 +127,9 @@ def make_plan(
 
 def label_of(dispatch: Dispatch, by: By) -> str:
     """What the row of a dispatch is called."""
-    return clean(dispatch.type) if by == "type" else target_text(dispatch.target)
+    if by == "type":
+        return clean(dispatch.type)
+    return format_target(dispatch.target) or "no target"
 
 
 @dataclass(frozen=True, slots=True)

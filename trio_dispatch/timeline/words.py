@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Callable, Iterable
-from datetime import UTC, datetime, timedelta, tzinfo
+from collections.abc import Callable
+from datetime import UTC, datetime, tzinfo
 from typing import Any
 
 from ..model.dispatch import Dispatch
 from ..model.payload import Payload
-from ..model.target import Target, TargetIds
 
 __all__ = [
     "DAYS",
@@ -19,14 +18,12 @@ __all__ = [
     "WIDEST",
     "cells",
     "clean",
-    "duration_text",
     "moment_text",
     "natural_key",
     "payload_text",
     "pixels",
     "shorten",
     "span_text",
-    "target_text",
     "zone_text",
 ]
 
@@ -59,25 +56,6 @@ def natural_key(text: str) -> list[tuple[int, int, str]]:
         for part in re.split(r"(\d+)", text)
         if part
     ]
-
-
-def target_text(target: Target | None) -> str:
-    """A target, ids as ranges and categories in lower case: ``1-3, 7`` or ``battery:li_ion``."""
-    if target is None:
-        return "no target"
-    if isinstance(target, TargetIds):
-        return ", ".join(_ranges(sorted(target))) or "no component"
-    return ", ".join(sorted(str(each).lower() for each in target)) or "no category"
-
-
-def _ranges(numbers: list[int]) -> Iterable[str]:
-    begin = 0
-    for place, number in enumerate(numbers):
-        if place + 1 < len(numbers) and numbers[place + 1] == number + 1:
-            continue
-        first = numbers[begin]
-        yield str(number) if first == number else f"{first}-{number}"
-        begin = place + 1
 
 
 def payload_text(dispatch: Dispatch) -> str:
@@ -119,19 +97,6 @@ def span_text(start: datetime, end: datetime | None, zone: tzinfo) -> str:
     if first.date() == last.date():
         return f"{_date(first)}, {_time(first)} to {_time(last)}"
     return f"{_date(first)}, {_time(first)} to {_date(last)}, {_time(last)}"
-
-
-def duration_text(duration: timedelta | None) -> str:
-    """A duration in days, hours, minutes and seconds, without those of which there are none."""
-    if duration is None:
-        return "without end"
-    if not duration:
-        return "pulse"
-    minutes, seconds = divmod(round(duration.total_seconds()), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    parts = ((days, "d"), (hours, "h"), (minutes, "min"), (seconds, "s"))
-    return " ".join(f"{number} {unit}" for number, unit in parts if number)
 
 
 def zone_text(zone: tzinfo) -> str:

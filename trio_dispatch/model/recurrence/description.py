@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import datetime
 
 from ..dispatch import Dispatch
+from ..formatting import format_ranges
 from .rule import Frequency, RecurrenceRule, Weekday
 
 __all__ = ["rule_text"]
@@ -35,11 +36,11 @@ def rule_text(dispatch: Dispatch, moment_text: Callable[[datetime], str]) -> str
     unit = _UNITS[Frequency(rule.frequency)]
     parts = [f"every {unit}" if rule.interval == 1 else f"every {rule.interval} {unit}s"]
     if rule.bymonths:
-        parts.append(f"in {_spans(rule.bymonths, lambda month: _MONTHS[month - 1])}")
+        parts.append(f"in {format_ranges(rule.bymonths, lambda month: _MONTHS[month - 1])}")
     if rule.bymonthdays:
         parts.append(f"on day {','.join(map(str, rule.bymonthdays))}")
     if rule.byweekdays:
-        parts.append(_spans(rule.byweekdays, lambda day: Weekday(day).name.capitalize()[:3]))
+        parts.append(format_ranges(rule.byweekdays, lambda day: Weekday(day).name.capitalize()[:3]))
     parts += _times(rule, dispatch.start_time)
     end = rule.end_criteria
     if end is not None and end.count is not None:
@@ -59,19 +60,5 @@ def _times(rule: RecurrenceRule, start: datetime) -> list[str]:
     if hours and minutes and len(hours) * len(minutes) <= 4:
         times = [f"{hour:02}:{minute:02}" for hour in hours for minute in minutes]
         return [f"at {','.join(times)} UTC"]
-    parts = [f"at minute {_spans(minutes)}"] if minutes else []
-    return [*parts, f"of hours {_spans(hours)} UTC"] if hours else parts
-
-
-def _spans(numbers: Iterable[int], name: Callable[[int], str] = str) -> str:
-    """Numbers in order, three or more in a row as a span: ``1-3,7``."""
-    spans: list[list[int]] = []
-    for number in sorted(set(numbers)):
-        if spans and spans[-1][-1] == number - 1:
-            spans[-1].append(number)
-        else:
-            spans.append([number])
-    return ",".join(
-        f"{name(span[0])}-{name(span[-1])}" if len(span) > 2 else ",".join(map(name, span))
-        for span in spans
-    )
+    parts = [f"at minute {format_ranges(minutes)}"] if minutes else []
+    return [*parts, f"of hours {format_ranges(hours)} UTC"] if hours else parts
