@@ -1,4 +1,4 @@
-# Every target sets up what it needs: .venv for the project, .venv-interop for other people's
+# Every target sets up what it needs: .venv for the project, .venv-interop for other
 # implementations of the API, which the tests talk to.
 
 PYTHON ?= python3
@@ -6,27 +6,29 @@ BIN := .venv/bin
 STAMP := .venv/.ready
 INTEROP := .venv-interop/.ready
 BENCH := .venv-bench/.ready
-SOURCES := trio_dispatch _trio_dispatch_pytest.py proto tests docs
+SOURCES := $(wildcard *.py) trio_dispatch proto tests docs
 
-.PHONY: help demo test test-long test-all check proto docs pictures bench clean
+.PHONY: help demo test test-long test-all coverage check lint types imports generated proto docs \
+	pictures bench clean
 
 help:
 	@echo "make demo       watch dispatches being created, started and stopped"
-	@echo "make test       run the tests"
+	@echo "make test       run the tests; a part of them: ARGS=tests/grpc"
 	@echo "make test-long  run them with many more random cases"
-	@echo "make test-all   run them on every Python from 3.11 on that is there"
-	@echo "make check      lint, types, generated code"
-	@echo "make proto      generate the generated code from proto/"
+	@echo "make test-all   run them on every installed Python from 3.11 on"
+	@echo "make coverage   run the tests and report the lines that they do not reach"
+	@echo "make check      lint, types, import contracts, generated code, documentation"
+	@echo "make proto      generate code from proto/"
 	@echo "make docs       build the documentation"
 	@echo "make pictures   draw the picture of the README again"
-	@echo "make bench      measure, side by side with the peers; for a first look: ARGS=--quick"
+	@echo "make bench      run the benchmarks side by side with the peers; a first look: ARGS=--quick"
 	@echo "make clean      remove everything that was made"
 
 $(STAMP): pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "trio-dispatch needs Python 3.11 or later; say which with make PYTHON=...")'
-	$(PYTHON) -m venv --clear .venv
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "trio-dispatch needs Python 3.11 or later; choose one with make PYTHON=...")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --editable '.[cli,pictures,service,testing]' --group dev
 	@touch $@
 
 $(INTEROP): tests/interop/requirements.txt
@@ -53,10 +55,26 @@ test-long: $(STAMP) $(INTEROP)
 test-all: $(INTEROP)
 	.ci/every-python $(ARGS)
 
-check: $(STAMP)
+# Not pytest-cov: pytest imports the plugin of trio-dispatch before pytest-cov begins to measure.
+coverage: $(STAMP) $(INTEROP)
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -n auto $(ARGS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+check: lint types generated docs
+
+lint: $(STAMP)
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
-	$(BIN)/mypy -p trio_dispatch -m _trio_dispatch_pytest
+
+types: $(STAMP)
+	$(BIN)/mypy -p trio_dispatch
+
+imports: $(STAMP)
+	$(BIN)/lint-imports
+
+generated: $(STAMP)
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python proto/check.py
 
 proto: $(STAMP)
@@ -73,5 +91,6 @@ bench: $(STAMP) $(BENCH)
 	$(BIN)/python tests/benchmarks/run.py $(or $(ARGS),--write)
 
 clean:
-	rm -rf .venv .venv-* build dist docs/_build .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-* build dist docs/_build .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache \
+		.ruff_cache .import_linter_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
