@@ -104,6 +104,7 @@ if TYPE_CHECKING:
         TargetIds as TargetIds,
     )
     from .model.undecodable import Undecodable as Undecodable
+    from .process import run as run
     from .timeline import Timeline as Timeline
     from .timeline import draw_timeline as draw_timeline
 
@@ -135,6 +136,7 @@ _EXPORTS = {
         "TargetIds",
     ),
     "model.undecodable": ("Undecodable",),
+    "process": ("run",),
     "timeline": ("Timeline", "draw_timeline"),
 }
 _MODULE_OF = {name: module for module, names in _EXPORTS.items() for name in names}
