@@ -88,7 +88,7 @@ pictures: $(STAMP)
 	$(BIN)/python docs/pictures/make.py
 
 bench: $(STAMP) $(BENCH)
-	$(BIN)/python tests/benchmarks/run.py $(or $(ARGS),--write)
+	$(BIN)/python -m tests.benchmarks.run $(or $(ARGS),--write)
 
 clean:
 	rm -rf .venv .venv-* build dist docs/_build .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache \

@@ -1,6 +1,6 @@
 """The agenda with many dispatches: to build it, to change it, to go through a day of it.
 
-python tests/benchmarks/bench_agenda.py [COUNT ...]
+python -m tests.benchmarks.bench_agenda [COUNT ...]
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from datetime import UTC, datetime, timedelta
 
 from trio_dispatch.dispatcher.agenda import Agenda
 from trio_dispatch.model.dispatch import Dispatch
-from trio_dispatch.model.recurrence.rule import Frequency, RecurrenceRule
+from trio_dispatch.model.recurrence.rule import Frequency, RecurrenceRule, Weekday
 from trio_dispatch.model.target import TargetIds
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+WORKDAYS = (Weekday.MONDAY, Weekday.WEDNESDAY, Weekday.FRIDAY)
 DAY, MINUTE = timedelta(days=1), timedelta(minutes=1)
 UPDATES = 10_000
 STEP = timedelta(seconds=1)
@@ -28,7 +29,9 @@ def make(number: int, rng: random.Random) -> Dispatch:
     rule = rng.choice(
         [
             RecurrenceRule(Frequency.DAILY),
-            RecurrenceRule(Frequency.WEEKLY, byweekdays=(1, 3, 5)),
+            RecurrenceRule(
+                Frequency.WEEKLY, byweekdays=(Weekday.MONDAY, Weekday.WEDNESDAY, Weekday.FRIDAY)
+            ),
             RecurrenceRule(Frequency.DAILY, byhours=(8, 20)),
         ]
     )

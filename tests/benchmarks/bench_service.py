@@ -6,7 +6,7 @@ calls with `DispatchClient`, so that its own work is part of what is measured.  
 take the bytes.  Latencies are those of single calls, from the call to the answer; for the watchers
 from the beginning of the update to the arrival of the change, over all watchers and changes.
 
-    python tests/benchmarks/bench_service.py [SECONDS]
+    python -m tests.benchmarks.bench_service [SECONDS]
 """
 
 from __future__ import annotations

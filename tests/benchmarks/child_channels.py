@@ -7,7 +7,7 @@ import math
 import time
 from typing import Any
 
-from children import obey
+from tests.benchmarks.children import obey
 
 RECEIVERS = 100
 SECONDS = 0.5

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from children import obey
+from tests.benchmarks.children import obey
 
 SECONDS = 0.3
 
@@ -41,7 +41,9 @@ def betterproto2(rows: list[str]) -> float:
     """Only to the message, which has datetimes already."""
     from trio_dispatch.api import wire
 
-    assert wire.Dispatch.parse(bytes.fromhex(rows[0])).metadata.dispatch_id == 1
+    metadata = wire.Dispatch.parse(bytes.fromhex(rows[0])).metadata
+    assert metadata is not None
+    assert metadata.dispatch_id == 1
     return repeated(wire.Dispatch.parse, rows)
 
 

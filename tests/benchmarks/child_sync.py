@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from children import control, obey
+from tests.benchmarks.children import control, obey
 
 MICROGRID, KEY = 1, "a-key"
 QUIET = 5.0  # seconds

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from children import obey
+from tests.benchmarks.children import obey
 
 NOW = datetime(2025, 6, 15, 10, 7, 30, tzinfo=UTC)
 START = (NOW - timedelta(days=365)).replace(hour=9, minute=23, second=11)

@@ -1,6 +1,6 @@
 """The C-core dispatch service that ours and the peers sync from: the same bytes for all.
 
-    python dispatch_server.py KIND COUNT
+    python -m tests.benchmarks.dispatch_server KIND COUNT
 
 It runs in the environment of the benchmarks, and prints a line of JSON: the port of the service,
 and a port where it takes orders, see `Control`.  What it answers is encoded beforehand, so that
@@ -16,7 +16,7 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc
 from frequenz.api.common.v1alpha8.pagination.pagination_info_pb2 import PaginationInfo
@@ -27,7 +27,7 @@ SERVICE = "frequenz.api.dispatch.v1.MicrogridDispatchService"
 DEFAULT_PAGE, LARGEST_PAGE = 100, 1000
 NOW = datetime.now(UTC).replace(microsecond=0)
 DAY, MINUTE = timedelta(days=1), timedelta(minutes=1)
-Context = grpc.aio.ServicerContext
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 
 def make_row(kind: str, number: int) -> pb.Dispatch:
@@ -84,7 +84,8 @@ class Service:
         page = pb.ListMicrogridDispatchesResponse(
             dispatches=self.rows[offset : offset + size], pagination_info=info
         )
-        return page.SerializeToString()
+        encoded: bytes = page.SerializeToString()
+        return encoded
 
     async def stream(self, request: bytes, context: Context) -> AsyncIterator[bytes]:
         queue: asyncio.Queue[bytes] = asyncio.Queue()
@@ -158,7 +159,8 @@ class Control:
         row.data.payload["serial"] = self._serial
         row.metadata.update_time.GetCurrentTime()
         event = pb.StreamMicrogridDispatchesResponse(dispatch=row, event=event_pb2.EVENT_UPDATED)
-        return event.SerializeToString()
+        encoded: bytes = event.SerializeToString()
+        return encoded
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while line := await reader.readline():

@@ -1,6 +1,6 @@
 """One contender of `rows_grpc.py`: makes calls as fast as it can, when it is told to.
 
-    python grpc_client.py CONTENDER PORT
+    python -m tests.benchmarks.grpc_client CONTENDER PORT
 
 It runs in the environment of the benchmarks.  Each line of its stdin is a measurement to make, as
 JSON, and gets a line on its stdout: see `Contender.measure`.
@@ -139,8 +139,12 @@ class Grpclib(Contender):
     def __init__(self, channel: grpclib.client.Channel, kind: Kind) -> None:
         self.kind = kind
         types = kind.type, kind.type
-        self.unary = grpclib.client.UnaryUnaryMethod(channel, "/bench.Bench/Echo", *types)
-        self.unary_stream = grpclib.client.UnaryStreamMethod(channel, "/bench.Bench/Repeat", *types)
+        self.unary: grpclib.client.UnaryUnaryMethod[Any, Any] = grpclib.client.UnaryUnaryMethod(
+            channel, "/bench.Bench/Echo", *types
+        )
+        self.unary_stream: grpclib.client.UnaryStreamMethod[Any, Any] = (
+            grpclib.client.UnaryStreamMethod(channel, "/bench.Bench/Repeat", *types)
+        )
         self.metadata = {"count": str(MESSAGES_OF_A_STREAM)}
 
     async def call(self) -> int:

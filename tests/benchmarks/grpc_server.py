@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any, TypeAlias
 
 import grpc
 
-Context = grpc.aio.ServicerContext
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 
 async def echo(request: bytes, context: Context) -> bytes:
@@ -19,13 +20,13 @@ async def echo(request: bytes, context: Context) -> bytes:
 
 async def repeat(request: bytes, context: Context) -> AsyncIterator[bytes]:
     """The request, as often as the metadata `count` says."""
-    for _ in range(int(dict(context.invocation_metadata())["count"])):
+    for _ in range(int(dict(context.invocation_metadata() or ())["count"])):
         yield request
 
 
 async def main() -> None:
     server = grpc.aio.server()
-    handlers = {
+    handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
         "Echo": grpc.unary_unary_rpc_method_handler(echo),
         "Repeat": grpc.unary_stream_rpc_method_handler(repeat),
     }

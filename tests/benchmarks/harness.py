@@ -22,8 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
+ROOT = Path(__file__).parents[2]
 OURS = Path(sys.executable)
 """The Python of the project's environment, which also runs the benchmarks."""
 
@@ -34,9 +33,15 @@ START_WITHIN = 60.0  # seconds; for a server that encodes a hundred thousand dis
 
 
 def output_of(script: str, *arguments: str, within: float = 300.0) -> str:
-    """What a script of this folder prints that measures ours alone."""
-    command = [OURS, HERE / script, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=within)
+    """Run a script of this folder that measures only ours, and return what it prints."""
+    done = subprocess.run(
+        [OURS, "-m", f"tests.benchmarks.{script}", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=within,
+    )
     if done.returncode:
         raise ChildError(f"{script} failed:\n{done.stderr[-3000:]}")
     return done.stdout.rstrip()
@@ -52,12 +57,13 @@ class Child:
     def __init__(self, python: Path, script: str, *arguments: object) -> None:
         self._complaints = tempfile.TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(
-            [python, HERE / script, *map(str, arguments)],
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            [python, "-m", f"tests.benchmarks.{script}", *map(str, arguments)],
+            cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._complaints,
         )
+        self._script = script
         self._received = b""
 
     def line(self, within: float) -> str:
@@ -76,7 +82,7 @@ class Child:
                     raise TimeoutError
                 some = os.read(self._process.stdout.fileno(), 65536)
                 if not some:
-                    raise ChildError(f"{self._process.args} has ended:\n{self.complaints()}")
+                    raise ChildError(f"{self._script} has ended:\n{self.complaints()}")
                 self._received += some
         line, _, self._received = self._received.partition(b"\n")
         return line.decode()
@@ -102,7 +108,7 @@ class Child:
 @contextmanager
 def dispatch_server(kind: str, count: int) -> Iterator[dict[str, int]]:
     """The C-core dispatch service with so many dispatches; its ports."""
-    child = Child(PEERS, "dispatch_server.py", kind, count)
+    child = Child(PEERS, "dispatch_server", kind, count)
     try:
         yield json.loads(child.line(START_WITHIN))
     finally:

@@ -8,7 +8,7 @@ import platform
 import subprocess
 from pathlib import Path
 
-from harness import OURS, PEERS
+from tests.benchmarks.harness import OURS, PEERS
 
 PACKAGES = {
     "ours": (
@@ -54,8 +54,9 @@ def versions() -> str:
     """Of Python and of the packages in both environments."""
     said = []
     for who, (python, names) in PACKAGES.items():
-        command = [python, "-c", _ASK, *names]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [python, "-c", _ASK, *names], capture_output=True, text=True, check=True
+        )
         version, packages = json.loads(done.stdout)
         listed = ", ".join(f"{name} {packages[name]}" for name in names)
         said.append(f"- {who}: Python {version}, {listed}")

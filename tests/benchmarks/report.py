@@ -6,8 +6,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-import machine
-from harness import Measured, Unit, better_by
+from tests.benchmarks import machine
+from tests.benchmarks.harness import Measured, Unit, better_by
 
 
 @dataclass(frozen=True)

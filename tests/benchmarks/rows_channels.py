@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from harness import PEERS, PER_SECOND, Contender, measure
-from report import Aim, Line, Section, compare
+from tests.benchmarks.harness import PEERS, PER_SECOND, Contender, measure
+from tests.benchmarks.report import Aim, Line, Section, compare
 
-SCRIPT = "child_channels.py"
+SCRIPT = "child_channels"
 
 
 def fan_out(quick: bool) -> Section:

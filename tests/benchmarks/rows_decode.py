@@ -5,8 +5,8 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from children import control
-from harness import (
+from tests.benchmarks.children import control
+from tests.benchmarks.harness import (
     MICROSECONDS,
     MILLISECONDS,
     OURS,
@@ -17,9 +17,9 @@ from harness import (
     dispatch_server,
     measure,
 )
-from report import Aim, Section, compare
+from tests.benchmarks.report import Aim, Section, compare
 
-SCRIPT = "child_decode.py"
+SCRIPT = "child_decode"
 
 
 def decode(quick: bool) -> Section:

@@ -7,8 +7,8 @@ from contextlib import ExitStack, contextmanager
 from statistics import median
 from typing import Any, NamedTuple, TypeAlias
 
-from harness import PEERS, PER_SECOND, Child, Measured, better_by
-from report import Aim, Section, compare, table
+from tests.benchmarks.harness import PEERS, PER_SECOND, Child, Measured, better_by
+from tests.benchmarks.report import Aim, Section, compare, table
 
 OURS, *OTHERS = CONTENDERS = [
     "trio-dispatch",
@@ -83,8 +83,8 @@ def contenders() -> Iterator[dict[str, Child]]:
             stack.callback(child.close)
             return child
 
-        port = int(start("grpc_server.py").line(WITHIN))
-        yield {name: start("grpc_client.py", name, port) for name in CONTENDERS}
+        port = int(start("grpc_server").line(WITHIN))
+        yield {name: start("grpc_client", name, port) for name in CONTENDERS}
 
 
 def run(rounds: int, seconds: float) -> Results:

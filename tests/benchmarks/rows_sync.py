@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from contextlib import ExitStack
 
-from harness import (
+from tests.benchmarks.harness import (
     MEBIBYTES,
     MICROSECONDS,
     PEERS,
@@ -15,9 +15,9 @@ from harness import (
     dispatch_server,
     measure,
 )
-from report import Aim, Line, Section, compare
+from tests.benchmarks.report import Aim, Line, Section, compare
 
-SCRIPT = "child_sync.py"
+SCRIPT = "child_sync"
 THEIRS = "frequenz-dispatch"
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from harness import output_of
-from report import Section
+from tests.benchmarks.harness import output_of
+from tests.benchmarks.report import Section
 
 
 def agenda(quick: bool) -> Section:
@@ -12,7 +12,7 @@ def agenda(quick: bool) -> Section:
         "The agenda",
         "What is due when, without I/O: to build it, to change a dispatch in it, to go through a "
         "day of it; the longest step, and how many notices it gave.",
-        table=output_of("bench_agenda.py", *(["1000"] if quick else [])),
+        table=output_of("bench_agenda", *(["1000"] if quick else [])),
     )
 
 
@@ -22,7 +22,7 @@ def lateness(quick: bool) -> Section:
         "Lateness",
         "A thousand dispatches that start in the same second, by the system's clock: the time "
         "from each start until a receiver has its message.",
-        table=output_of("bench_lateness.py"),
+        table=output_of("bench_lateness"),
     )
 
 
@@ -33,5 +33,5 @@ def service(quick: bool) -> Section:
         "`trio-dispatch serve` in a process of its own, over TCP, with its dispatches in SQLite, "
         "where each write is on the disk before it is acknowledged, and in memory.  The client is "
         "ours, and its work is part of what is measured; watchers only take the bytes.",
-        table=output_of("bench_service.py", *(["0.5"] if quick else [])),
+        table=output_of("bench_service", *(["0.5"] if quick else [])),
     )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from harness import MICROSECONDS, SECONDS, Contender, measure, output_of
-from report import Aim, Section, compare
+from tests.benchmarks.harness import MICROSECONDS, SECONDS, Contender, measure, output_of
+from tests.benchmarks.report import Aim, Section, compare
 
-SCRIPT = "child_time.py"
+SCRIPT = "child_time"
 PATIENCE = 300.0  # seconds
 
 
@@ -25,7 +25,7 @@ def recurrence(quick: bool) -> Section:
         "start, so it is asked once in each round, ours 2,000 times.  The table has rules of other "
         "kinds and ages.",
         [compare(work, found["ours"], found["dateutil"], MICROSECONDS, Aim(at_most=20))],
-        "" if quick else f"```text\n{output_of('bench_recurrence.py')}\n```",
+        "" if quick else f"```text\n{output_of('bench_recurrence')}\n```",
     )
 
 

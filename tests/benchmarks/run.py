@@ -1,6 +1,6 @@
 """Measures ours side by side with the peers.
 
-    python tests/benchmarks/run.py [--list] [--quick] [--write [PAGE]] [NAME ...]
+    python -m tests.benchmarks.run [--list] [--quick] [--write [PAGE]] [NAME ...]
 
 With names, only these benchmarks are run; ``--list`` lists them.  With ``--quick`` there is less
 work and there are fewer rounds, for a first look.  With ``--write`` what was found is written to a
@@ -17,15 +17,17 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-import machine
-import rows_channels
-import rows_decode
-import rows_grpc
-import rows_sync
-import rows_tables
-import rows_time
-from harness import PEERS, ROOT
-from report import Section, main_table, page
+from tests.benchmarks import (
+    machine,
+    rows_channels,
+    rows_decode,
+    rows_grpc,
+    rows_sync,
+    rows_tables,
+    rows_time,
+)
+from tests.benchmarks.harness import PEERS, ROOT
+from tests.benchmarks.report import Section, main_table, page
 
 BENCHMARKS: dict[str, Callable[[bool], Section]] = {
     "sync": rows_sync.first_sync,

@@ -12,9 +12,10 @@ import trio
 
 from tests.helpers.dispatching import dispatching
 from trio_dispatch import ActorRun, Dispatch, Dispatcher, TargetIds, clock
-from trio_dispatch.clock import VIRTUAL_START as START
+from trio_dispatch.clock import VIRTUAL_START
 from trio_dispatch.testing import LocalService, make_dispatch
 
+START = VIRTUAL_START
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
 
 

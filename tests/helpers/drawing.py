@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -47,9 +48,9 @@ def documentation() -> ModuleType:
     return module
 
 
-def minutely(id: int = 1, **fields: object) -> Dispatch:
+def minutely(id: int = 1, **fields: Any) -> Dispatch:
     """Twenty seconds of every minute, since long ago."""
-    defaults = {
+    defaults: dict[str, Any] = {
         "start_time": BEGIN - 300 * DAY,
         "duration": timedelta(seconds=20),
         "recurrence": RecurrenceRule(Frequency.MINUTELY),

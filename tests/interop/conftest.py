@@ -54,5 +54,5 @@ async def ours(service: OurService) -> AsyncIterator[DispatchClient]:
 @pytest.fixture
 async def official(service: OurService) -> AsyncIterator[Peer]:
     """The official client, at our service."""
-    async with start_script("official_client.py", service.url, KEY) as peer:
+    async with start_script("official_client", service.url, KEY) as peer:
         yield peer

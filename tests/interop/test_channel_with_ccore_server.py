@@ -22,7 +22,7 @@ async def connected(
     *, options: dict[str, int] | None = None, gzip: bool = False, **ours: Any
 ) -> AsyncIterator[tuple[Channel, Peer]]:
     """A channel to a server of its own; the options are C-core's."""
-    async with start_script("bytes_server.py") as server:
+    async with start_script("bytes_server") as server:
         port = await server.ask("serve", options=options or {}, gzip=gzip)
         url = f"grpc://127.0.0.1:{port}?ssl=false"
         async with open_channel(url, codec=RawCodec(), **ours) as channel:
@@ -294,8 +294,7 @@ async def test_connections_that_grow_old() -> None:
 
 @within(30)
 async def test_keepalive_notices_a_server_that_hangs() -> None:
-    ours = {"keepalive_interval": 0.2, "keepalive_timeout": 0.2}
-    async with connected(**ours) as (channel, server):
+    async with connected(keepalive_interval=0.2, keepalive_timeout=0.2) as (channel, server):
         assert await echo(channel) == b"x"
         server.send_signal(signal.SIGSTOP)
         began = trio.current_time()

@@ -302,7 +302,7 @@ async def test_deadline_of_a_scope(client: DispatchClient, ccore: CCoreService) 
     assert 0 < call["time_remaining"] <= 0.301
 
     await ccore.ask("delay", seconds=0)
-    assert await create(client)
+    assert (await create(client)).id
 
 
 @within(30)

@@ -80,8 +80,10 @@ async def ours(service: RunningService) -> AsyncIterator[DispatchClient]:
 def dispatch_cli(service: RunningService) -> Command:
     """Runs it with some arguments, to its end."""
 
-    async def run_it(*arguments: str, **who: str | None) -> CompletedProcess[str]:
-        return await run(*command_line(service, *arguments, **who))
+    async def run_it(
+        *arguments: str, key: str = KEY, secret: str | None = SECRET
+    ) -> CompletedProcess[str]:
+        return await run(*command_line(service, *arguments, key=key, secret=secret))
 
     return run_it
 

@@ -159,7 +159,13 @@ async def test_update(official: Peer, ours: DispatchClient) -> None:
 @within(30)
 async def test_update_of_one_field_leaves_the_others(official: Peer) -> None:
     created = await official.ask("create", **EVERYTHING)
-    for change in ({"duration": None}, {"active": True}, {"payload": {}}, {"duration": 0.0}):
+    changes: list[dict[str, Any]] = [
+        {"duration": None},
+        {"active": True},
+        {"payload": {}},
+        {"duration": 0.0},
+    ]
+    for change in changes:
         updated = await official.ask("update", id=created["id"], **change)
         expected = created | change | {"update_time": updated["update_time"]}
         expected["end_time"] = updated["end_time"]
@@ -267,7 +273,7 @@ async def test_bad_requests(official: Peer) -> None:
 
 @within(30)
 async def test_wrong_key(service: OurService) -> None:
-    async with start_script("official_client.py", service.url, "another-key") as intruder:
+    async with start_script("official_client", service.url, "another-key") as intruder:
         for call, arguments in (("list", {}), ("create", plain()), ("delete", {"id": 1})):
             with pytest.raises(PeerError, match="UNAUTHENTICATED"):
                 await intruder.ask(call, **arguments)
@@ -278,11 +284,11 @@ async def test_signed_requests(tmp_path: Path) -> None:
     """Its signatures are what we take, and only those."""
     keys = Keys([Key(KEY, secret="a-secret")])
     async with serve_here(tmp_path / "signed.db", keys) as service:
-        async with start_script("official_client.py", service.url, KEY, "a-secret") as official:
+        async with start_script("official_client", service.url, KEY, "a-secret") as official:
             created = await official.ask("create", **plain())
             assert await official.ask("list") == [[created]]
         for secret in (["another-secret"], []):
-            async with start_script("official_client.py", service.url, KEY, *secret) as intruder:
+            async with start_script("official_client", service.url, KEY, *secret) as intruder:
                 with pytest.raises(PeerError, match="UNAUTHENTICATED"):
                     await intruder.ask("list")
 
@@ -307,11 +313,11 @@ async def test_our_dispatcher_sees_what_it_does(official: Peer, service: OurServ
 async def test_what_is_stored_survives(tmp_path: Path) -> None:
     """The service is killed and started again, this time as a user would."""
     db = tmp_path / "dispatches.db"
-    async with serve(db) as first, start_script("official_client.py", first.url, KEY) as official:
+    async with serve(db) as first, start_script("official_client", first.url, KEY) as official:
         for fields in DISPATCHES:
             await official.ask("create", **fields)
         before = await official.ask("list")
         assert first.peer is not None
         await first.peer.kill()
-    async with serve(db) as again, start_script("official_client.py", again.url, KEY) as official:
+    async with serve(db) as again, start_script("official_client", again.url, KEY) as official:
         assert await official.ask("list") == before

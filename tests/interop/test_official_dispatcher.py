@@ -14,7 +14,7 @@ from trio_dispatch import DispatchClient, RunningState, TargetIds, open_dispatch
 @within(30)
 async def test_both_notice_the_same(service: OurService, ours: DispatchClient) -> None:
     async with (
-        start_script("official_dispatcher.py", service.url, KEY) as theirs,
+        start_script("official_dispatcher", service.url, KEY) as theirs,
         open_dispatcher(microgrid_id=MICROGRID, server_url=service.url, key=KEY) as dispatcher,
     ):
         our_events = dispatcher.lifecycle_events.new_receiver()

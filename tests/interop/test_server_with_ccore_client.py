@@ -116,7 +116,7 @@ async def connected(
     server = Server([calls], codec=RawCodec(), **ours)
     async with trio.open_nursery() as nursery:
         [address] = await nursery.start(partial(server.serve_tcp, 0, host="127.0.0.1"))
-        async with start_script("bytes_client.py") as client:
+        async with start_script("bytes_client") as client:
             await client.ask("connect", port=address[1], options=options or {}, gzip=gzip)
             yield server, client
         server.stop(grace=0)
@@ -143,8 +143,7 @@ async def test_four_kinds_of_call() -> None:
 
 @within(45)
 async def test_sizes() -> None:
-    ours = {"max_message_size": ROOM}
-    async with connected(Calls(), options=CCORE_ROOM, **ours) as (_, client):
+    async with connected(Calls(), options=CCORE_ROOM, max_message_size=ROOM) as (_, client):
         for size in SIZES:
             assert (await client.ask("call", name="Echo", sizes=[size]))["intact"]
         assert (await client.ask("call", name="Chat", sizes=SIZES))["intact"]
@@ -288,8 +287,7 @@ async def test_stop_whose_grace_is_over() -> None:
 @within(30)
 async def test_keepalive_notices_a_client_that_hangs() -> None:
     calls = Calls()
-    ours = {"keepalive_interval": 0.2, "keepalive_timeout": 0.2}
-    async with connected(calls, **ours) as (_, client):
+    async with connected(calls, keepalive_interval=0.2, keepalive_timeout=0.2) as (_, client):
         await client.ask("begin", name="Echo", metadata=[["sleep", "60"]])
         await calls.sleeping.wait()
         client.send_signal(signal.SIGSTOP)
@@ -305,8 +303,9 @@ async def test_keepalive_leaves_a_quiet_call_alone() -> None:
         "grpc.keepalive_timeout_ms": 1000,
         "grpc.http2.max_pings_without_data": 0,
     }
-    ours = {"keepalive_interval": 0.05, "keepalive_timeout": 1}
-    async with connected(Calls(), options=options, **ours) as (server, client):
+    async with connected(
+        Calls(), options=options, keepalive_interval=0.05, keepalive_timeout=1
+    ) as (server, client):
         answer = await client.ask("call", name="Echo", metadata=[["sleep", "1"]])
         assert answer["status"] == "OK"
         assert server.statistics().connections_served == 1

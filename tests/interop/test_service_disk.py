@@ -1,6 +1,6 @@
 """A disk that is full, and a database that another program has locked."""
 
-# ruff: noqa: ASYNC110, PERF401, PT012 - what is waited for tells nobody, and may come at any step
+# ruff: noqa: ASYNC110, PT012 - what is waited for tells nobody, and may come at any step
 
 from __future__ import annotations
 
@@ -104,6 +104,7 @@ async def check_a_full_disk(
 
         async def watch() -> None:
             async for event in events:
+                assert event.dispatch.id is not None
                 seen.append(event.dispatch.id)
 
         async with client.stream(1) as events:
@@ -144,7 +145,7 @@ async def test_a_full_disk(tmp_path: Path) -> None:
     with ExitStack() as stack:
         error = mount(directory, "1m")
         if error is None:
-            stack.callback(subprocess.run, ["umount", "--lazy", directory], check=True)
+            stack.callback(lambda: subprocess.run(["umount", "--lazy", directory], check=True))
             fill, status = full_tmpfs, {Status.RESOURCE_EXHAUSTED}
         else:
             fill, status = full_quota, {Status.RESOURCE_EXHAUSTED, Status.UNAVAILABLE}

@@ -15,7 +15,7 @@ from h2.errors import ErrorCodes
 
 from ._deadline import Deadline
 from ._framing import frame_message
-from ._metadata import Headers, MetadataLike, decode_metadata, encode_metadata
+from ._metadata import Headers, Metadata, MetadataLike, decode_metadata, encode_metadata
 from ._status import status_headers
 from ._stream import HTTP2Stream
 
@@ -69,7 +69,7 @@ class ServerStream(grpclib.server.Stream[R, S], Generic[R, S]):
     ) -> None:
         fields = dict(headers)
         self.method_name: str = fields[":path"]
-        self.metadata = decode_metadata(headers)
+        self.metadata: Metadata = decode_metadata(headers)
         self.deadline = None if deadline is None else Deadline.at(deadline)
         self.user_agent = fields.get("user-agent")
         self.peer = stream.connection.peer

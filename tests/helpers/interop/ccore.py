@@ -36,6 +36,6 @@ async def start_service(
     rows: list[str] | None = None, port: int = 0
 ) -> AsyncIterator[CCoreService]:
     """Start a service with what another one has dumped, on that one's port."""
-    async with start_script("ccore_server.py") as peer:
+    async with start_script("ccore_server") as peer:
         await peer.ask("load", rows=rows or [])
         yield CCoreService(peer, await peer.ask("serve", port=port))

@@ -16,7 +16,7 @@ import betterproto2 as bp
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto as FieldProto
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 
-from tests.helpers.interop.peers import PROGRAMS, interop_python
+from tests.helpers.interop.peers import PROGRAMS, ROOT, interop_python
 from trio_dispatch.api.wire import Timestamp
 from trio_dispatch.grpc import MessageCodec
 from trio_dispatch.protobuf._wire_format import fields_of
@@ -99,7 +99,8 @@ class GooglesDecoder:
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
-            [interop_python(), PROGRAMS / "cpp_decoder.py"],
+            [interop_python(), "-m", f"{PROGRAMS}.cpp_decoder"],
+            cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -199,6 +200,7 @@ def _meaning(message: Any) -> list[Any]:
     fields = []
     for name, field in fields_of(cls):
         value = getattr(message, name)
+        shown: list[Any] | None
         if field.map_meta is not None:
             key, item = field.map_meta
             shown = sorted([_single(key, k), _single(item, v)] for k, v in value.items())

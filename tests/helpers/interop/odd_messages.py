@@ -76,7 +76,8 @@ def _message(choices: Choices, cls: Any, depth: int) -> bytes:
             case 22 if out:
                 out += out[: choices.below(len(out)) + 1] if choices.rarely(8) else out
             case _:
-                out += _field(choices, cls, *choices.of(fields), depth)
+                name, field = choices.of(fields)
+                out += _field(choices, cls, name, field, depth)
     return out
 
 
@@ -101,13 +102,13 @@ def _field(choices: Choices, cls: Any, name: str, field: Any, depth: int) -> byt
 
 
 def _scalar(choices: Choices, kind: str) -> bytes:
-    value = choices.of(_VALUES)
+    value: int = choices.of(_VALUES)
     if kind in {bp.TYPE_FLOAT, bp.TYPE_DOUBLE}:
-        number = choices.of([0.0, 1.5, -0.0, float("inf"), float("nan"), 1e-310])
+        number: float = choices.of([0.0, 1.5, -0.0, float("inf"), float("nan"), 1e-310])
         return struct.pack("<d" if kind == bp.TYPE_DOUBLE else "<f", number)
     if kind in _FIXED:
         length = 8 if _FIXED[kind] == FIXED64 else 4
-        return (value % 2 ** (8 * length)).to_bytes(length, "little")
+        return (value % (1 << 8 * length)).to_bytes(length, "little")
     return _varint(choices, value)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import trio
 
-PROGRAMS = Path(__file__).parent / "programs"
+PROGRAMS = "tests.helpers.interop.programs"
 ROOT = Path(__file__).parents[3]
 ANSWER_WITHIN = 30.0  # seconds; for a machine that has a lot to do
 
@@ -52,6 +52,7 @@ class Peer:
         assert process.stdin is not None
         assert process.stdout is not None
         self._process = process
+        self._command = str(process.args)
         self._stdin = process.stdin
         self._stdout = process.stdout
         self._received = bytearray()
@@ -62,7 +63,7 @@ class Peer:
             while b"\n" not in self._received:
                 some = await self._stdout.receive_some()
                 if not some:
-                    raise PeerError(f"{self._process.args} ended: {self._received.decode()!r}")
+                    raise PeerError(f"{self._command} ended: {self._received.decode()!r}")
                 self._received += some
         line, _, rest = self._received.partition(b"\n")
         self._received = rest
@@ -88,7 +89,9 @@ class Peer:
 @asynccontextmanager
 async def start(*command: str | Path) -> AsyncIterator[Peer]:
     """Run a program for as long as the block lasts; what it complains of goes to our stderr."""
-    process = await trio.lowlevel.open_process(list(map(str, command)), stdin=PIPE, stdout=PIPE)
+    process = await trio.lowlevel.open_process(
+        list(map(str, command)), cwd=ROOT, stdin=PIPE, stdout=PIPE
+    )
     try:
         yield Peer(process)
     finally:
@@ -103,7 +106,7 @@ async def start(*command: str | Path) -> AsyncIterator[Peer]:
 @asynccontextmanager
 async def start_script(name: str, *arguments: str) -> AsyncIterator[Peer]:
     """Run one of the programs in the environment of the peers."""
-    async with start(interop_python(), PROGRAMS / name, *arguments) as peer:
+    async with start(interop_python(), "-m", f"{PROGRAMS}.{name}", *arguments) as peer:
         yield peer
 
 

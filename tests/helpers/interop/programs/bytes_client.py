@@ -6,13 +6,15 @@ It runs in the environment of the peers and obeys the tests, see `Control`.
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 import grpc
-from commands import obey
-from payloads import some_bytes
 
-Metadata = list[list[str]]
+from tests.helpers.interop.programs.commands import obey
+from tests.helpers.interop.programs.payloads import some_bytes
+
+Metadata: TypeAlias = Sequence[tuple[str, str]]
 
 
 class Control:
@@ -38,7 +40,8 @@ class Control:
           seconds: That it may take.
           take: Cancel when so many messages have come.
         """
-        return await getattr(self, f"_{name.lower()}")(**arguments)
+        answer: dict[str, Any] = await getattr(self, f"_{name.lower()}")(**arguments)
+        return answer
 
     async def begin(self, name: str, **arguments: Any) -> None:
         """Begin such a call; `end` waits for its end."""
@@ -75,7 +78,7 @@ class Control:
         method = self.channel.unary_stream("/interop.Bytes/Repeat")
         message = some_bytes(sizes[0])
         call = method(message, metadata=decoded(metadata), timeout=seconds)
-        count = int(dict(metadata).get("count", 1))
+        count = int(dict(metadata).get("count", "1"))
         return await outcome(call, [message] * count, take=take)
 
     async def _join(self, sizes: tuple[int, ...] = (), metadata: Metadata = ()) -> dict[str, Any]:
@@ -127,7 +130,7 @@ def decoded(metadata: Metadata) -> list[tuple[str, str | bytes]]:
 
 def encoded(metadata: Any) -> Metadata:
     return [
-        [name, value.hex() if isinstance(value, bytes) else value]
+        (name, value.hex() if isinstance(value, bytes) else value)
         for name, value in metadata
         if name.startswith("echo-")
     ]

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc
-from commands import obey
 
-Context = grpc.aio.ServicerContext
+from tests.helpers.interop.programs.commands import obey
+
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 STATUSES = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -60,8 +61,9 @@ class Calls:
         self.time_remaining = context.time_remaining()
         self.running += 1
         self.idle.clear()
-        context.add_done_callback(self._over)
-        echoed = [item for item in context.invocation_metadata() if item[0].startswith("echo-")]
+        context.add_done_callback(self._over)  # type: ignore[arg-type]  # the stubs lack `Protocol`
+        metadata = context.invocation_metadata() or ()
+        echoed = tuple(item for item in metadata if item[0].startswith("echo-"))
         context.set_trailing_metadata(echoed)
         await context.send_initial_metadata(echoed)
 
@@ -72,7 +74,7 @@ class Calls:
         if status := int(asked_for(context, "status", "0")):
             await context.abort(STATUSES[status], f"100 % wröng: {status}")
 
-    def _over(self, context: Context) -> None:
+    def _over(self, _: Context) -> None:
         self.running -= 1
         if not self.running:
             self.idle.set()
@@ -90,7 +92,7 @@ class Calls:
 
 
 def asked_for(context: Context, name: str, otherwise: str) -> str:
-    return str(dict(context.invocation_metadata()).get(name, otherwise))
+    return str(dict(context.invocation_metadata() or ()).get(name, otherwise))
 
 
 class Control:

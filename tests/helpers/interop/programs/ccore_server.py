@@ -12,10 +12,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc
-from commands import obey
 from frequenz.api.common.v1alpha8.pagination.pagination_info_pb2 import PaginationInfo
 from frequenz.api.common.v1alpha8.streaming import event_pb2
 from frequenz.api.common.v1alpha8.types.interval_pb2 import Interval
@@ -24,12 +23,14 @@ from frequenz.api.dispatch.v1 import dispatch_pb2_grpc
 from google.protobuf.json_format import MessageToDict, ParseDict
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from tests.helpers.interop.programs.commands import obey
+
 MICROGRID = 1
 PAGE_SIZE = 100
-Context = grpc.aio.ServicerContext
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 
-class Service(dispatch_pb2_grpc.MicrogridDispatchServiceServicer):
+class Service(dispatch_pb2_grpc.MicrogridDispatchServiceServicer):  # type: ignore[misc]
     """All six calls for one microgrid."""
 
     def __init__(self) -> None:
@@ -44,7 +45,7 @@ class Service(dispatch_pb2_grpc.MicrogridDispatchServiceServicer):
         self.delay = 0.0
         self.after_page: Callable[[], object] | None = None
 
-    async def ListMicrogridDispatches(self, request, context: Context):
+    async def ListMicrogridDispatches(self, request: Any, context: Context) -> Any:
         await self._admit("ListMicrogridDispatches", request, context)
         rows = [row for row in reversed(self.rows.values()) if passes(row, request.filter)]
         offset, size = 0, request.pagination_params.page_size or PAGE_SIZE
@@ -59,12 +60,12 @@ class Service(dispatch_pb2_grpc.MicrogridDispatchServiceServicer):
             self.after_page = None
         return pb.ListMicrogridDispatchesResponse(dispatches=page, pagination_info=info)
 
-    async def GetMicrogridDispatch(self, request, context: Context):
+    async def GetMicrogridDispatch(self, request: Any, context: Context) -> Any:
         await self._admit("GetMicrogridDispatch", request, context)
         row = await self._find(request, context)
         return pb.GetMicrogridDispatchResponse(microgrid_id=MICROGRID, dispatch=row)
 
-    async def CreateMicrogridDispatch(self, request, context: Context):
+    async def CreateMicrogridDispatch(self, request: Any, context: Context) -> Any:
         await self._admit("CreateMicrogridDispatch", request, context)
         data = request.dispatch_data
         if request.start_immediately:
@@ -73,7 +74,7 @@ class Service(dispatch_pb2_grpc.MicrogridDispatchServiceServicer):
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "start_time is in the past")
         return pb.CreateMicrogridDispatchResponse(dispatch=self.create(data))
 
-    async def UpdateMicrogridDispatch(self, request, context: Context):
+    async def UpdateMicrogridDispatch(self, request: Any, context: Context) -> Any:
         await self._admit("UpdateMicrogridDispatch", request, context)
         row = await self._find(request, context)
         for path in request.update_mask.paths:
@@ -81,13 +82,13 @@ class Service(dispatch_pb2_grpc.MicrogridDispatchServiceServicer):
         self.touch(row)
         return pb.UpdateMicrogridDispatchResponse(dispatch=row)
 
-    async def DeleteMicrogridDispatch(self, request, context: Context):
+    async def DeleteMicrogridDispatch(self, request: Any, context: Context) -> Any:
         await self._admit("DeleteMicrogridDispatch", request, context)
         id_ = (await self._find(request, context)).metadata.dispatch_id
         self.delete(id_)
         return pb.DeleteMicrogridDispatchResponse(microgrid_id=MICROGRID, dispatch_id=id_)
 
-    async def StreamMicrogridDispatches(self, request, context: Context) -> AsyncIterator[Any]:
+    async def StreamMicrogridDispatches(self, request: Any, context: Context) -> AsyncIterator[Any]:
         await self._admit("StreamMicrogridDispatches", request, context)
         queue: asyncio.Queue[Any] = asyncio.Queue()
         self.watchers.add(queue)
@@ -101,11 +102,11 @@ class Service(dispatch_pb2_grpc.MicrogridDispatchServiceServicer):
             self.watchers.discard(queue)
             self._tell_control()
 
-    async def _admit(self, method: str, request, context: Context) -> None:
+    async def _admit(self, method: str, request: Any, context: Context) -> None:
         self.calls.append(
             {
                 "method": method,
-                "metadata": dict(context.invocation_metadata()),
+                "metadata": dict(context.invocation_metadata() or ()),
                 "time_remaining": context.time_remaining(),
             }
         )
@@ -121,7 +122,7 @@ class Service(dispatch_pb2_grpc.MicrogridDispatchServiceServicer):
             self._tell_control()
             raise
 
-    async def _find(self, request, context: Context) -> pb.Dispatch:
+    async def _find(self, request: Any, context: Context) -> pb.Dispatch:
         if request.dispatch_id not in self.rows:
             await context.abort(grpc.StatusCode.NOT_FOUND, f"no dispatch {request.dispatch_id}")
         return self.rows[request.dispatch_id]
@@ -278,8 +279,8 @@ def passes(row: pb.Dispatch, wanted: pb.DispatchFilter) -> bool:
 
 def matches(row: pb.Dispatch, query: str) -> bool:
     if query.startswith("#") and query[1:].isdecimal():
-        return row.metadata.dispatch_id == int(query[1:])
-    return query in row.data.type
+        return bool(row.metadata.dispatch_id == int(query[1:]))
+    return query in str(row.data.type)
 
 
 def is_within(moment: Timestamp | None, interval: Interval) -> bool:
@@ -288,7 +289,7 @@ def is_within(moment: Timestamp | None, interval: Interval) -> bool:
         moment is None or moment.ToNanoseconds() >= interval.end_time.ToNanoseconds()
     ):
         return False
-    return (
+    return bool(
         not interval.HasField("start_time")
         or moment is None
         or moment.ToNanoseconds() >= interval.start_time.ToNanoseconds()

@@ -58,7 +58,7 @@ def single(field: Any, value: Any) -> Any:
     return value.hex() if isinstance(value, bytes) else int(value) if value in {0, 1} else value
 
 
-def unknown(fields: UnknownFieldSet, entries: dict[int, Any]) -> list[Any]:
+def unknown(fields: Any, entries: dict[int, Any]) -> list[Any]:
     """Each as its number, its wire type and its content.
 
     A map's entry with unknown fields is kept here, written anew: it is shown by what it means.

@@ -14,7 +14,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import grpc
-from commands import obey
 from frequenz.client.common.microgrid import MicrogridId
 from frequenz.client.common.microgrid.electrical_components import ElectricalComponentCategory
 from frequenz.client.dispatch import DispatchApiClient
@@ -29,6 +28,8 @@ from frequenz.client.dispatch.types import (
     TargetCategories,
     TargetIds,
 )
+
+from tests.helpers.interop.programs.commands import obey
 
 MICROGRID = MicrogridId(1)
 
