@@ -83,7 +83,7 @@ async def serving(actor: Actor, merge: MergeStrategy | None = None) -> AsyncIter
 
 
 def pulse(id: int, seconds: float) -> Dispatch:
-    return lasting(id, seconds, 0).sent_for(at(seconds), pulse=True)
+    return lasting(id, seconds, 0).sent_for(at(seconds), pulse=at(seconds))
 
 
 @pytest.mark.parametrize("attempt", range(20))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.helpers.random_dispatches import dispatches
 from trio_dispatch.api import wire
 from trio_dispatch.api.codec import (
     DOMAIN,
@@ -26,7 +26,6 @@ from trio_dispatch.api.codec import (
 )
 from trio_dispatch.api.signing import request_metadata
 from trio_dispatch.model.dispatch import Dispatch
-from trio_dispatch.model.payload import Payload
 from trio_dispatch.model.recurrence.rule import EndCriteria, Frequency, RecurrenceRule, Weekday
 from trio_dispatch.model.target import (
     BatteryType,
@@ -34,7 +33,6 @@ from trio_dispatch.model.target import (
     EvChargerType,
     InverterType,
     TargetCategories,
-    TargetCategory,
     TargetIds,
 )
 from trio_dispatch.model.undecodable import Undecodable
@@ -233,85 +231,9 @@ def test_times_keep_their_nanoseconds(nanos: int) -> None:
     assert time_to_nanos(again.create_time) == nanos
 
 
-json_values = st.recursive(
-    st.none() | st.booleans() | st.floats() | st.text(max_size=5),
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
-    ),
-    max_leaves=10,
-)
-moments = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.just(UTC))  # noqa: DTZ001
-
-
-@given(
-    st.builds(
-        make_dispatch,
-        id=st.integers(0, 2**64 - 1),
-        type=st.text(max_size=10),
-        start_time=moments,
-        duration=st.none() | st.integers(0, 2**32 - 1).map(lambda s: timedelta(seconds=s)),
-        target=st.none()
-        | st.lists(st.integers(0, 2**64 - 1), max_size=4).map(lambda ids: TargetIds(*ids))
-        | st.lists(
-            st.builds(
-                TargetCategory,
-                st.integers(0, 40).map(ElectricalComponentCategory),
-                st.none()
-                | st.integers(0, 9).map(BatteryType)
-                | st.integers(0, 9).map(InverterType),
-            ),
-            min_size=1,
-            max_size=4,
-        ).map(lambda items: TargetCategories(*items)),
-        active=st.booleans(),
-        dry_run=st.booleans(),
-        payload=st.dictionaries(st.text(max_size=5), json_values, max_size=4),
-        create_time=moments,
-        update_time=moments,
-        end_time=st.none() | moments,
-        _update_nanos=st.integers(0, 999),
-        recurrence=st.none()
-        | st.builds(
-            RecurrenceRule,
-            st.sampled_from(list(Frequency)[1:]),
-            interval=st.integers(1, 2**32 - 1),
-            end_criteria=st.none()
-            | st.builds(EndCriteria, count=st.integers(1, 2**32 - 1))
-            | st.builds(EndCriteria, until=moments),
-            byminutes=st.lists(st.integers(0, 59), max_size=3),
-            bymonthdays=st.lists(st.sampled_from([1, 31, -1, -31]), max_size=3),
-        ),
-    )
-)
+@given(dispatches())
 def test_any_dispatch_survives_the_wire(dispatch: Dispatch) -> None:
     assert decode_dispatch(encode_dispatch(dispatch)) == dispatch
-
-
-def test_payloads_are_read_only_and_compared_by_value() -> None:
-    payload = Payload({"a": [1, {"b": True}], "n": math.nan, "big": 2**53})
-    assert payload == {"a": [1.0, {"b": True}], "n": payload["n"], "big": float(2**53)}
-    assert payload == Payload(payload.to_dict())
-    assert isinstance(payload["a"][0], float)
-    with pytest.raises(TypeError):
-        payload["a"] = 1  # type: ignore[index]
-    with pytest.raises(TypeError):
-        payload["a"][1]["b"] = False
-    assert hash(payload) == hash(Payload(payload.to_dict()))
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ({"a": [1, object()]}, r"payload\['a'\]\[1\]: <object"),
-        ({1: 2}, "payload: the key 1 is not a str"),
-        ({"a": {2: 2}}, r"payload\['a'\]: the key 2"),
-        ({"a": 10**400}, "too large for a float"),
-        ({"a": b"x"}, "is not JSON"),
-    ],
-)
-def test_a_payload_that_is_not_json_is_refused(content: Any, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        Payload(content)
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -120,7 +120,9 @@ async def test_each_page_is_added_as_a_whole_or_not_at_all(
 ) -> None:
     plan = [make_dispatch(id_) for id_ in range(1, 26)]
     async with open_store(tmp_path / "x.db") as store:
-        broken = [*plan[:14], replace(plan[14], type="\ud800"), *plan[15:]]
+        bad = copy.copy(plan[14])
+        object.__setattr__(bad, "type", "\ud800")  # the constructor refuses it
+        broken = [*plan[:14], bad, *plan[15:]]
         with pytest.raises(Exception, match=r".") as caught:
             await add_all(store, 1, broken, page=10)
         assert not isinstance(caught.value, AssertionError)

@@ -325,7 +325,7 @@ def test_what_runs_for_ever_or_never() -> None:
     assert told(agenda.upsert(make_dispatch(1, duration=None, recurrence=HOURLY), START)) == [
         "0:00:00 start 1"
     ]
-    nonsense = RecurrenceRule._from_wire(
+    nonsense = RecurrenceRule.unchecked(
         frequency=3,
         interval=0,
         end_criteria=None,

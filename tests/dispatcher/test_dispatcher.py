@@ -326,7 +326,7 @@ async def test_runs_that_were_slept_through_are_missed_not_replayed(
 async def test_a_rule_that_makes_no_sense_harms_nothing_else(
     autojump_clock: trio.testing.MockClock, service: LocalService, caplog: pytest.LogCaptureFixture
 ) -> None:
-    nonsense = RecurrenceRule._from_wire(
+    nonsense = RecurrenceRule.unchecked(
         frequency=42,
         interval=0,
         end_criteria=None,
@@ -371,10 +371,10 @@ def test_what_is_left_of_two_events() -> None:
 
 
 def test_a_pulse_survives_everything_but_its_end() -> None:
-    pulse = make_dispatch(duration=timedelta()).sent_for(START, pulse=True)
+    pulse = make_dispatch(duration=timedelta()).sent_for(START, pulse=START)
     kept = merge_statuses(pulse, make_dispatch(payload={"a": 1}))
     assert (kept.pulse, kept.payload) == (START, {"a": 1})
-    later = make_dispatch(duration=timedelta()).sent_for(START + HOUR, pulse=True)
+    later = make_dispatch(duration=timedelta()).sent_for(START + HOUR, pulse=START + HOUR)
     assert merge_statuses(pulse, later).pulse == START + HOUR
     for end in ({"deleted": True}, {"active": False}):
         assert merge_statuses(pulse, make_dispatch(**end)).pulse is None

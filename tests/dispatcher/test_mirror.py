@@ -13,6 +13,7 @@ from trio_dispatch.dispatcher.mirror import Listed, Mirror
 from trio_dispatch.model.dispatch import Dispatch
 from trio_dispatch.model.events import Created, Deleted, LifecycleEvent, Updated
 from trio_dispatch.model.recurrence.rule import EndCriteria, Frequency, RecurrenceRule
+from trio_dispatch.model.times import time_from_nanos, time_to_nanos
 from trio_dispatch.model.undecodable import Undecodable
 from trio_dispatch.testing.factory import make_dispatch
 
@@ -78,9 +79,13 @@ def test_a_page_changes_what_the_stream_touched_only_if_it_is_newer() -> None:
 def test_newer_is_told_to_the_nanosecond() -> None:
     mirror = Mirror()
     mirror.begin_list(NOW)
-    mirror.changed(replace(version(1), _update_nanos=5))
-    assert mirror.page([replace(version(1), _update_nanos=4)]) == []
-    assert len(mirror.page([replace(version(1), _update_nanos=6)])) == 1
+    four, five, six = (
+        replace(version(1), update_time=time_from_nanos(time_to_nanos(NOW) + nanos))
+        for nanos in (4, 5, 6)
+    )
+    mirror.changed(five)
+    assert mirror.page([four]) == []
+    assert len(mirror.page([six])) == 1
 
 
 def test_a_deletion_on_the_stream_beats_every_page_of_a_list_that_began_before() -> None:

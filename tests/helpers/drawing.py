@@ -27,7 +27,7 @@ NASTY = [
     "</script><!--",
     "\"'&amp;]]>",
     "two\nlines\r\x1b[31mred\x1b[0m\x00\x7f\x9b",
-    "\ud800 \ufffe \u202e gnirts",
+    "\ufffe \u202e gnirts",
     "電池の充電",
     "🔋" * 40,
     "e\u0301" * 50,

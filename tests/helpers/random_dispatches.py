@@ -58,13 +58,13 @@ def numbers(low: int, high: int) -> st.SearchStrategy[list[int]]:
 
 
 rules = st.builds(
-    RecurrenceRule._from_wire,
+    RecurrenceRule.unchecked,
     frequency=st.integers(0, 9),
     interval=st.integers(0, 2**32 - 1) | st.just(1),
     end_criteria=st.none()
-    | st.just(EndCriteria._from_wire(count=None, until=None))
-    | st.builds(EndCriteria._from_wire, count=st.integers(0, 5000), until=st.none())
-    | st.builds(EndCriteria._from_wire, count=st.none(), until=moments),
+    | st.just(EndCriteria.unchecked(count=None, until=None))
+    | st.builds(EndCriteria.unchecked, count=st.integers(0, 5000), until=st.none())
+    | st.builds(EndCriteria.unchecked, count=st.none(), until=moments),
     byminutes=numbers(0, 59),
     byhours=numbers(0, 23),
     byweekdays=numbers(0, 7),
@@ -91,7 +91,6 @@ def dispatches(draw: st.DrawFn) -> Dispatch:
         create_time=draw(moments),
         update_time=time_from_nanos(updated),
         end_time=draw(st.none() | moments),
-        _update_nanos=updated % 1000,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -21,10 +22,12 @@ from trio_dispatch.model.target import (
     TargetCategory,
     TargetIds,
 )
+from trio_dispatch.model.times import time_from_nanos
 from trio_dispatch.testing.factory import make_dispatch
 
 NOW = clock.VIRTUAL_START
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
+FIRST, LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 HOURLY = RecurrenceRule(Frequency.HOURLY)
 RUNNING, STOPPED = RunningState.RUNNING, RunningState.STOPPED
 
@@ -117,7 +120,7 @@ async def test_a_pulse_runs_only_as_a_message(autojump_clock: trio.testing.MockC
     assert pulse.running() is STOPPED
     assert pulse.until is None
     assert pulse.pulse is None
-    message = pulse.sent_for(NOW + HOUR, pulse=True)
+    message = pulse.sent_for(NOW + HOUR, pulse=NOW + HOUR)
     assert message.running() is RUNNING
     assert message.until == message.pulse == NOW + HOUR
     assert message == pulse
@@ -144,30 +147,68 @@ def test_times_are_kept_in_utc() -> None:
     ("field", "value", "message"),
     [
         ("start_time", datetime(2026, 1, 1), "start_time .* has no time zone"),  # noqa: DTZ001
-        ("start_time", "now", "start_time 'now' is not a datetime"),
-        ("end_time", datetime(2026, 1, 1), "end_time .* has no time zone"),  # noqa: DTZ001
-        ("duration", -SECOND, "duration -1 day, 23:59:59 is not a number of whole seconds"),
+        ("create_time", None, "create_time None is not a datetime"),
+        ("update_time", "now", "update_time 'now' is not a datetime"),
+        ("end_time", datetime(1, 1, 1, tzinfo=timezone(HOUR)), "end_time .* in UTC"),
         ("duration", SECOND / 2, "duration 0:00:00.500000 is not a number of whole seconds"),
-        ("duration", timedelta(seconds=2**32), "whole seconds from 0 to"),
-        ("duration", 5, "duration 5 is not a timedelta"),
-        ("id", -1, "id -1 is not"),
-        ("id", 2**64, "is not an integer from 0"),
-        ("target", [1], "is not a TargetIds"),
-        ("type", 5, "type 5 is not a str"),
+        ("id", 2**64, "id 18446744073709551616 is not an integer from 0"),
+        ("target", [1], r"target \[1\] is not a TargetIds, TargetCategories or None"),
+        ("type", "A\ud800", r"type 'A\\ud800' has a lone surrogate"),
         ("payload", {"a": {1}}, r"payload\['a'\]: \{1\} is not JSON"),
+        ("recurrence", "FREQ=DAILY", "recurrence 'FREQ=DAILY' is not a RecurrenceRule or None"),
     ],
 )
-def test_what_makes_no_sense_is_refused(field: str, value: object, message: str) -> None:
+def test_an_invalid_field_is_refused_by_name(field: str, value: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make_dispatch(**{field: value})
+
+
+@pytest.mark.parametrize("moment", [FIRST, LAST])
+def test_the_first_and_the_last_moment(moment: datetime) -> None:
+    dispatch = make_dispatch(start_time=moment, duration=HOUR, recurrence=HOURLY)
+    assert dispatch.next_run_after(FIRST) == moment.replace(microsecond=0)
+    for asked in (FIRST, NOW, LAST):
+        dispatch.running_at(asked)
+        dispatch.until_at(asked)
+    forever = make_dispatch(start_time=moment, duration=None)
+    assert forever.running_at(LAST)
+    assert forever.running_at(FIRST) == (moment == FIRST)
 
 
 def test_it_is_a_value() -> None:
     dispatch = make_dispatch(payload={"a": [1]}, target=TargetCategories(BatteryType.LI_ION))
     assert pickle.loads(pickle.dumps(dispatch)) == dispatch
     assert len({dispatch, make_dispatch(2), make_dispatch(2)}) == 2
+    assert dispatch != dispatch.id
     with pytest.raises(AttributeError):
         dispatch.id = 3  # type: ignore[misc]
+
+
+def test_updates_are_compared_to_the_nanosecond() -> None:
+    first, second = (make_dispatch(update_time=time_from_nanos(nanos)) for nanos in (1001, 1002))
+    assert second != first
+    assert second.newer_than(first)
+    assert not first.newer_than(second)
+    assert not first.newer_than(first)
+    assert make_dispatch(update_time=time_from_nanos(2000)).newer_than(second)
+    assert pickle.loads(pickle.dumps(second)) == second
+
+
+def test_a_message_is_the_same_content_and_a_changed_one_is_no_message() -> None:
+    dispatch = make_dispatch(duration=timedelta())
+    message = dispatch.sent_for(NOW, pulse=NOW)
+    assert message == dispatch
+    assert (message.sent_at, message.pulse) == (NOW, NOW)
+    assert pickle.loads(pickle.dumps(message)).pulse == NOW
+    assert message.sent_for(NOW + HOUR).pulse is None
+    changed = replace(message, type="OTHER")
+    assert (changed.sent_at, changed.pulse) == (None, None)
+
+
+def test_a_halted_message_does_not_run() -> None:
+    message = make_dispatch(start_time=NOW, duration=HOUR).sent_for(NOW, halted=True)
+    assert not message.running_at(NOW)
+    assert message.until_at(NOW) is None
 
 
 def test_targets_are_sets() -> None:

@@ -106,7 +106,7 @@ def test_clocks_that_are_moved() -> None:
 
 def test_nothing_that_a_type_says_has_an_effect() -> None:
     found = [
-        make_dispatch(n, type=name, start_time=BEGIN, payload={name.replace("\ud800", ""): 1})
+        make_dispatch(n, type=name, start_time=BEGIN, payload={name: 1})
         for n, name in enumerate(NASTY)
     ]
     for by in ("type", "target"):

@@ -114,7 +114,7 @@ def _is_further(known: Member, message: Dispatch, start: datetime) -> bool:
     """Whether a further occurrence has started, rather than the one that runs been moved."""
     if start <= known.start:
         return False
-    if message._sent_for == start:
+    if message.sent_at == start:
         return True
     # Sent for an update, which may have come with the start.
     old = known.dispatch

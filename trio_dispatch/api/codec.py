@@ -102,7 +102,7 @@ def dispatch_to_wire(dispatch: Dispatch) -> wire.Dispatch:
         metadata=wire.DispatchMetadata(
             dispatch_id=dispatch.id,
             create_time=dispatch.create_time,
-            update_time=_with_nanos(dispatch.update_time, dispatch._update_nanos),
+            update_time=dispatch.update_time,
             end_time=dispatch.end_time,
         ),
         data=wire.DispatchData(
@@ -116,10 +116,6 @@ def dispatch_to_wire(dispatch: Dispatch) -> wire.Dispatch:
             recurrence=rule_to_wire(dispatch.recurrence),
         ),
     )
-
-
-def _with_nanos(moment: datetime, nanos: int) -> datetime:
-    return time_from_nanos(time_to_nanos(moment) - nanos_of(moment) + nanos)
 
 
 def duration_to_wire(duration: timedelta | None) -> int | None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from ..model.dispatch import Dispatch, made_of
+from ..model.dispatch import Dispatch
 from ..model.payload import EMPTY, FrozenList, Payload, freeze_number
 from ..model.recurrence.rule import EndCriteria, RecurrenceRule
 from ..model.target import (
@@ -24,7 +24,7 @@ from ..model.target import (
     TargetCategory,
     TargetIds,
 )
-from ..model.times import nanos_of, time_of
+from ..model.times import time_of
 from ..protobuf.codec import DecodeError
 from . import wire
 from .wire import ListValue, Struct, Timestamp, Value
@@ -51,8 +51,7 @@ def _dispatch(metadata: dict[str, Any] | None, data: dict[str, Any] | None) -> D
     if data is None or data["start_time"] is None:
         raise DecodeError(f"dispatch {id_} has no start time")
     duration = data["duration"]
-    update_time = metadata["update_time"] or _EPOCH
-    return made_of(
+    return Dispatch.unchecked(
         id=id_,
         type=data["type"],
         start_time=data["start_time"],
@@ -63,13 +62,8 @@ def _dispatch(metadata: dict[str, Any] | None, data: dict[str, Any] | None) -> D
         payload=data["payload"] or EMPTY,
         recurrence=data["recurrence"],
         create_time=metadata["create_time"] or _EPOCH,
-        update_time=update_time,
+        update_time=metadata["update_time"] or _EPOCH,
         end_time=metadata["end_time"],
-        deleted=False,
-        pulse=None,
-        _update_nanos=nanos_of(update_time),
-        _sent_for=None,
-        _halted=False,
     )
 
 
@@ -90,6 +84,10 @@ def _value(
         if value is not None:
             return value
     return list_value
+
+
+def _list(values: Iterable[Any]) -> FrozenList:
+    return FrozenList(values)
 
 
 # Targets.
@@ -153,7 +151,7 @@ def target_from_wire(message: wire.TargetComponents | None) -> Target | None:
 
 
 def _criteria(count: int | None, until_time: datetime | None) -> EndCriteria:
-    return EndCriteria._from_wire(count=count, until=until_time)
+    return EndCriteria.unchecked(count=count, until=until_time)
 
 
 def _rule(
@@ -166,7 +164,7 @@ def _rule(
     bymonthdays: Iterable[int],
     bymonths: Iterable[int],
 ) -> RecurrenceRule:
-    return RecurrenceRule._from_wire(
+    return RecurrenceRule.unchecked(
         frequency=freq,
         interval=interval,
         end_criteria=end_criteria,
@@ -200,11 +198,11 @@ BUILDERS: dict[type, Callable[..., Any]] = {
     wire.Dispatch: _dispatch,
     wire.DispatchMetadata: dict,
     wire.DispatchData: dict,
-    Struct: Payload._of,
-    ListValue: FrozenList._of,
+    Struct: Payload.unchecked,
+    ListValue: _list,
     Value: _value,
     wire.TargetComponents: _target,
-    wire.TargetComponentsIdSet: TargetIds._of,
+    wire.TargetComponentsIdSet: TargetIds.unchecked,
     wire.TargetComponentsCategorySet: _categories,
     wire.TargetComponentsCategoryTypeSet: lambda categories: TargetCategories(*categories),
     wire.TargetComponentsCategoryAndType: _category,

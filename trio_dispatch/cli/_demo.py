@@ -17,7 +17,7 @@ from ..client.client import open_client
 from ..dispatcher.dispatcher import Dispatcher, open_dispatcher
 from ..model.dispatch import Dispatch, RunningState
 from ..model.events import Created, Deleted, LifecycleEvent
-from ..model.recurrence.description import rule_text
+from ..model.recurrence.description import describe_rule
 from ..model.recurrence.rule import Frequency, RecurrenceRule
 from ..model.target import BatteryType, InverterType, TargetCategories, TargetIds
 from ..service import Keys, open_service, open_store
@@ -143,7 +143,7 @@ def _event_text(event: LifecycleEvent) -> str:
     match event:
         case Created(dispatch):
             length = "without end" if dispatch.duration is None else f"for {dispatch.duration}"
-            rule = rule_text(dispatch, _time)
+            rule = describe_rule(dispatch.effective_recurrence, dispatch.start_time, _time)
             again = f", {rule}" if rule else ""
             return f"{name} was created: from {_time(dispatch.start_time)} {length}{again}"
         case Deleted():

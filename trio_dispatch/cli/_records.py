@@ -49,7 +49,6 @@ _FREQUENCIES = {frequency.name.lower(): frequency for frequency in Frequency}
 
 def record_of(dispatch: Dispatch) -> dict[str, Any]:
     """A dispatch as an object of JSON."""
-    update_time = time_from_nanos(time_to_nanos(dispatch.update_time) + _more_nanos(dispatch))
     rule = dispatch.recurrence
     return {
         "id": dispatch.id,
@@ -62,7 +61,7 @@ def record_of(dispatch: Dispatch) -> dict[str, Any]:
         "payload": {key: _plain(value) for key, value in dispatch.payload.items()},
         "recurrence": None if rule is None else _rule_record(rule),
         "create_time": json_time(dispatch.create_time),
-        "update_time": json_time(update_time),
+        "update_time": json_time(dispatch.update_time),
         "end_time": json_time(dispatch.end_time),
     }
 
@@ -84,10 +83,6 @@ def json_time(moment: datetime | None) -> str | None:
     if nanos := nanos_of(moment):
         text = f"{text if moment.microsecond else text + '.000000'}{nanos:03}"
     return f"{text}Z"
-
-
-def _more_nanos(dispatch: Dispatch) -> int:
-    return 0 if nanos_of(dispatch.update_time) else dispatch._update_nanos
 
 
 def _target_record(target: Target | None) -> list[int] | list[str] | None:
@@ -169,7 +164,6 @@ def read_record(record: Mapping[str, Any], *, zone: tzinfo, whole: bool = False)
         for name in ("start_time", "create_time", "update_time")
         if name in record
     }
-    update_nanos = nanos_of(times["update_time"]) if "update_time" in times else 0
     dispatch = Dispatch(
         id=read("id", _id, 0),
         type=read("type", _string),
@@ -180,7 +174,6 @@ def read_record(record: Mapping[str, Any], *, zone: tzinfo, whole: bool = False)
         payload=read("payload", _object, {}),
         recurrence=read("recurrence", lambda value: _rule(value, zone)),
         end_time=read("end_time", lambda value: None if value is None else moment(value)),
-        _update_nanos=update_nanos,
         **times,
     )
     if whole and "end_time" not in record:
@@ -265,7 +258,7 @@ def _rule(value: Any, zone: tzinfo) -> RecurrenceRule | None:
         return [*map(_integer, _list(value.get(name, [])))]
 
     # As it is: what makes no sense is for whoever takes it to refuse.
-    return RecurrenceRule._from_wire(
+    return RecurrenceRule.unchecked(
         frequency=_named(value["frequency"], _FREQUENCIES),
         interval=_integer(value.get("interval", 1)),
         end_criteria=_end(value.get("end_criteria"), zone),
@@ -283,7 +276,7 @@ def _end(value: Any, zone: tzinfo) -> EndCriteria | None:
     for name in _object(value):
         if name not in {"count", "until"}:
             raise ValueError(f"there is no key {name!r}: there are count and until")
-    return EndCriteria._from_wire(
+    return EndCriteria.unchecked(
         count=_integer(value["count"]) if "count" in value else None,
         until=_moment(value["until"], zone) if "until" in value else None,
     )

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
 from ..model.dispatch import Dispatch
-from ..model.recurrence.description import rule_text
+from ..model.recurrence.description import describe_rule as _in_words
 from ..model.recurrence.rule import EndCriteria, Frequency, RecurrenceRule, Weekday
 from ._times import find_offset_change, format_moment, format_offset
 
@@ -152,7 +152,8 @@ class RuleOptions:
 
 def describe_rule(dispatch: Dispatch, zone: tzinfo) -> str:
     """How a dispatch recurs, in words; its hours are UTC, and the end is shown in the zone."""
-    return rule_text(dispatch, lambda moment: format_moment(moment, zone))
+    rule = dispatch.effective_recurrence
+    return _in_words(rule, dispatch.start_time, lambda moment: format_moment(moment, zone))
 
 
 # The API's rules are UTC.

@@ -262,7 +262,7 @@ class Agenda:
             entry.sent_pulses = (pulse if sent is None or pulse < sent[0] else sent[0], pulse)
             recent = self._horizon(now)
             entry.recent_pulses = [p for p in entry.recent_pulses if p > recent] + [pulse]
-            message = entry.dispatch.sent_for(pulse, pulse=True)
+            message = entry.dispatch.sent_for(pulse, pulse=pulse)
             notices.append(Notice(pulse, NoticeKind.START, message))
         else:
             self._miss(entry, pulse, now, notices)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 
 from ..concurrency.broadcast import Broadcast, Rules
 from ..model.dispatch import Dispatch
@@ -79,4 +78,4 @@ def merge_statuses(older: Dispatch, newer: Dispatch) -> Dispatch:
     """The newer status; a pulse that was not yet read stays unless it is not to be acted upon."""
     if older.pulse is None or newer.pulse is not None or newer.deleted or not newer.active:
         return newer
-    return replace(newer, pulse=older.pulse)
+    return newer.sent_for(newer.sent_at or older.pulse, pulse=older.pulse)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import replace
 from datetime import datetime
 
 from ..model.dispatch import Dispatch
@@ -60,7 +59,8 @@ class Orphans:
         if heard:
             self._untold.pop(message.id, None)
         elif kind is NoticeKind.STOP and message.id in self._untold:
-            self._stopped[message.id] = replace(message, _halted=True)
+            moment = message.sent_at or message.update_time
+            self._stopped[message.id] = message.sent_for(moment, halted=True)
 
     def told(self, message: Dispatch, type: str | None) -> bool:
         """A new receiver begins with this message; whether nobody was told of it before."""

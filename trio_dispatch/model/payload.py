@@ -1,15 +1,25 @@
-"""The payload of a dispatch: JSON that nobody can change."""
+"""The payload of a dispatch: JSON that cannot be changed."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from .validation import check_text, shown
+
+__all__ = ["EMPTY", "JSON", "FrozenList", "Payload", "freeze_number"]
+
+JSON: TypeAlias = "bool | float | str | Sequence[JSON] | Mapping[str, JSON] | None"
+"""A JSON value.  In a payload every number is a float, every list a tuple, as read-only as the
+payload itself."""
+
+_PlainJSON: TypeAlias = "bool | float | str | list[_PlainJSON] | dict[str, _PlainJSON] | None"
 
 _NAN = math.nan  # One object for all, since containers take an object as equal to itself.
 
 
-class Payload(Mapping[str, Any]):
+class Payload(Mapping[str, JSON]):
     """A deeply read-only mapping of JSON values, compared by value with any other mapping.
 
     Numbers are floats, as in the API; lists are tuples that equal lists of equal content.
@@ -17,23 +27,34 @@ class Payload(Mapping[str, Any]):
 
     __slots__ = ("_data",)
 
-    _data: dict[str, Any]
+    _data: dict[str, JSON]
 
-    def __init__(self, content: Mapping[str, Any] = {}) -> None:
+    def __init__(self, content: Mapping[str, object] = {}) -> None:
         """
+        Args:
+          content: Of None, bool, finite numbers, str, and lists and mappings of these.
+
         Raises:
           ValueError: something in it is not JSON; the message names its place.
         """
-        self._data = _frozen_items(content, "payload")
+        if isinstance(content, Payload):
+            self._data = content._data
+            return
+        if not isinstance(content, Mapping):
+            raise ValueError(f"payload {shown(content)} is not a mapping")
+        try:
+            self._data = _frozen_items(content, "payload")
+        except RecursionError:
+            raise ValueError("payload is nested too deeply, or contains itself") from None
 
     @classmethod
-    def _of(cls, fields: dict[str, Any]) -> Payload:
-        """The payload with this content, of values that are frozen already."""
+    def unchecked(cls, fields: dict[str, JSON]) -> Payload:
+        """Return the payload with this content, whose values are read-only already."""
         self = cls.__new__(cls)
         self._data = fields
         return self
 
-    def __getitem__(self, key: str) -> Any:
+    def __getitem__(self, key: str) -> JSON:
         return self._data[key]
 
     def __iter__(self) -> Iterator[str]:
@@ -53,22 +74,19 @@ class Payload(Mapping[str, Any]):
     def __repr__(self) -> str:
         return repr(self._data)
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Payload, (self.to_dict(),)
+    def __reduce__(self) -> tuple[object, ...]:
+        # Not through __init__: what arrived over the wire may have a NaN.
+        return Payload.unchecked, (self._data,)
 
-    def to_dict(self) -> dict[str, Any]:
-        """A plain copy, of dicts and lists, to change or to dump as JSON."""
+    def to_dict(self) -> dict[str, _PlainJSON]:
+        """Return a copy made of dicts and lists, to change or to dump as JSON."""
         return {key: _thawed(value) for key, value in self._data.items()}
 
 
-class FrozenList(tuple[Any, ...]):
-    """A list that is frozen, as are its items."""
+class FrozenList(tuple[JSON, ...]):
+    """A read-only list of JSON values."""
 
     __slots__ = ()
-
-    @classmethod
-    def _of(cls, values: Iterable[Any]) -> FrozenList:
-        return cls(values)
 
     def __eq__(self, other: object) -> bool:
         return tuple.__eq__(self, tuple(other) if isinstance(other, list) else other)
@@ -80,45 +98,56 @@ class FrozenList(tuple[Any, ...]):
 
 
 def freeze_number(number: float) -> float:
-    """The number; the same object for every NaN."""
+    """Return the number; the same object for every NaN."""
     return _NAN if number != number else number  # noqa: PLR0124
 
 
-def _frozen(value: Any, where: str) -> Any:
+def _frozen(value: object, where: str) -> JSON:
     match value:
-        case None | bool() | str():
+        case None | bool():
             return value
+        case str():
+            return check_text(f"{where}:", value)
         case int() | float():
             try:
                 number = float(value)
             except OverflowError:
-                raise ValueError(f"{where}: {value} is too large for a float") from None
-            return freeze_number(number)
+                raise ValueError(f"{where}: {shown(value)} is too large for a float") from None
+            if not math.isfinite(number):
+                raise ValueError(f"{where}: {number} is not JSON: numbers are finite")
+            return number
         case Payload():
             return value
         case Mapping():
-            return Payload._of(_frozen_items(value, where))
+            return Payload.unchecked(_frozen_items(value, where))
         case Sequence() if not isinstance(value, bytes | bytearray):
             return FrozenList(_frozen(item, f"{where}[{i}]") for i, item in enumerate(value))
     raise ValueError(
-        f"{where}: {value!r} is not JSON; use None, bool, numbers, str, lists and mappings"
+        f"{where}: {shown(value)} is not JSON; use None, bool, numbers, str, lists and mappings"
     )
 
 
-def _frozen_items(content: Mapping[Any, Any], where: str) -> dict[str, Any]:
-    return {_key(key, where): _frozen(value, f"{where}[{key!r}]") for key, value in content.items()}
+def _frozen_items(content: Mapping[Any, object], where: str) -> dict[str, JSON]:
+    return {
+        _key(key, where): _frozen(value, f"{where}[{shown(key)}]") for key, value in content.items()
+    }
 
 
 def _key(key: object, where: str) -> str:
     if not isinstance(key, str):
-        raise ValueError(f"{where}: the key {key!r} is not a str")
-    return key
+        raise ValueError(f"{where}: the key {shown(key)} is not a str")
+    return check_text(f"{where}: the key", key)
 
 
-def _thawed(value: Any) -> Any:
-    if isinstance(value, Payload):
-        return value.to_dict()
-    return [_thawed(item) for item in value] if isinstance(value, FrozenList) else value
+def _thawed(value: JSON) -> _PlainJSON:
+    match value:
+        case Payload():
+            return value.to_dict()
+        case FrozenList():
+            return [_thawed(item) for item in value]
+        case None | bool() | float() | str():
+            return value
+    raise TypeError(value)  # a payload has nothing else
 
 
 EMPTY = Payload()

@@ -120,11 +120,11 @@ class TargetIds(frozenset[int]):
         """
         for id_ in ids:
             check_id("component id", id_)
-        return cls._of(ids)
+        return cls.unchecked(ids)
 
     @classmethod
-    def _of(cls, ids: Iterable[int]) -> Self:
-        """The target with these ids, which are in range."""
+    def unchecked(cls, ids: Iterable[int]) -> Self:
+        """Return the target with these ids, which are known to be in range."""
         return frozenset.__new__(cls, ids)
 
     def __repr__(self) -> str:

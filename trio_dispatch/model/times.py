@@ -1,8 +1,9 @@
-"""Times as the API keeps them: in nanoseconds, where a datetime has microseconds."""
+"""Times with nanoseconds, as the API has them.  A datetime has microseconds."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import SupportsIndex
 
 __all__ = ["NanoTime", "nanos_of", "time_from_nanos", "time_of", "time_to_nanos"]
 
@@ -10,28 +11,38 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class NanoTime(datetime):
-    """A datetime that also knows the nanoseconds, 0 to 999, below its microsecond."""
+    """A datetime that also carries the nanoseconds below its microsecond.
 
-    nanos = 0
+    Comparison, hashing and arithmetic are those of a datetime: they ignore the nanoseconds.
+
+    Attributes:
+      nanos: The nanoseconds, 0 to 999.
+    """
+
+    nanos: int = 0
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[object, ...]:
+        # A datetime's own leaves out what a subclass adds.
+        return time_from_nanos, (time_to_nanos(self),)
 
 
 _NANO_EPOCH = NanoTime(1970, 1, 1, tzinfo=UTC)
 
 
 def time_from_nanos(nanos: int) -> datetime:
-    """The moment so many nanoseconds after 1970.
+    """Return the moment this many nanoseconds after 1970, in UTC.
 
     Raises:
-      OverflowError: that is before the year 1 or after 9999.
+      OverflowError: it is before year 1 or after year 9999.
     """
     return time_of(*divmod(nanos, 1_000_000_000))
 
 
 def time_of(seconds: int, nanos: int) -> datetime:
-    """The moment so many seconds and nanoseconds after 1970.
+    """Return the moment this many seconds and nanoseconds after 1970, in UTC.
 
     Raises:
-      OverflowError: that is before the year 1 or after 9999.
+      OverflowError: it is before year 1 or after year 9999.
     """
     micros, rest = divmod(nanos, 1000)
     if not rest:
@@ -42,12 +53,12 @@ def time_of(seconds: int, nanos: int) -> datetime:
 
 
 def time_to_nanos(moment: datetime) -> int:
-    """The nanoseconds from 1970 to a moment."""
+    """Return the nanoseconds from 1970 to a moment."""
     delta = moment - _EPOCH
     micros = (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
     return micros * 1000 + nanos_of(moment)
 
 
 def nanos_of(moment: datetime) -> int:
-    """The nanoseconds of a moment below its microsecond."""
+    """Return the nanoseconds of a moment below its microsecond: 0 of a plain datetime."""
     return moment.nanos if isinstance(moment, NanoTime) else 0

@@ -12,8 +12,8 @@ class Undecodable:
     """A dispatch that arrived over the wire and could not be decoded.
 
     Attributes:
-      id: The dispatch's id; None if not even that could be read.
-      reason: What is wrong with it.
+      id: The dispatch's id; None if the id could not be decoded either.
+      reason: Why the dispatch could not be decoded.
     """
 
     id: int | None

@@ -1,55 +1,96 @@
-"""Checks of what a user passes in: each raises a `ValueError` that names the value."""
+"""Checks of values that a user passes in.  Each raises a `ValueError` that names the value."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-__all__ = ["MAX_ID", "check_duration", "check_id", "utc"]
+__all__ = [
+    "MAX_DURATION",
+    "MAX_ID",
+    "check_duration",
+    "check_id",
+    "check_text",
+    "shown",
+    "utc",
+]
 
 MAX_ID = (1 << 64) - 1
 """The largest id that the API can carry."""
 
-_MAX_SECONDS = (1 << 32) - 1
+MAX_DURATION = timedelta(seconds=(1 << 32) - 1)
+"""The longest duration that the API can carry."""
+
+_SECOND = timedelta(seconds=1)
 
 
-def check_id(name: str, value: int) -> None:
-    """Check an id of a microgrid, a dispatch or a component.
+def check_id(name: str, value: int) -> int:
+    """Return the id of a microgrid, a dispatch or a component.
 
     Raises:
       ValueError: it is not an integer from 0 to 2**64 - 1.
     """
-    if not isinstance(value, int) or not 0 <= value <= MAX_ID:
-        raise ValueError(f"{name} {value!r} is not an integer from 0 to 2**64 - 1")
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_ID:
+        raise ValueError(f"{name} {shown(value)} is not an integer from 0 to 2**64 - 1")
+    return value
+
+
+def check_text(name: str, value: str) -> str:
+    """Return a string that the API can carry.
+
+    Raises:
+      ValueError: it is not a str, or has a surrogate code point, which UTF-8 cannot encode.
+    """
+    if not isinstance(value, str):
+        raise ValueError(f"{name} {shown(value)} is not a str")
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(
+                f"{name} {shown(value)} has a lone surrogate, {value[error.start]!a}, "
+                "which is not Unicode text"
+            ) from None
+    return value
 
 
 def utc(moment: datetime, name: str) -> datetime:
-    """A moment in UTC.
+    """Return a moment in UTC.
 
     Raises:
-      ValueError: it is naive, or not a datetime.
+      ValueError: it is not a datetime, has no time zone, or is not within years 1 to 9999 in UTC.
     """
     if not isinstance(moment, datetime):
-        raise ValueError(f"{name} {moment!r} is not a datetime")
+        raise ValueError(f"{name} {shown(moment)} is not a datetime")
     if moment.tzinfo is UTC:
         return moment
-    if moment.tzinfo is None or moment.utcoffset() is None:
+    if moment.utcoffset() is None:
         raise ValueError(f"{name} {moment!r} has no time zone: give an aware datetime")
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"{name} {moment!r} is not within years 1 to 9999 in UTC") from None
 
 
 def check_duration(duration: timedelta) -> int:
-    """The seconds of a duration.
+    """Return the seconds of a duration.
 
     Raises:
-      ValueError: it is negative, not of whole seconds, or more than the API can say.
+      ValueError: it is not a timedelta of whole seconds from 0 to 2**32 - 1.
     """
     if not isinstance(duration, timedelta):
-        raise ValueError(f"duration {duration!r} is not a timedelta or None")
-    if (
-        duration.microseconds
-        or not 0 <= (seconds := round(duration.total_seconds())) <= _MAX_SECONDS
-    ):
+        raise ValueError(f"duration {shown(duration)} is not a timedelta or None")
+    seconds, rest = divmod(duration, _SECOND)
+    if rest or not timedelta() <= duration <= MAX_DURATION:
         raise ValueError(
             f"duration {duration} is not a number of whole seconds from 0 to 2**32 - 1"
         )
     return seconds
+
+
+def shown(value: object) -> str:
+    """Return the repr of a value for an error message, cut if it is long."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python does not print integers of more than 4,300 digits.
+        return f"(a number of {value.bit_length()} bits)" if isinstance(value, int) else "(a value)"
+    return text if len(text) <= 200 else f"{text[:200]}..."

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from ..model.dispatch import Dispatch
 from ..model.formatting import format_duration, format_target
-from ..model.recurrence.description import rule_text
+from ..model.recurrence.description import describe_rule
 from .plan import Bar
 from .window import Window
 from .words import clean, moment_text, payload_text, shorten, span_text
@@ -57,12 +57,13 @@ class Details:
     def _describe(self, dispatch: Dispatch) -> list[tuple[str, str]]:
         dry = ", dry run" if dispatch.dry_run else ""
         following = dispatch.first_after(self._window.now)
+        rule = describe_rule(dispatch.effective_recurrence, dispatch.start_time, self._moment)
         lines = [
             ("", f"{shorten(clean(dispatch.type), _LONG, len)} #{dispatch.id}{dry}"),
             ("duration", format_duration(dispatch.duration)),
             ("target", shorten(format_target(dispatch.target) or "no target", _LONG, len)),
             ("payload", shorten(payload_text(dispatch), _LONG, len)),
-            ("recurs", shorten(rule_text(dispatch, self._moment), _LONG, len)),
+            ("recurs", shorten(rule, _LONG, len)),
             ("next", self._moment(following)),
         ]
         return [(name, text) for name, text in lines if text]

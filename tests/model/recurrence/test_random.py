@@ -118,7 +118,7 @@ class Known:
 
 
 def dateutil_rule(rule: RecurrenceRule, start: datetime, horizon: datetime) -> Iterator[datetime]:
-    end = rule.end_criteria or EndCriteria._from_wire(count=None, until=None)
+    end = rule.end_criteria or EndCriteria.unchecked(count=None, until=None)
     theirs: Any = rrule.rrule(
         getattr(rrule, rule.frequency.name),
         dtstart=start.replace(tzinfo=None),

@@ -21,7 +21,7 @@ MONDAY_NOON = datetime(2024, 1, 1, 12, tzinfo=UTC)
 def from_wire(frequency: int, interval: int = 1, **fields: Any) -> RecurrenceRule:
     lists = dict.fromkeys(("byminutes", "byhours", "byweekdays", "bymonthdays", "bymonths"), ())
     values: dict[str, Any] = {"end_criteria": None, **lists, **fields}
-    return RecurrenceRule._from_wire(frequency=frequency, interval=interval, **values)
+    return RecurrenceRule.unchecked(frequency=frequency, interval=interval, **values)
 
 
 # What is refused.
@@ -129,10 +129,10 @@ def test_until_is_kept_in_utc() -> None:
         (from_wire(DAILY, bymonthdays=[0]), "bymonthdays has 0"),
         (from_wire(DAILY, bymonths=[2**31 - 1]), "bymonths has 2147483647"),
         (
-            from_wire(DAILY, end_criteria=EndCriteria._from_wire(count=None, until=None)),
+            from_wire(DAILY, end_criteria=EndCriteria.unchecked(count=None, until=None)),
             "neither of count and until",
         ),
-        (from_wire(DAILY, end_criteria=EndCriteria._from_wire(count=0, until=None)), "count 0"),
+        (from_wire(DAILY, end_criteria=EndCriteria.unchecked(count=0, until=None)), "count 0"),
     ],
 )
 def test_a_senseless_rule_from_the_wire_is_kept_and_never_fires(

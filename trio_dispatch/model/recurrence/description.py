@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
-from ..dispatch import Dispatch
 from ..formatting import format_ranges
 from .rule import Frequency, RecurrenceRule, Weekday
 
-__all__ = ["rule_text"]
+__all__ = ["describe_rule"]
 
 _UNITS = {
     Frequency.MINUTELY: "minute",
@@ -22,14 +21,16 @@ _UNITS = {
 _MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 
 
-def rule_text(dispatch: Dispatch, moment_text: Callable[[datetime], str]) -> str:
-    """How a dispatch recurs: ``every week Mon-Fri at 07:30 UTC until ...``; empty if it does not.
+def describe_rule(
+    rule: RecurrenceRule | None, start: datetime, format_moment: Callable[[datetime], str]
+) -> str:
+    """Return a rule in words: ``every week Mon-Fri at 07:30 UTC until ...``; empty for no rule.
 
     Args:
-      moment_text: Says when it ends, in UTC or in another zone; its hours are UTC in any case.
+      start: In UTC; the rule takes from it the time of day that it leaves open.
+      format_moment: Formats the moment at which the rule ends.  Times of day are always UTC.
     """
-    rule = dispatch.recurrence
-    if rule is None or rule.frequency == Frequency.UNSPECIFIED or dispatch.duration is None:
+    if rule is None or rule.frequency == Frequency.UNSPECIFIED:
         return ""
     if rule.problem is not None:
         return f"never: {rule.problem}"
@@ -41,17 +42,17 @@ def rule_text(dispatch: Dispatch, moment_text: Callable[[datetime], str]) -> str
         parts.append(f"on day {','.join(map(str, rule.bymonthdays))}")
     if rule.byweekdays:
         parts.append(format_ranges(rule.byweekdays, lambda day: Weekday(day).name.capitalize()[:3]))
-    parts += _times(rule, dispatch.start_time)
+    parts += _times(rule, start)
     end = rule.end_criteria
     if end is not None and end.count is not None:
         parts.append("once" if end.count == 1 else f"{end.count} times")
     if end is not None and end.until is not None:
-        parts.append(f"until {moment_text(end.until)}")
+        parts.append(f"until {format_moment(end.until)}")
     return " ".join(parts)
 
 
 def _times(rule: RecurrenceRule, start: datetime) -> list[str]:
-    """The times of day of a rule; what it leaves open is as at the start."""
+    """Return the times of day of a rule in words."""
     hours, minutes = sorted(set(rule.byhours)), sorted(set(rule.byminutes))
     if rule.frequency >= Frequency.DAILY:
         hours, minutes = hours or [start.hour], minutes or [start.minute]

@@ -82,7 +82,7 @@ class EndCriteria:
         _check_end(self)
 
     @classmethod
-    def _from_wire(cls, *, count: int | None, until: datetime | None) -> Self:
+    def unchecked(cls, *, count: int | None, until: datetime | None) -> Self:
         """The criteria as they arrived, sense or none."""
         self = object.__new__(cls)
         object.__setattr__(self, "count", count)
@@ -154,7 +154,7 @@ class RecurrenceRule(_Notes):
         _check(self)
 
     @classmethod
-    def _from_wire(
+    def unchecked(
         cls,
         *,
         frequency: int,
