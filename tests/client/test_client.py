@@ -1,9 +1,9 @@
-"""The client: what makes no sense is refused before anything is sent."""
+"""The client: invalid arguments are rejected before anything is sent; settings; errors."""
 
 from __future__ import annotations
 
 import pickle
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -20,8 +20,9 @@ from trio_dispatch import (
     open_dispatcher,
 )
 from trio_dispatch.api import wire
-from trio_dispatch.grpc import MessageCodec, Status, open_channel
+from trio_dispatch.grpc import MessageCodec, Proceed, ServerStream, Status, open_channel
 from trio_dispatch.model.target import BatteryType
+from trio_dispatch.service import open_service
 from trio_dispatch.testing import make_dispatch, open_test_service
 
 GOOD: dict[str, Any] = {
@@ -45,7 +46,7 @@ GOOD: dict[str, Any] = {
         ({"payload": {"a": object()}}, r"payload\['a'\]"),
     ],
 )
-async def test_a_create_that_makes_no_sense(
+async def test_create_rejects_an_invalid_argument(
     autojump_clock: trio.testing.MockClock, change: dict[str, Any], message: str
 ) -> None:
     async with open_test_service() as service:
@@ -55,14 +56,14 @@ async def test_a_create_that_makes_no_sense(
 
 
 @pytest.mark.parametrize("key", ["secret\n", "schl\u00fcssel", "a\0b"])
-async def test_a_key_that_cannot_be_sent_is_refused_and_not_shown(key: str) -> None:
+async def test_a_key_that_cannot_be_sent_is_rejected_and_not_shown(key: str) -> None:
     with pytest.raises(ValueError, match="not printable ASCII") as caught:
         async with open_client("grpc://localhost", key=key):
-            pytest.fail("let in")
+            pytest.fail("opened")
     assert key.strip() not in str(caught.value)
 
 
-async def test_other_calls_that_make_no_sense(autojump_clock: trio.testing.MockClock) -> None:
+async def test_other_calls_reject_invalid_arguments(autojump_clock: trio.testing.MockClock) -> None:
     async with open_test_service() as service:
         client = service.client
         for id_ in (-1, 2**64, "1", None):
@@ -76,17 +77,17 @@ async def test_other_calls_that_make_no_sense(autojump_clock: trio.testing.MockC
                     channel=service.channel,
                     key="k",
                 ):
-                    pytest.fail("let in")
+                    pytest.fail("opened")
         with pytest.raises(ValueError, match="nothing to change"):
             await client.update(1, 1)
         with pytest.raises(ValueError, match="active 'yes'"):
             await client.update(1, 1, active="yes")  # type: ignore[arg-type]
-        nonsense: list[tuple[dict[str, Any], str]] = [
+        invalid: list[tuple[dict[str, Any], str]] = [
             ({"targets": [5]}, "target 5 is not"),
-            ({"sort_by": "size"}, "sort_by 'size' is none of start_time"),
+            ({"sort_by": "size"}, "sort_by 'size' is not one of start_time"),
             ({"ids": [-1]}, "id -1 is not"),
         ]
-        for arguments, message in nonsense:
+        for arguments, message in invalid:
             async with aclosing(client.list(1, **arguments)) as pages:
                 with pytest.raises(ValueError, match=message):
                     await anext(pages)
@@ -121,15 +122,70 @@ async def test_lists_are_filtered_sorted_and_paged(autojump_clock: trio.testing.
         assert sorted(await ids(start_from=start + 2 * hour, start_to=start + 4 * hour)) == [2, 3]
 
 
-async def test_what_is_not_said_is_taken_from_the_environment(
+VARIABLES = (
+    "DISPATCH_API_URL",
+    "DISPATCH_API_AUTH_KEY",
+    "DISPATCH_API_KEY",
+    "DISPATCH_API_SIGN_SECRET",
+    "FREQUENZ_API_KEY",
+    "FREQUENZ_API_SECRET",
+)
+
+
+@pytest.fixture
+def _empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.usefixtures("_empty_environment")
+@pytest.mark.parametrize(
+    ("variables", "sent"),
+    [
+        ({}, {}),
+        ({"FREQUENZ_API_KEY": "f"}, {"key": "f"}),
+        ({"FREQUENZ_API_KEY": "f", "DISPATCH_API_KEY": "d"}, {"key": "d"}),
+        ({"DISPATCH_API_KEY": "d", "DISPATCH_API_AUTH_KEY": "a"}, {"key": "a"}),
+        ({"FREQUENZ_API_KEY": "f", "FREQUENZ_API_SECRET": "s"}, {"key": "f", "sig": "s"}),
+        ({"DISPATCH_API_KEY": "", "DISPATCH_API_AUTH_KEY": ""}, {}),
+    ],
+)
+async def test_the_key_and_the_secret_are_taken_from_the_environment(
+    autojump_clock: trio.testing.MockClock,
     monkeypatch: pytest.MonkeyPatch,
+    variables: dict[str, str],
+    sent: dict[str, str],
 ) -> None:
-    for name in ("URL", "AUTH_KEY", "KEY", "SIGN_SECRET"):
-        monkeypatch.delenv(f"DISPATCH_API_{name}", raising=False)
-    with pytest.raises(ValueError, match="no key: give it, or set DISPATCH_API_AUTH_KEY"):
-        async with open_client("grpc://localhost"):
-            pytest.fail("opened")
-    monkeypatch.setenv("DISPATCH_API_KEY", "k")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    seen: dict[str, str] = {}
+
+    async def note(call: ServerStream[Any, Any], proceed: Proceed) -> None:
+        assert call.metadata is not None
+        seen.update((name, str(value)) for name, value in call.metadata.items())
+        await proceed()
+
+    async with (
+        open_service(interceptors=[note]) as service,
+        trio.open_nursery() as nursery,
+    ):
+
+        async def connect() -> trio.abc.Stream:
+            ours, theirs = trio.testing.memory_stream_pair()
+            nursery.start_soon(service.server.serve_stream, theirs)
+            await trio.lowlevel.checkpoint()
+            return ours
+
+        async with open_channel(connect) as channel, open_client(channel=channel) as client:
+            with suppress(ServiceError):  # the service demands a key
+                await client.get(1, 1)
+        nursery.cancel_scope.cancel()
+    assert seen.get("key") == sent.get("key")
+    assert ("sig" in seen) == ("sig" in sent)
+
+
+@pytest.mark.usefixtures("_empty_environment")
+async def test_a_missing_or_invalid_url_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="no server_url: give it, or set DISPATCH_API_URL"):
         async with open_client():
             pytest.fail("opened")
@@ -143,10 +199,26 @@ async def test_what_is_not_said_is_taken_from_the_environment(
             pytest.fail("opened")
 
 
-async def test_an_error_says_what_it_is_about(autojump_clock: trio.testing.MockClock) -> None:
+@pytest.mark.parametrize("value", [timedelta(), timedelta(seconds=-1), 5])
+async def test_a_call_timeout_is_a_positive_timedelta(value: Any) -> None:
+    with pytest.raises(ValueError, match=r"call_timeout .* is not a positive timedelta"):
+        async with open_client("grpc://localhost", key="k", call_timeout=value):
+            pytest.fail("opened")
+
+
+async def test_a_secret_needs_a_key() -> None:
+    with pytest.raises(ValueError, match="sign_secret was given without a key"):
+        async with open_client("grpc://localhost", sign_secret="s"):
+            pytest.fail("opened")
+
+
+async def test_an_error_names_the_call_and_says_each_thing_once(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
     async with open_test_service() as service:
-        with pytest.raises(ServiceError, match="microgrid 1, dispatch 5: get: NOT_FOUND") as info:
+        with pytest.raises(ServiceError, match=r"^microgrid 1 has no dispatch 5$") as info:
             await service.client.get(1, 5)
+        assert info.value.message == "microgrid 1 has no dispatch 5"
         copy = pickle.loads(pickle.dumps(info.value))
         assert (copy.status, str(copy)) == (Status.NOT_FOUND, str(info.value))
 

@@ -29,7 +29,7 @@ from trio_dispatch import (
     open_dispatcher,
 )
 from trio_dispatch.api import wire
-from trio_dispatch.api.codec import DOMAIN
+from trio_dispatch.api.codec import WIRE, dispatch_to_wire
 from trio_dispatch.api.wire import Event, PaginationInfo
 from trio_dispatch.concurrency.nursery import open_service_nursery
 from trio_dispatch.dispatcher.sync import Backoff
@@ -68,7 +68,7 @@ class Scripted(wire.MicrogridDispatchServiceBase):
             await self._come(f"page {offset // 2}")
         rows = [self.dispatches[id_] for id_ in sorted(self.dispatches) if not ids or id_ in ids]
         return wire.ListMicrogridDispatchesResponse(
-            dispatches=rows[offset : offset + 2],  # type: ignore[arg-type]
+            dispatches=[*map(dispatch_to_wire, rows[offset : offset + 2])],
             pagination_info=PaginationInfo(
                 total_items=len(rows),
                 next_page_token=str(offset + 2) if offset + 2 < len(rows) else None,
@@ -86,7 +86,9 @@ class Scripted(wire.MicrogridDispatchServiceBase):
             await current_call().send_initial_metadata()
         with send, receive:
             async for event, dispatch in receive:
-                yield wire.StreamMicrogridDispatchesResponse(dispatch=dispatch, event=event)
+                yield wire.StreamMicrogridDispatchesResponse(
+                    dispatch=dispatch_to_wire(dispatch), event=event
+                )
 
     async def _come(self, moment: str) -> None:
         action = self.at.pop(moment, None)
@@ -121,7 +123,7 @@ class Scripted(wire.MicrogridDispatchServiceBase):
 
 @asynccontextmanager
 async def serving(service: Scripted) -> AsyncIterator[Any]:
-    server = Server([service], codec=DOMAIN)
+    server = Server([service], codec=WIRE)
     async with open_service_nursery() as nursery:
 
         async def connect() -> trio.abc.Stream:

@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import tomllib
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -123,7 +124,7 @@ async def test_the_certificates(tmp_path: Path) -> None:
                 assert made.id == 1
             # Who has no certificate is not let in.
             url = plain.replace("localhost:50051", here).replace("/etc/dispatch", str(tmp_path))
-            async with open_client(url, key="any", call_timeout=5) as client:
+            async with open_client(url, key="any", call_timeout=timedelta(seconds=5)) as client:
                 with pytest.raises(ServiceError):
                     await client.get(1, 1)
             nursery.cancel_scope.cancel()

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from trio_dispatch import clock
 from trio_dispatch.api import wire
 from trio_dispatch.api.codec import time_from_nanos, time_to_nanos
-from trio_dispatch.api.wire import Event, Interval, Struct, Value
+from trio_dispatch.api.replies import EventKind
+from trio_dispatch.api.wire import Interval, Struct, Value
 
 Update = wire.UpdateMicrogridDispatchRequestDispatchUpdate
 RuleUpdate = wire.UpdateMicrogridDispatchRequestDispatchUpdateRecurrenceRuleUpdate
@@ -203,5 +204,5 @@ class Walk:
 class Model:
     entries: dict[int, Entry] = field(default_factory=dict)
     last_id: int = 0
-    events: list[tuple[Event, int, int]] = field(default_factory=list)
+    events: list[tuple[EventKind, int, int]] = field(default_factory=list)
     walks: list[Walk] = field(default_factory=list)

@@ -211,15 +211,15 @@ async def test_stream(client: DispatchClient, ccore: CCoreService) -> None:
         created = await create(client)
         event = await anext(events)
         assert events.started.is_set()
-        assert (event.event.name, event.dispatch) == ("CREATED", created)
+        assert (event.kind.name, event.dispatch) == ("CREATED", created)
 
         updated = await client.update(MICROGRID, created.id, payload={"a": 1})
         event = await anext(events)
-        assert (event.event.name, event.dispatch) == ("UPDATED", updated)
+        assert (event.kind.name, event.dispatch) == ("UPDATED", updated)
 
         await client.delete(MICROGRID, created.id)
         event = await anext(events)
-        assert (event.event.name, event.dispatch) == ("DELETED", updated)
+        assert (event.kind.name, event.dispatch) == ("DELETED", updated)
 
 
 @within(30)
@@ -282,7 +282,7 @@ async def test_no_service_there(ccore: CCoreService) -> None:
 @within(30)
 async def test_call_timeout(ccore: CCoreService) -> None:
     await ccore.ask("delay", seconds=60)
-    async with open_client(ccore.url, key=KEY, call_timeout=0.3) as client:
+    async with open_client(ccore.url, key=KEY, call_timeout=timedelta(seconds=0.3)) as client:
         with pytest.raises(ServiceError) as caught:
             await client.get(MICROGRID, 1)
     assert caught.value.status is Status.DEADLINE_EXCEEDED

@@ -20,7 +20,7 @@ import trio
 from tests.helpers.interop.peers import within
 from tests.helpers.interop.service_runner import run_service
 from trio_dispatch import Dispatch, DispatchClient, ServiceError, TargetIds, open_client
-from trio_dispatch.api.wire import Event
+from trio_dispatch.api.replies import EventKind
 
 KEY, MICROGRID = "k", 1
 WRITERS = 12
@@ -126,7 +126,7 @@ class Watcher:
             async with client.stream(MICROGRID) as events, trio.open_nursery() as nursery:
                 nursery.start_soon(self._list, client, events.started)
                 async for event in events:
-                    self._apply(event.event, event.dispatch)
+                    self._apply(event.kind, event.dispatch)
                 nursery.cancel_scope.cancel()
         except* ServiceError:
             pass
@@ -140,9 +140,9 @@ class Watcher:
             self._put(id_, dispatch)
         self.synced.set()
 
-    def _apply(self, event: Event, dispatch: Any) -> None:
+    def _apply(self, event: EventKind, dispatch: Any) -> None:
         assert isinstance(dispatch, Dispatch)
-        new = None if event is Event.DELETED else dispatch
+        new = None if event is EventKind.DELETED else dispatch
         if self.synced.is_set():
             self._put(dispatch.id, new)
         else:

@@ -380,7 +380,9 @@ async def test_tls(tmp_path: Path, keys: Path, certificates: Certificates) -> No
         async with open_client(url, key=KEY, sign_secret=SECRET) as client:
             assert await create(client) == 1
         for wrong in (f"{service.url}?ssl=false", service.url):
-            async with open_client(wrong, key=KEY, sign_secret=SECRET, call_timeout=5) as client:
+            async with open_client(
+                wrong, key=KEY, sign_secret=SECRET, call_timeout=timedelta(seconds=5)
+            ) as client:
                 assert await status_of(client.get(1, 1)) is Status.UNAVAILABLE
 
         # A new certificate is shown from the next connection on.
@@ -425,7 +427,7 @@ async def test_mutual_tls(tmp_path: Path, certificates: Certificates) -> None:
             if pair is not None:
                 parameters |= {"certificate_chain": pair[0], "private_key": pair[1]}
             url = url_with(service, **parameters)
-            async with open_client(url, key=KEY, call_timeout=5) as client:
+            async with open_client(url, key=KEY, call_timeout=timedelta(seconds=5)) as client:
                 if status is None:
                     assert await create(client) == 1
                 else:

@@ -10,7 +10,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.helpers.service import HOUR, OpenStore, create, listed, wired
 from trio_dispatch import clock
-from trio_dispatch.api.wire import Event
+from trio_dispatch.api.replies import EventKind
 from trio_dispatch.client.client import DispatchClient
 from trio_dispatch.client.errors import ServiceError
 from trio_dispatch.grpc import Status
@@ -117,7 +117,7 @@ async def test_every_change_reaches_every_watcher_in_order(
         service.client() as client,
         trio.open_nursery() as nursery,
     ):
-        watchers: list[list[tuple[Event, int, bool]]] = [[], [], []]
+        watchers: list[list[tuple[EventKind, int, bool]]] = [[], [], []]
         for microgrid_id, seen in zip((1, 1, 2), watchers, strict=True):
             await nursery.start(_collect, client, microgrid_id, seen)
         first = await create(client)
@@ -131,16 +131,16 @@ async def test_every_change_reaches_every_watcher_in_order(
         nursery.cancel_scope.cancel()
     assert watchers[0] == watchers[1]
     assert watchers[0] == [
-        (Event.CREATED, first.id, True),
-        (Event.CREATED, second.id, True),
-        (Event.UPDATED, first.id, False),
-        (Event.DELETED, second.id, True),
+        (EventKind.CREATED, first.id, True),
+        (EventKind.CREATED, second.id, True),
+        (EventKind.UPDATED, first.id, False),
+        (EventKind.DELETED, second.id, True),
     ]
     assert watchers[2] == [
-        (Event.CREATED, other.id, True),
-        (Event.UPDATED, other.id, False),
-        (Event.UPDATED, other.id, True),
-        (Event.UPDATED, other.id, False),
+        (EventKind.CREATED, other.id, True),
+        (EventKind.UPDATED, other.id, False),
+        (EventKind.UPDATED, other.id, True),
+        (EventKind.UPDATED, other.id, False),
     ]
     assert store.watchers.statistics().watchers == 0
 
@@ -148,7 +148,7 @@ async def test_every_change_reaches_every_watcher_in_order(
 async def _collect(
     client: DispatchClient,
     microgrid_id: int,
-    seen: list[tuple[Event, int, bool]],
+    seen: list[tuple[EventKind, int, bool]],
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -157,7 +157,7 @@ async def _collect(
     async def read() -> None:
         async for event in events:
             assert isinstance(event.dispatch, Dispatch)
-            seen.append((event.event, event.dispatch.id, event.dispatch.active))
+            seen.append((event.kind, event.dispatch.id, event.dispatch.active))
 
     async with client.stream(microgrid_id) as events, trio.open_nursery() as nursery:
         nursery.start_soon(read)

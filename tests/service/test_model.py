@@ -34,7 +34,8 @@ from tests.helpers.service import Wired, wired
 from trio_dispatch import clock
 from trio_dispatch.api import wire
 from trio_dispatch.api.codec import time_from_nanos, time_to_nanos
-from trio_dispatch.api.wire import Event, FieldMask, PaginationParams
+from trio_dispatch.api.replies import EventKind
+from trio_dispatch.api.wire import FieldMask, PaginationParams
 from trio_dispatch.grpc import GRPCError, Status
 from trio_dispatch.service import open_store
 
@@ -101,7 +102,7 @@ class Player:
             updated=now,
         )
         self.model.entries[entry.id] = entry
-        self.record(Event.CREATED, entry)
+        self.record(EventKind.CREATED, entry)
         self.same(response.dispatch, entry)
 
     async def update(
@@ -127,7 +128,7 @@ class Player:
             return
         response = await call
         self.model.entries[id_] = updated
-        self.record(Event.UPDATED, updated)
+        self.record(EventKind.UPDATED, updated)
         self.same(response.dispatch, updated)
 
     async def delete(self, microgrid_id: int, id_: int) -> None:
@@ -139,7 +140,7 @@ class Player:
             await self.refused(call, Status.NOT_FOUND)
             return
         await call
-        self.record(Event.DELETED, self.model.entries.pop(id_))
+        self.record(EventKind.DELETED, self.model.entries.pop(id_))
 
     async def get(self, microgrid_id: int, id_: int) -> None:
         call = self.stub.get_microgrid_dispatch(
@@ -205,7 +206,7 @@ class Player:
     async def step(self, seconds: int) -> None:
         clock.virtual_clock().step(timedelta(seconds=seconds))
 
-    def record(self, event: Event, entry: Entry) -> None:
+    def record(self, event: EventKind, entry: Entry) -> None:
         if entry.microgrid_id == 1:
             self.model.events.append((event, entry.id, entry.updated))
 
@@ -375,7 +376,7 @@ async def play(path: Path | None, script: list[tuple[Any, ...]]) -> None:
         elif name != "restart":
             parts[-1].append((name, *arguments))
     for part in parts:
-        events: list[tuple[Event, int, int]] = []
+        events: list[tuple[EventKind, int, int]] = []
         model.events.clear()
         async with (
             open_store(path) as store,
@@ -394,14 +395,14 @@ async def play(path: Path | None, script: list[tuple[Any, ...]]) -> None:
 
 async def watch(
     service: Wired,
-    events: list[tuple[Event, int, int]],
+    events: list[tuple[EventKind, int, int]],
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     async def read() -> None:
         async for event in stream:
             dispatch = event.dispatch
-            events.append((event.event, dispatch.id, time_to_nanos(dispatch.update_time)))
+            events.append((event.kind, dispatch.id, time_to_nanos(dispatch.update_time)))
 
     async with (
         service.client() as client,

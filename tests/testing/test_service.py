@@ -71,7 +71,7 @@ async def service(autojump_clock: trio.testing.MockClock) -> AsyncIterator[Local
 
 def patient(service: LocalService) -> DispatchClient:
     """A client that waits longer than any test does."""
-    return DispatchClient(service.channel, key=service.key, call_timeout=1e6)
+    return DispatchClient(service.channel, key=service.key, call_timeout=timedelta(days=30))
 
 
 async def failure(call: Callable[[], Awaitable[Any]]) -> tuple[Status | None, str]:
@@ -147,7 +147,7 @@ async def test_a_delay_without_a_block_lasts(
 async def test_what_was_asked_for_is_done_although_its_reply_never_comes(
     autojump_clock: trio.testing.MockClock, service: LocalService
 ) -> None:
-    hasty = DispatchClient(service.channel, key=service.key, call_timeout=10)
+    hasty = DispatchClient(service.channel, key=service.key, call_timeout=timedelta(seconds=10))
     with service.delay("create", seconds=math.inf):
         began = trio.current_time()
         assert (await failure(lambda: create(hasty)))[0] is Status.DEADLINE_EXCEEDED

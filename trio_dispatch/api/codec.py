@@ -1,8 +1,7 @@
-"""Between the messages of the API and the domain: both ways, and strict.
+"""Conversion between the API's messages and the model.
 
-`WIRE` decodes and encodes the API's messages as betterproto2 shows them.  `DOMAIN` has domain
-objects where `Dispatch` messages stand, or an `Undecodable` for what makes no sense, so that one
-bad dispatch does not spoil the page that it came in.
+`WIRE` decodes and encodes the API's messages as betterproto2 shows them.  `decode_dispatch` and
+`encode_dispatch` go straight between bytes and a `Dispatch`.
 """
 
 from __future__ import annotations
@@ -22,15 +21,13 @@ from ..model.target import (
     TargetIds,
 )
 from ..model.times import nanos_of, time_from_nanos, time_to_nanos
-from ..model.undecodable import Undecodable
 from ..model.validation import check_duration
-from ..protobuf.codec import DecodeError, MessageCodec
+from ..protobuf.codec import MessageCodec
 from . import wire
 from .decoding import BUILDERS, build_time
 from .wire import ListValue, NullValue, Struct, Timestamp, Value
 
 __all__ = [
-    "DOMAIN",
     "WIRE",
     "decode_dispatch",
     "encode_dispatch",
@@ -47,57 +44,38 @@ def _encode_timestamp(moment: datetime) -> bytes:
     return _plain.encode(Timestamp(seconds=seconds, nanos=nanos), Timestamp)
 
 
-WIRE = MessageCodec(builders={Timestamp: build_time}, encoders={Timestamp: _encode_timestamp})
+WIRE = MessageCodec(
+    builders={Timestamp: build_time},
+    encoders={Timestamp: _encode_timestamp},
+    decoders={bytes: bytes},
+)
+"""The API's messages.  A message that is asked for as `bytes` is left as it came."""
 
 _fields = MessageCodec(builders=BUILDERS)
-# All that it reads of the metadata is the id.
-_ids = MessageCodec(decoders={wire.DispatchData: bytes, Timestamp: bytes})
 
 
 def decode_dispatch(data: bytes) -> Dispatch:
-    """The dispatch that these bytes of a `Dispatch` message are.
+    """Decode the bytes of a `Dispatch` message.
 
     Raises:
-      DecodeError: they are none, or lack what every dispatch has.
+      DecodeError: the bytes are invalid, or the message has no id or no start time.
     """
-    dispatch: Any = _fields.decode(data, wire.Dispatch)
+    message: type[object] = wire.Dispatch
+    dispatch = _fields.decode(data, message)
     assert isinstance(dispatch, Dispatch)
     return dispatch
 
 
 def encode_dispatch(dispatch: Dispatch) -> bytes:
-    """The bytes of the `Dispatch` message that says what the dispatch does."""
+    """Encode a dispatch as the bytes of a `Dispatch` message."""
     return WIRE.encode(dispatch_to_wire(dispatch), wire.Dispatch)
 
 
-def _decode_or_not(data: bytes) -> Dispatch | Undecodable:
-    try:
-        return decode_dispatch(data)
-    except DecodeError as exc:
-        return Undecodable(_id_of(data), str(exc))
-
-
-def _id_of(data: bytes) -> int | None:
-    """The id of a dispatch whose times or strings may be beyond reading."""
-    try:
-        metadata = _ids.decode(data, wire.Dispatch).metadata
-    except DecodeError:
-        return None
-    return None if metadata is None else metadata.dispatch_id
-
-
-DOMAIN = MessageCodec(
-    decoders={wire.Dispatch: _decode_or_not},
-    builders={Timestamp: build_time},
-    encoders={Timestamp: _encode_timestamp, wire.Dispatch: encode_dispatch},
-)
-
-
-# From the domain.
+# From the model to messages.
 
 
 def dispatch_to_wire(dispatch: Dispatch) -> wire.Dispatch:
-    """The message that says what a dispatch does."""
+    """Convert a dispatch to a message."""
     return wire.Dispatch(
         metadata=wire.DispatchMetadata(
             dispatch_id=dispatch.id,
@@ -119,12 +97,12 @@ def dispatch_to_wire(dispatch: Dispatch) -> wire.Dispatch:
 
 
 def duration_to_wire(duration: timedelta | None) -> int | None:
-    """The seconds of a duration."""
+    """Convert a duration to seconds."""
     return None if duration is None else check_duration(duration)
 
 
 def target_to_wire(target: Target | None) -> wire.TargetComponents | None:
-    """The message that says what a target does; ids and categories in order."""
+    """Convert a target to a message, with its ids or categories in order."""
     match target:
         case TargetIds():
             ids = wire.TargetComponentsIdSet(ids=sorted(target))
@@ -148,7 +126,7 @@ def target_to_wire(target: Target | None) -> wire.TargetComponents | None:
 
 
 def _rank(item: TargetCategory) -> tuple[int, str, int]:
-    """What is the same for equal items, and for no others."""
+    """A sort key that is equal for equal items only."""
     return item.category, type(item.type).__name__, item.type or 0
 
 
@@ -163,7 +141,7 @@ def _category_to_wire(item: TargetCategory) -> wire.TargetComponentsCategoryAndT
 
 
 def payload_to_wire(payload: Any) -> Struct:
-    """The message that says what a mapping of JSON does."""
+    """Convert a JSON mapping to a message."""
     return Struct(fields={key: _to_value(value) for key, value in payload.items()})
 
 
@@ -183,7 +161,7 @@ def _to_value(value: Any) -> Value:
 
 
 def rule_to_wire(rule: RecurrenceRule | None) -> wire.RecurrenceRule | None:
-    """The message that says what a rule does."""
+    """Convert a recurrence rule to a message."""
     if rule is None:
         return None
     return wire.RecurrenceRule(
@@ -199,7 +177,7 @@ def rule_to_wire(rule: RecurrenceRule | None) -> wire.RecurrenceRule | None:
 
 
 def criteria_to_wire(criteria: EndCriteria | None) -> wire.RecurrenceRuleEndCriteria | None:
-    """The message that says what ends a rule."""
+    """Convert the end of a recurrence rule to a message."""
     if criteria is None:
         return None
     return wire.RecurrenceRuleEndCriteria(count=criteria.count, until_time=criteria.until)

@@ -1,4 +1,4 @@
-"""The metadata by which a request says whose it is."""
+"""Authentication of requests: the API key, and a signature."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ NONCE_BYTES = 16
 def request_metadata(
     key: str, secret: str | None, method: str, now: datetime, nonce: bytes | None = None
 ) -> dict[str, str]:
-    """The metadata of a request: its key, and with a secret also a signature.
+    """The metadata that authenticates a request: the API key and, with a secret, a signature.
 
     Args:
-      key: Who asks.
-      secret: What only the service and the holder of the key know.
-      method: The name of the method, the last part of its path.
+      key: The API key.
+      secret: The secret that belongs to the key; None for a request without a signature.
+      method: The name of the method: the last part of its path.
       now: The time of the request.
-      nonce: 16 random bytes, never used before.
+      nonce: 16 random bytes that were not used before; made here if None.
     """
     if secret is None:
         return {"key": key}

@@ -1,114 +1,13 @@
-"""The messages of the dispatch API, as betterproto2 generates them.
+"""The generated messages of the dispatch API.
 
 The generated packages are private to `api`; everything else takes their names from here.
 """
 
-from ._generated.frequenz.api.common.v1alpha8.microgrid.electrical_components import (
-    BatteryType,
-    ElectricalComponentCategory,
-    EvChargerType,
-    InverterType,
-)
-from ._generated.frequenz.api.common.v1alpha8.pagination import (
-    PaginationInfo,
-    PaginationParams,
-)
-from ._generated.frequenz.api.common.v1alpha8.streaming import (
-    Event,
-)
-from ._generated.frequenz.api.common.v1alpha8.types import (
-    Interval,
-)
-from ._generated.frequenz.api.dispatch.v1 import (
-    CreateMicrogridDispatchRequest,
-    CreateMicrogridDispatchResponse,
-    DeleteMicrogridDispatchRequest,
-    DeleteMicrogridDispatchResponse,
-    Dispatch,
-    DispatchData,
-    DispatchFilter,
-    DispatchFilterRecurrenceFilter,
-    DispatchMetadata,
-    GetMicrogridDispatchRequest,
-    GetMicrogridDispatchResponse,
-    ListMicrogridDispatchesRequest,
-    ListMicrogridDispatchesResponse,
-    MicrogridDispatchServiceBase,
-    MicrogridDispatchServiceStub,
-    RecurrenceRule,
-    RecurrenceRuleEndCriteria,
-    RecurrenceRuleFrequency,
-    RecurrenceRuleWeekday,
-    SortField,
-    SortOptions,
-    SortOrder,
-    StreamMicrogridDispatchesRequest,
-    StreamMicrogridDispatchesResponse,
-    TargetComponents,
-    TargetComponentsCategoryAndType,
-    TargetComponentsCategorySet,
-    TargetComponentsCategoryTypeSet,
-    TargetComponentsIdSet,
-    UpdateMicrogridDispatchRequest,
-    UpdateMicrogridDispatchRequestDispatchUpdate,
-    UpdateMicrogridDispatchRequestDispatchUpdateRecurrenceRuleUpdate,
-    UpdateMicrogridDispatchResponse,
-)
-from ._generated.google.protobuf import (
-    FieldMask,
-    ListValue,
-    NullValue,
-    Struct,
-    Timestamp,
-    Value,
-)
+# ruff: noqa: F403 - every generated name is meant
 
-__all__ = [
-    "BatteryType",
-    "CreateMicrogridDispatchRequest",
-    "CreateMicrogridDispatchResponse",
-    "DeleteMicrogridDispatchRequest",
-    "DeleteMicrogridDispatchResponse",
-    "Dispatch",
-    "DispatchData",
-    "DispatchFilter",
-    "DispatchFilterRecurrenceFilter",
-    "DispatchMetadata",
-    "ElectricalComponentCategory",
-    "EvChargerType",
-    "Event",
-    "FieldMask",
-    "GetMicrogridDispatchRequest",
-    "GetMicrogridDispatchResponse",
-    "Interval",
-    "InverterType",
-    "ListMicrogridDispatchesRequest",
-    "ListMicrogridDispatchesResponse",
-    "ListValue",
-    "MicrogridDispatchServiceBase",
-    "MicrogridDispatchServiceStub",
-    "NullValue",
-    "PaginationInfo",
-    "PaginationParams",
-    "RecurrenceRule",
-    "RecurrenceRuleEndCriteria",
-    "RecurrenceRuleFrequency",
-    "RecurrenceRuleWeekday",
-    "SortField",
-    "SortOptions",
-    "SortOrder",
-    "StreamMicrogridDispatchesRequest",
-    "StreamMicrogridDispatchesResponse",
-    "Struct",
-    "TargetComponents",
-    "TargetComponentsCategoryAndType",
-    "TargetComponentsCategorySet",
-    "TargetComponentsCategoryTypeSet",
-    "TargetComponentsIdSet",
-    "Timestamp",
-    "UpdateMicrogridDispatchRequest",
-    "UpdateMicrogridDispatchRequestDispatchUpdate",
-    "UpdateMicrogridDispatchRequestDispatchUpdateRecurrenceRuleUpdate",
-    "UpdateMicrogridDispatchResponse",
-    "Value",
-]
+from ._generated.frequenz.api.common.v1alpha8.microgrid.electrical_components import *
+from ._generated.frequenz.api.common.v1alpha8.pagination import *
+from ._generated.frequenz.api.common.v1alpha8.streaming import *
+from ._generated.frequenz.api.common.v1alpha8.types import *
+from ._generated.frequenz.api.dispatch.v1 import *
+from ._generated.google.protobuf import *

@@ -332,7 +332,7 @@ async def _find_equal(
         async with aclosing(pages):
             async for page in pages:
                 seen += len(page)
-                progress.update(seen, page.total)
+                progress.update(seen, page.total or 0)
                 for dispatch in page:
                     if (content := _content(dispatch)) in wanted:
                         found[content].append(dispatch.id)

@@ -153,7 +153,7 @@ async def list_dispatches(
     async with aclosing(pages):
         async for page in pages:
             undecodable += len(page.undecodable)
-            yield [d for d in page if not types or d.type in types], page.total
+            yield [d for d in page if not types or d.type in types], page.total or 0
     if undecodable:
         click.echo(f"Warning: {undecodable} more make no sense, and are left out", err=True)
 

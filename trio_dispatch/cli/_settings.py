@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, Literal
 
 import click
@@ -62,7 +62,7 @@ class Settings:
             key=self.key,
             sign_secret=self.sign_secret,
             channel=self.channel,
-            call_timeout=self.timeout,
+            call_timeout=timedelta(seconds=self.timeout),
         )
 
     def dispatcher(self) -> AbstractAsyncContextManager[Dispatcher]:

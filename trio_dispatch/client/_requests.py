@@ -1,4 +1,4 @@
-"""The requests to a dispatch service, made of what a user says."""
+"""Requests to a dispatch service, from the arguments of a call."""
 
 from __future__ import annotations
 
@@ -44,13 +44,14 @@ def _check(name: str, value: object, kind: type) -> None:
 
 
 class Unset:
-    """The type of what was not given."""
+    """The type of `UNSET`, which marks an argument that was not given."""
 
     def __repr__(self) -> str:
         return "unchanged"
 
 
 UNSET: Final = Unset()
+"""The value of an argument that was not given: the field stays as it is."""
 
 
 def list_request(
@@ -69,12 +70,12 @@ def list_request(
     descending: bool,
     page_size: int | None,
 ) -> wire.ListMicrogridDispatchesRequest:
-    """The request for the first page of a list."""
+    """Make the request for the first page of a list."""
     check_id("microgrid_id", microgrid_id)
     for id_ in ids:
         check_id("id", id_)
     if sort_by is not None and sort_by not in _SORT_FIELDS:
-        raise ValueError(f"sort_by {sort_by!r} is none of {', '.join(_SORT_FIELDS)}")
+        raise ValueError(f"sort_by {sort_by!r} is not one of {', '.join(_SORT_FIELDS)}")
     request = wire.ListMicrogridDispatchesRequest(
         microgrid_id=microgrid_id,
         filter=wire.DispatchFilter(
@@ -109,7 +110,7 @@ def create_request(
     payload: Mapping[str, Any] | None,
     recurrence: RecurrenceRule | None,
 ) -> wire.CreateMicrogridDispatchRequest:
-    """The request to create a dispatch."""
+    """Make the request that creates a dispatch."""
     check_id("microgrid_id", microgrid_id)
     _check("type", type, str)
     _check("active", active, bool)
@@ -146,7 +147,7 @@ def update_request(
     payload: Mapping[str, Any] | Unset,
     recurrence: RecurrenceRule | Unset | None,
 ) -> wire.UpdateMicrogridDispatchRequest:
-    """The request to change what is given."""
+    """Make the request that changes the given fields."""
     check_id("microgrid_id", microgrid_id)
     check_id("dispatch_id", dispatch_id)
     update = wire.UpdateMicrogridDispatchRequestDispatchUpdate()

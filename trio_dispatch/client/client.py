@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypeVar
 
@@ -13,7 +12,16 @@ import betterproto2
 
 from .. import clock
 from ..api import wire
-from ..api.codec import DOMAIN
+from ..api.codec import WIRE
+from ..api.replies import (
+    EventKind,
+    Page,
+    StreamEvent,
+    decode_created,
+    decode_found,
+    decode_page,
+    decode_updated,
+)
 from ..api.signing import request_metadata
 from ..api.wire import PaginationParams
 from ..errors import DispatchError
@@ -24,33 +32,26 @@ from ..model.target import Target
 from ..model.undecodable import Undecodable
 from ..model.validation import check_id
 from ._requests import UNSET, SortBy, Unset, create_request, list_request, update_request
-from .stream import DispatchStream, StreamEvent, translated
+from .errors import service_errors
+from .stream import DispatchStream
 
-__all__ = ["DispatchClient", "DispatchStream", "Page", "SortBy", "StreamEvent", "open_client"]
+__all__ = [
+    "UNSET",
+    "Channel",
+    "DispatchClient",
+    "DispatchStream",
+    "EventKind",
+    "Page",
+    "SortBy",
+    "StreamEvent",
+    "Unset",
+    "open_client",
+]
 
 _SERVICE = "/frequenz.api.dispatch.v1.MicrogridDispatchService/"
-_R = TypeVar("_R", bound=betterproto2.Message)
+_CALL_TIMEOUT = timedelta(seconds=60)
 
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """A page of a list; iterate over it for its dispatches.
-
-    Attributes:
-      dispatches: The dispatches of the page, in the order of the list.
-      undecodable: What else was on it, and makes no sense.
-      total: How many dispatches the whole list has, over all of its pages.
-    """
-
-    dispatches: tuple[Dispatch, ...]
-    undecodable: tuple[Undecodable, ...]
-    total: int
-
-    def __iter__(self) -> Iterator[Dispatch]:
-        return iter(self.dispatches)
-
-    def __len__(self) -> int:
-        return len(self.dispatches)
+_T = TypeVar("_T")
 
 
 @asynccontextmanager
@@ -60,74 +61,83 @@ async def open_client(
     key: str | None = None,
     sign_secret: str | None = None,
     channel: Channel | None = None,
-    call_timeout: float = 60.0,
+    call_timeout: timedelta = _CALL_TIMEOUT,
 ) -> AsyncIterator[DispatchClient]:
-    """Open a client for a dispatch service, with a connection of its own.
+    """Open a client for a dispatch service, with its own connection.
 
-    It connects at the first call, and anew at the first call after the connection was lost.  What
-    is not given is taken from the environment.
+    It connects at the first call, and again at the first call after the connection was lost.
+    Arguments that are not given are taken from the environment.
 
     Args:
       server_url: ``grpc://host[:port][?param=value&...]``; else `DISPATCH_API_URL`.
-      key: The key that every request carries; else `DISPATCH_API_AUTH_KEY`, then
-        `DISPATCH_API_KEY`.
-      sign_secret: If there is one, requests are signed with it; else `DISPATCH_API_SIGN_SECRET`.
-      channel: Use this channel, which stays the caller's, in place of a URL.
-      call_timeout: How many seconds each call that is not a stream may take.
+      key: The API key that every request carries; else `DISPATCH_API_AUTH_KEY`, `DISPATCH_API_KEY`
+        or `FREQUENZ_API_KEY`; without any, requests carry no key.
+      sign_secret: The secret with which requests are signed; else `DISPATCH_API_SIGN_SECRET` or
+        `FREQUENZ_API_SECRET`; without any, requests are not signed.
+      channel: Use this channel instead of a URL.  It is not closed when the block is left.
+      call_timeout: How long each call may take that is not a stream.
 
     Raises:
-      ValueError: no URL or no key is to be found, or the URL or the key makes no sense.
+      ValueError: an argument is invalid, or there is no URL; the message names it.
     """
-    found_key = _setting(key, "key", "DISPATCH_API_AUTH_KEY", "DISPATCH_API_KEY")
-    secret = sign_secret or os.environ.get("DISPATCH_API_SIGN_SECRET") or None
+    key = key or _environment("DISPATCH_API_AUTH_KEY", "DISPATCH_API_KEY", "FREQUENZ_API_KEY")
+    secret = sign_secret or _environment("DISPATCH_API_SIGN_SECRET", "FREQUENZ_API_SECRET")
     if channel is not None:
         if server_url is not None:
             raise ValueError(f"both a channel and the server_url {server_url!r} were given")
-        yield DispatchClient(channel, key=found_key, sign_secret=secret, call_timeout=call_timeout)
+        yield DispatchClient(channel, key=key, sign_secret=secret, call_timeout=call_timeout)
         return
-    url = _setting(server_url, "server_url", "DISPATCH_API_URL")
+    url = server_url or _environment("DISPATCH_API_URL")
+    if url is None:
+        raise ValueError("no server_url: give it, or set DISPATCH_API_URL in the environment")
     async with open_channel(url) as own:
-        yield DispatchClient(own, key=found_key, sign_secret=secret, call_timeout=call_timeout)
+        yield DispatchClient(own, key=key, sign_secret=secret, call_timeout=call_timeout)
 
 
-def _setting(value: str | None, name: str, *variables: str) -> str:
-    for found in (value, *map(os.environ.get, variables)):
-        if found:
-            return found
-    raise ValueError(f"no {name}: give it, or set {' or '.join(variables)} in the environment")
+def _environment(*variables: str) -> str | None:
+    """The first of these environment variables that is set and not empty."""
+    return next(filter(None, map(os.environ.get, variables)), None)
 
 
 class DispatchClient:
     """Calls to a dispatch service, see `open_client`.
 
-    Every call is a checkpoint and can be cancelled, which also ends it at the service.  A call that
-    fails raises a `ServiceError`; whether the service did what it was asked is then unknown, unless
-    the status says that it was refused.
+    Every call is a checkpoint.  Cancelling a call ends it at the service, too.  A call that fails
+    raises a `ServiceError`; whether the service carried it out is then unknown, unless the status
+    says that it was refused.
 
     Args:
-      channel: A channel to the service; `call_timeout`, in seconds, applies to each call on it.
+      channel: A channel to the service.
+      key: The API key that every request carries, if any.
+      sign_secret: The secret with which requests are signed, if any.
+      call_timeout: How long each call may take that is not a stream.
 
     Raises:
-      ValueError: the key is not printable ASCII.
+      ValueError: the API key is not printable ASCII, there is a secret without a key, or the
+        timeout is not positive.
     """
 
     def __init__(
         self,
         channel: Channel,
         *,
-        key: str,
+        key: str | None = None,
         sign_secret: str | None = None,
-        call_timeout: float = 60.0,
+        call_timeout: timedelta = _CALL_TIMEOUT,
     ) -> None:
-        # A file that the key was read from has often left a newline at its end.
-        if not (key.isascii() and key.isprintable()):
+        # A key that was read from a file often ends with a newline.  The key itself is not shown.
+        if key is not None and not (key.isascii() and key.isprintable()):
             raise ValueError(
-                "the key has a newline or something else in it that is not printable ASCII"
+                "the API key contains a newline or another character that is not printable ASCII"
             )
+        if sign_secret is not None and key is None:
+            raise ValueError("sign_secret was given without a key: signed requests need both")
+        if not isinstance(call_timeout, timedelta) or call_timeout <= timedelta():
+            raise ValueError(f"call_timeout {call_timeout!r} is not a positive timedelta")
         self._channel = channel
         self._key = key
         self._secret = sign_secret
-        self._timeout = call_timeout
+        self._timeout = call_timeout.total_seconds()
 
     async def list(
         self,
@@ -149,23 +159,26 @@ class DispatchClient:
         descending: bool = True,
         page_size: int | None = None,
     ) -> AsyncGenerator[Page, None]:
-        """Iterate over the pages of the dispatches that pass every filter that is given.
+        """Iterate over the pages of the dispatches that pass every given filter.
 
         Args:
-          targets: Any of these targets.
-          ids: Any of these ids.
-          active, dry_run, recurring: Only those that are so, or that are not.
-          start_from, start_to: With a start time in this interval, the end not included.
-          end_from, end_to: Likewise for the end of the last occurrence; what has no end passes
-            unless there is an `end_to`.
+          targets: Only dispatches with one of these targets.
+          ids: Only dispatches with one of these ids.
+          active, dry_run, recurring: Only dispatches that are so, or that are not.
+          start_from, start_to: Only dispatches with a start time in this time range, the end not
+            included.
+          end_from, end_to: Likewise for the end of the last occurrence.  A dispatch without an end
+            passes if there is no `end_to`.
           update_from, update_to: Likewise for the time of the last update.
-          queries: Any of these: ``#4`` is the id 4, anything else a part of the type.
-          sort_by: The newest `create_time` first, unless given.
-          page_size: How many a page has at the most; the service has a default.
+          queries: Only dispatches that match one of these: ``#4`` matches the id 4, any other text
+            is searched in the type.
+          sort_by: The time by which to sort; `create_time` by default.
+          descending: Whether the latest time comes first.
+          page_size: How many dispatches a page has at most; by default the service decides.
 
         Raises:
-          ServiceError: a page could not be had.
-          ValueError: an argument makes no sense.
+          ServiceError: a page could not be read.
+          ValueError: an argument is invalid; the message names it.
         """
         request = list_request(
             microgrid_id,
@@ -182,40 +195,31 @@ class DispatchClient:
             descending=descending,
             page_size=page_size,
         )
+        what = f"microgrid {microgrid_id}: list"
         while True:
-            response = await self._call(
-                "ListMicrogridDispatches",
-                request,
-                wire.ListMicrogridDispatchesResponse,
-                f"microgrid {microgrid_id}: list",
-            )
-            info = response.pagination_info
-            found: list[Any] = response.dispatches
-            yield Page(
-                tuple(item for item in found if isinstance(item, Dispatch)),
-                tuple(item for item in found if isinstance(item, Undecodable)),
-                0 if info is None else info.total_items,
-            )
-            if info is None or not info.next_page_token:
+            page = await self._call("ListMicrogridDispatches", request, decode_page, what)
+            yield page
+            if not page.next_token:
                 return
-            request.pagination_params = PaginationParams(page_token=info.next_page_token)
+            request.pagination_params = PaginationParams(page_token=page.next_token)
 
     async def get(self, microgrid_id: int, dispatch_id: int) -> Dispatch:
-        """One dispatch.
+        """Read one dispatch.
 
         Raises:
-          ServiceError: with the status `NOT_FOUND`, if there is none with this id.
+          ServiceError: with the status `NOT_FOUND` if the microgrid has no such dispatch.
+          DispatchError: the dispatch cannot be decoded.
         """
         check_id("microgrid_id", microgrid_id)
         check_id("dispatch_id", dispatch_id)
         what = f"microgrid {microgrid_id}, dispatch {dispatch_id}: get"
-        response = await self._call(
-            "GetMicrogridDispatch",
-            wire.GetMicrogridDispatchRequest(microgrid_id=microgrid_id, dispatch_id=dispatch_id),
-            wire.GetMicrogridDispatchResponse,
-            what,
+        request = wire.GetMicrogridDispatchRequest(
+            microgrid_id=microgrid_id, dispatch_id=dispatch_id
         )
-        return _decoded(response.dispatch, what)
+        found = await self._call(
+            "GetMicrogridDispatch", request, decode_found, what, _absent(microgrid_id, dispatch_id)
+        )
+        return _decodable(found, f"{what}: the dispatch")
 
     async def create(
         self,
@@ -230,15 +234,18 @@ class DispatchClient:
         payload: Mapping[str, Any] | None = None,
         recurrence: RecurrenceRule | None = None,
     ) -> Dispatch:
-        """Create a dispatch; the service gives it its id.
+        """Create a dispatch and return it, with the id that the service gave it.
 
         Args:
-          start_time: With ``"NOW"`` the service puts in its own time, cut to the second.
-          duration: Whole seconds; None for ever.
+          start_time: With ``"NOW"``, the service's present time, truncated to the second.
+          duration: How long each run lasts, in whole seconds; None for no end.
+
+        The others are the fields of `Dispatch`.
 
         Raises:
-          ServiceError: the service refused it.
-          ValueError: an argument makes no sense.
+          ServiceError: the service rejected the dispatch.
+          DispatchError: the dispatch was created, but the reply cannot be decoded.
+          ValueError: an argument is invalid; the message names it.
         """
         what = f"microgrid {microgrid_id}: create a dispatch of type {type!r}"
         request = create_request(
@@ -252,13 +259,8 @@ class DispatchClient:
             payload=payload,
             recurrence=recurrence,
         )
-        response = await self._call(
-            "CreateMicrogridDispatch",
-            request,
-            wire.CreateMicrogridDispatchResponse,
-            what,
-        )
-        return _decoded(response.dispatch, what)
+        created = await self._call("CreateMicrogridDispatch", request, decode_created, what)
+        return _decodable(created, f"{what}: done, but the reply")
 
     async def update(
         self,
@@ -272,15 +274,16 @@ class DispatchClient:
         payload: Mapping[str, Any] | Unset = UNSET,
         recurrence: RecurrenceRule | Unset | None = UNSET,
     ) -> Dispatch:
-        """Change what is given of a dispatch, and leave the rest.
+        """Change the given fields of a dispatch, and return it with its new content.
 
         Args:
-          duration: With None it runs for ever.
-          recurrence: With None it no longer recurs; otherwise the whole rule is replaced.
+          duration: None for no end.
+          recurrence: The new rule as a whole; None for no recurrence.
 
         Raises:
-          ServiceError: the service refused the change, or has no dispatch with this id.
-          ValueError: an argument makes no sense, or there is none.
+          ServiceError: the service rejected the change, or has no such dispatch (`NOT_FOUND`).
+          DispatchError: the dispatch was changed, but the reply cannot be decoded.
+          ValueError: an argument is invalid, or nothing to change was given.
         """
         what = f"microgrid {microgrid_id}, dispatch {dispatch_id}: update"
         request = update_request(
@@ -293,27 +296,29 @@ class DispatchClient:
             payload=payload,
             recurrence=recurrence,
         )
-        response = await self._call(
+        updated = await self._call(
             "UpdateMicrogridDispatch",
             request,
-            wire.UpdateMicrogridDispatchResponse,
+            decode_updated,
             what,
+            _absent(microgrid_id, dispatch_id),
         )
-        return _decoded(response.dispatch, what)
+        return _decodable(updated, f"{what}: done, but the reply")
 
     async def delete(self, microgrid_id: int, dispatch_id: int) -> None:
         """Delete a dispatch for good.
 
         Raises:
-          ServiceError: with the status `NOT_FOUND`, if there is none with this id.
+          ServiceError: with the status `NOT_FOUND` if the microgrid has no such dispatch.
         """
         check_id("microgrid_id", microgrid_id)
         check_id("dispatch_id", dispatch_id)
+        request = wire.DeleteMicrogridDispatchRequest(
+            microgrid_id=microgrid_id, dispatch_id=dispatch_id
+        )
+        what = f"microgrid {microgrid_id}, dispatch {dispatch_id}: delete"
         await self._call(
-            "DeleteMicrogridDispatch",
-            wire.DeleteMicrogridDispatchRequest(microgrid_id=microgrid_id, dispatch_id=dispatch_id),
-            wire.DeleteMicrogridDispatchResponse,
-            f"microgrid {microgrid_id}, dispatch {dispatch_id}: delete",
+            "DeleteMicrogridDispatch", request, bytes, what, _absent(microgrid_id, dispatch_id)
         )
 
     @asynccontextmanager
@@ -326,50 +331,55 @@ class DispatchClient:
           ServiceError: the stream could not be opened; iterating raises it when the stream fails.
         """
         check_id("microgrid_id", microgrid_id)
+        request = wire.StreamMicrogridDispatchesRequest(microgrid_id=microgrid_id)
         what = f"microgrid {microgrid_id}: stream"
         method = "StreamMicrogridDispatches"
         async with self._channel.request(
             _SERVICE + method,
             Cardinality.UNARY_STREAM,
             wire.StreamMicrogridDispatchesRequest,
-            wire.StreamMicrogridDispatchesResponse,
-            codec=DOMAIN,
+            bytes,
+            codec=WIRE,
             metadata=self._metadata(method),
         ) as call:
-            request = wire.StreamMicrogridDispatchesRequest(microgrid_id=microgrid_id)
-            with translated(what):
+            with service_errors(what):
                 await call.send_message(request, end=True)
             yield DispatchStream(call, what)
 
     async def _call(
-        self, method: str, request: betterproto2.Message, response_type: type[_R], what: str
-    ) -> _R:
-        with translated(what):
+        self,
+        method: str,
+        request: betterproto2.Message,
+        decode: Callable[[bytes], _T],
+        what: str,
+        not_found: str | None = None,
+    ) -> _T:
+        with service_errors(what, not_found):
             async with self._channel.request(
                 _SERVICE + method,
                 Cardinality.UNARY_UNARY,
                 type(request),
-                response_type,
-                codec=DOMAIN,
+                bytes,
+                codec=WIRE,
                 timeout=self._timeout,
                 metadata=self._metadata(method),
             ) as call:
                 await call.send_message(request, end=True)
-                response: _R | None = await call.recv_message()
-        assert response is not None
-        return response
+                reply = await call.recv_message()
+            assert reply is not None
+            return decode(reply)
 
     def _metadata(self, method: str) -> dict[str, str]:
+        if self._key is None:
+            return {}
         return request_metadata(self._key, self._secret, method, clock.now())
 
 
-def _decoded(dispatch: Any, what: str) -> Dispatch:
-    """The dispatch of a response.
+def _decodable(found: Dispatch | Undecodable, subject: str) -> Dispatch:
+    if isinstance(found, Undecodable):
+        raise DispatchError(f"{subject} cannot be decoded: {found.reason}")
+    return found
 
-    Raises:
-      DispatchError: it has none that makes sense.
-    """
-    if isinstance(dispatch, Dispatch):
-        return dispatch
-    reason = dispatch.reason if isinstance(dispatch, Undecodable) else "the answer has no dispatch"
-    raise DispatchError(f"{what}: the service did it, but {reason}")
+
+def _absent(microgrid_id: int, dispatch_id: int) -> str:
+    return f"microgrid {microgrid_id} has no dispatch {dispatch_id}"

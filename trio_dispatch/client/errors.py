@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from ..errors import DispatchError
-from ..grpc import GRPCError, Status
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-__all__ = ["ServiceError"]
+from ..errors import DispatchError
+from ..grpc import DecodeError, GRPCError, Status
+
+__all__ = ["ServiceError", "service_errors"]
+
+_PERMANENT = {
+    Status.UNAUTHENTICATED,
+    Status.PERMISSION_DENIED,
+    Status.UNIMPLEMENTED,
+    Status.INVALID_ARGUMENT,
+}
 
 
 class ServiceError(DispatchError):
@@ -14,17 +25,49 @@ class ServiceError(DispatchError):
     The cause is the `GRPCError` of the call.
 
     Attributes:
-      status: The gRPC status, say ``Status.NOT_FOUND``.
-      message: What the service said, if anything.
+      status: The gRPC status, for example ``Status.NOT_FOUND``.
+      message: The message of the service, if it sent one.
     """
 
-    def __init__(self, what: str, error: GRPCError) -> None:
-        self._what = what
+    def __init__(self, text: str, error: GRPCError) -> None:
+        super().__init__(text)
         self._error = error
         self.status: Status = error.status
         self.message: str | None = error.message
-        said = f": {error.message}" if error.message else ""
-        super().__init__(f"{what}: {error.status.name}{said}")
 
     def __reduce__(self) -> tuple[type[ServiceError], tuple[str, GRPCError]]:
-        return ServiceError, (self._what, self._error)
+        return ServiceError, (str(self), self._error)
+
+    @property
+    def permanent(self) -> bool:
+        """Whether the same call will fail again, however often it is made.
+
+        The API key is invalid or lacks the right, the service does not have the method or rejects
+        the request, or its certificate does not verify.
+        """
+        if self.status in _PERMANENT:
+            return True
+        cause = self.__cause__
+        while cause is not None and not isinstance(cause, ssl.SSLCertVerificationError):
+            cause = cause.__cause__
+        return cause is not None
+
+
+@contextmanager
+def service_errors(what: str, not_found: str | None = None) -> Iterator[None]:
+    """Turn the failure of a call into a `ServiceError`.
+
+    Args:
+      what: The call and its subject, with which the text of the error begins.
+      not_found: The text of the error for the status `NOT_FOUND`, if that can only mean one thing.
+    """
+    try:
+        yield
+    except GRPCError as exc:
+        if not_found is not None and exc.status is Status.NOT_FOUND:
+            raise ServiceError(not_found, exc) from exc
+        details = f": {exc.message}" if exc.message else ""
+        raise ServiceError(f"{what}: {exc.status.name}{details}", exc) from exc
+    except DecodeError as exc:
+        error = GRPCError(Status.INTERNAL, f"the reply cannot be decoded: {exc}")
+        raise ServiceError(f"{what}: {error.message}", error) from exc

@@ -24,11 +24,9 @@ from typing import Any
 import trio
 
 from .. import clock
-from ..api import wire
-from ..api.codec import DOMAIN
+from ..client.pages import decode_page, encode_page
 from ..errors import DispatchError
 from ..model.dispatch import Dispatch
-from ..protobuf.codec import DecodeError
 
 __all__ = ["CacheKeeper", "Known", "load", "recall"]
 
@@ -133,14 +131,6 @@ class CacheKeeper:
             raise
 
 
-def _entry(dispatch: Dispatch) -> bytes:
-    """A dispatch as it stands in the file."""
-    return DOMAIN.encode(
-        wire.ListMicrogridDispatchesResponse(dispatches=[dispatch]),  # type: ignore[list-item]
-        wire.ListMicrogridDispatchesResponse,
-    )
-
-
 def _save(
     path: Path,
     microgrid_id: int,
@@ -154,7 +144,9 @@ def _save(
       OSError: it cannot be written; the old one is as it was.
     """
     # Concatenated, messages of one type are one message.
-    encoded = {id_: _entry(entry) for id_, entry in entries.items() if isinstance(entry, Dispatch)}
+    encoded = {
+        id_: encode_page([entry]) for id_, entry in entries.items() if isinstance(entry, Dispatch)
+    }
     body = b"".join({**entries, **encoded}.values())  # type: ignore[arg-type]
     header = {
         "format": _FORMAT,
@@ -237,9 +229,7 @@ def _parse(data: bytes, microgrid_id: int) -> Known:
     if len(body) != length or zlib.crc32(body) != crc:
         raise ValueError("it is damaged")
     try:
-        page = DOMAIN.decode(body, wire.ListMicrogridDispatchesResponse)
-    except DecodeError as exc:
+        page = decode_page(body)
+    except ValueError as exc:
         raise ValueError(f"it is damaged: {exc}") from exc
-    items: list[Any] = page.dispatches
-    dispatches = tuple(item for item in items if isinstance(item, Dispatch))
-    return Known(saved, dispatches, running)
+    return Known(saved, page.dispatches, running)

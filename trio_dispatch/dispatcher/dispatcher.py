@@ -12,16 +12,15 @@ from pathlib import Path
 from typing import Literal
 
 import trio
-from trio_util import AsyncValue
 
 from .. import clock
 from ..actors.merge import MergeStrategy
 from ..actors.pending_orphans import Unattended
 from ..actors.supervisor import Actor, ActorOptions, OnOrphan, serve_actors
-from ..client.client import DispatchClient, open_client
+from ..client.client import Channel, DispatchClient, open_client
 from ..concurrency.broadcast import Broadcast
 from ..concurrency.nursery import open_service_nursery
-from ..grpc import Channel
+from ..concurrency.observable import Observable
 from ..model.dispatch import Dispatch
 from ..model.events import Created, Deleted, LifecycleEvent, MissedRun
 from ..model.validation import check_id
@@ -46,12 +45,13 @@ _TRANSITIONS_AT_ONCE = 100
 
 @asynccontextmanager
 async def open_dispatcher(
-    *,
     microgrid_id: int,
+    *,
     server_url: str | None = None,
     key: str | None = None,
     sign_secret: str | None = None,
     channel: Channel | None = None,
+    call_timeout: timedelta = timedelta(seconds=60),
     cache: str | PathLike[str] | None = None,
     resync_interval: timedelta = timedelta(minutes=5),
     catch_up: timedelta = timedelta(seconds=60),
@@ -68,7 +68,8 @@ async def open_dispatcher(
 
     Args:
       microgrid_id: Whose dispatches.
-      server_url, key, sign_secret, channel: Where the service is and who asks, see `open_client`.
+      server_url, key, sign_secret, channel, call_timeout: How to reach the service, see
+        `open_client`.
       cache: A file in which the last known dispatches are kept, and which of them were announced
         as running, so that a start needs no service.  What ran when the process died and runs no
         more is told to every status receiver as stopped.  A file that cannot be used is set aside.
@@ -99,7 +100,9 @@ async def open_dispatcher(
     check_id("microgrid_id", microgrid_id)
     path = None if cache is None else Path(cache)
     known = None if path is None else await recall(path, microgrid_id)
-    async with open_client(server_url, key=key, sign_secret=sign_secret, channel=channel) as client:
+    async with open_client(
+        server_url, key=key, sign_secret=sign_secret, channel=channel, call_timeout=call_timeout
+    ) as client:
         dispatcher = Dispatcher(
             client,
             microgrid_id,
@@ -171,7 +174,7 @@ class Dispatcher:
         self._announced = self._missed = 0
         self._lateness = self._worst_lateness = 0.0
         self.dispatches: Mapping[int, Dispatch] = self._mirror.dispatches
-        self.sync_state: AsyncValue[SyncState] = self._synchronizer.state
+        self.sync_state: Observable[SyncState] = self._synchronizer.state
         self.lifecycle_events: Broadcast[LifecycleEvent] = lifecycle_channel(self._existing)
         self.running_status_change: Broadcast[Dispatch] = status_channel(self._statuses)
         self.missed_runs: Broadcast[MissedRun] = missed_channel()
@@ -291,7 +294,9 @@ class Dispatcher:
 
         while True:
             away = limit.total_seconds()
-            await self.sync_state.wait_value(lambda state: not is_live(state), held_for=away)
+            await self._synchronizer.state.wait_value(
+                lambda state: not is_live(state), held_for=away
+            )
             what = "microgrid %d: without the service for %s; all runs are stopped"
             log.error(what, self.microgrid_id, limit)
             self._announce(self._agenda.suspend(clock.now()), None)

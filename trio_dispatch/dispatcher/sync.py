@@ -15,8 +15,7 @@ import trio
 from trio_util import AsyncValue
 
 from .. import clock
-from ..api.wire import Event
-from ..client.client import DispatchClient, DispatchStream, StreamEvent
+from ..client.client import DispatchClient, DispatchStream, EventKind, StreamEvent
 from ..client.errors import ServiceError
 from ..concurrency.backoff import Backoff
 from ..concurrency.nursery import open_service_nursery
@@ -159,7 +158,7 @@ class Synchronizer:
 
     def _take(self, event: StreamEvent) -> None:
         dispatch = event.dispatch
-        if event.event == Event.DELETED and dispatch.id is not None:
+        if event.kind is EventKind.DELETED and dispatch.id is not None:
             self._apply(self._mirror.deleted(dispatch), ())
         elif isinstance(dispatch, Dispatch):
             self._apply(self._mirror.changed(dispatch), ())

@@ -1,0 +1,66 @@
+# ruff: noqa: I001 - one statement for each module
+
+from .actors.merge import (
+    MergeByType as MergeByType,
+    MergeByTypeTarget as MergeByTypeTarget,
+    MergeStrategy as MergeStrategy,
+)
+from .actors.run import ActorRun as ActorRun
+from .actors.supervisor import Actor as Actor, OnOrphan as OnOrphan
+from .api.replies import (
+    EventKind as EventKind,
+    Page as Page,
+    StreamEvent as StreamEvent,
+)
+from .client.client import (
+    UNSET as UNSET,
+    DispatchClient as DispatchClient,
+    SortBy as SortBy,
+    Unset as Unset,
+    open_client as open_client,
+)
+from .client.errors import ServiceError as ServiceError
+from .client.stream import DispatchStream as DispatchStream
+from .concurrency.broadcast import (
+    Broadcast as Broadcast,
+    BroadcastStatistics as BroadcastStatistics,
+    Receiver as Receiver,
+    ReceiverStatistics as ReceiverStatistics,
+)
+from .concurrency.observable import Observable as Observable
+from .dispatcher.dispatcher import (
+    Dispatcher as Dispatcher,
+    open_dispatcher as open_dispatcher,
+)
+from .dispatcher.statistics import DispatcherStatistics as DispatcherStatistics
+from .dispatcher.sync import SyncPhase as SyncPhase, SyncState as SyncState
+from .errors import DispatchError as DispatchError
+from .model.dispatch import Dispatch as Dispatch, RunningState as RunningState
+from .model.events import (
+    Created as Created,
+    Deleted as Deleted,
+    LifecycleEvent as LifecycleEvent,
+    MissedRun as MissedRun,
+    Updated as Updated,
+)
+from .model.recurrence.rule import (
+    EndCriteria as EndCriteria,
+    Frequency as Frequency,
+    RecurrenceRule as RecurrenceRule,
+    Weekday as Weekday,
+)
+from .model.target import (
+    BatteryType as BatteryType,
+    ElectricalComponentCategory as ElectricalComponentCategory,
+    EvChargerType as EvChargerType,
+    InverterType as InverterType,
+    Target as Target,
+    TargetCategories as TargetCategories,
+    TargetCategory as TargetCategory,
+    TargetIds as TargetIds,
+)
+from .model.undecodable import Undecodable as Undecodable
+from .process import run as run
+from .timeline import Timeline as Timeline, draw_timeline as draw_timeline
+
+__version__: str
