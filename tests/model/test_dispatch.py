@@ -233,7 +233,7 @@ def test_ids_that_make_no_sense_are_refused(ids: tuple[Any, ...]) -> None:
 
 
 def test_categories_that_make_no_sense_are_refused() -> None:
-    with pytest.raises(ValueError, match="5 is not a target"):
+    with pytest.raises(ValueError, match="5 is not a category or type"):
         TargetCategories(5)  # type: ignore[arg-type]
 
 

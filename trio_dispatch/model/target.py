@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Self
 
-from .validation import check_id
+from .validation import check_id, shown
 
 __all__ = [
     "BatteryType",
@@ -202,6 +202,6 @@ def _category(
         case BatteryType() | InverterType() | EvChargerType():
             return TargetCategory(category_of(value), value)
     raise ValueError(
-        f"{value!r} is not a target: give an ElectricalComponentCategory, a BatteryType, "
-        "an InverterType, an EvChargerType or a TargetCategory"
+        f"{shown(value)} is not a category or type of components: give an "
+        "ElectricalComponentCategory, BatteryType, InverterType, EvChargerType or TargetCategory"
     )
