@@ -1,4 +1,4 @@
-"""The built wheel: what is in it, and a project of a user's that has nothing but it."""
+"""The built wheel: its content, its types, and a user's project that has nothing but the wheel."""
 
 from __future__ import annotations
 
@@ -16,6 +16,39 @@ from tests.helpers.testing_page import FILES, PAGE, TESTS, without_times
 
 ROOT = Path(__file__).parents[1]
 PYTEST = ("-m", "pytest", "-s", "-v", "-W", "error")
+
+
+# What a type checker shows of the values that a user handles.
+TYPES = """
+from trio_dispatch import ActorRun, Dispatch, Dispatcher, Page, StreamEvent, __version__
+
+async def reveal(dispatcher: Dispatcher, dispatch: Dispatch, run: ActorRun, page: Page) -> None:
+    reveal_type(dispatcher.sync_state)
+    reveal_type(dispatcher.sync_state.value.phase)
+    reveal_type(dispatch.target)
+    reveal_type(dispatch.update_time)
+    reveal_type(run.payload)
+    reveal_type(page.dispatches)
+    async for received in dispatcher.running_status_change.new_receiver():
+        reveal_type(received)
+    async with dispatcher.client.stream(1) as events:
+        async for event in events:
+            reveal_type(event.kind)
+            reveal_type(event.dispatch)
+    reveal_type(__version__)
+"""
+REVEALED = [
+    "Observable[SyncState]",
+    "SyncPhase",
+    "TargetIds | TargetCategories | None",
+    "datetime",
+    "Mapping[str, Any]",
+    "tuple[Dispatch, ...]",
+    "Dispatch",
+    "EventKind",
+    "Dispatch | Undecodable",
+    "str",
+]
 
 
 def run(*command: str | Path, cwd: Path, **environment: str) -> str:
@@ -43,16 +76,29 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return wheel
 
 
+@pytest.fixture(scope="module")
+def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The interpreter of an environment in which the wheel is installed as the docs say."""
+    folder = tmp_path_factory.mktemp("user")
+    run(sys.executable, "-m", "venv", "--without-pip", "venv", cwd=folder)
+    python = folder / "venv" / "bin" / "python"
+    pip = (sys.executable, "-m", "pip", "--python", python, "--quiet")
+    (command,) = re.findall(r"^\$ pip install '(.*)'$", PAGE, re.MULTILINE)
+    assert command == "trio-dispatch[testing]"
+    run(*pip, "install", f"{command} @ {wheel.as_uri()}", cwd=folder)
+    return python
+
+
 def test_what_is_in_the_wheel(wheel: Path) -> None:
     with ZipFile(wheel) as archive:
         names = set(archive.namelist())
         (entry_points,) = (n for n in names if n.endswith(".dist-info/entry_points.txt"))
-        assert "[pytest11]\ntrio_dispatch = _trio_dispatch_pytest\n" in (
+        assert "[pytest11]\ntrio_dispatch = trio_dispatch.testing.plugin\n" in (
             archive.read(entry_points).decode()
         )
     info = entry_points.partition("/")[0]
     tops = {name.partition("/")[0] for name in names}
-    assert tops == {"trio_dispatch", "_trio_dispatch_pytest.py", info}
+    assert tops == {"trio_dispatch", info}
     assert f"{info}/licenses/LICENSE" in names
     assert {"trio_dispatch/py.typed", "trio_dispatch/api/_generated/py.typed"} <= names
     ours = {path.relative_to(ROOT).as_posix() for path in (ROOT / "trio_dispatch").rglob("*.py")}
@@ -68,20 +114,14 @@ def test_what_goes_into_the_wheel_is_in_the_source_distribution() -> None:
 
 
 def test_a_project_that_installs_it_runs_the_tests_of_the_documentation(
-    wheel: Path, tmp_path: Path
+    python: Path, tmp_path: Path
 ) -> None:
-    run(sys.executable, "-m", "venv", "--without-pip", "venv", cwd=tmp_path)
-    python = tmp_path / "venv" / "bin" / "python"
-    pip = (sys.executable, "-m", "pip", "--python", python, "--quiet")
-    (command,) = re.findall(r"^\$ pip install '(.*)'$", PAGE, re.MULTILINE)
-    assert command == "trio-dispatch[testing]"
-    run(*pip, "install", f"{command} @ {wheel.as_uri()}", cwd=tmp_path)
     project = tmp_path / "project"
     project.mkdir()
     for name, text in FILES.items():
         (project / name).write_text(text)
     where = run(python, "-c", "import trio_dispatch; print(trio_dispatch.__file__)", cwd=project)
-    assert where.startswith(str(tmp_path / "venv"))
+    assert where.startswith(str(python.parents[1]))
     printed = [
         without_times(run(python, *PYTEST, cwd=project, PYTHONHASHSEED=seed)) for seed in ("1", "2")
     ]
@@ -89,3 +129,14 @@ def test_a_project_that_installs_it_runs_the_tests_of_the_documentation(
     assert "plugins: " in printed[0]
     assert "hypothesis" not in printed[0]
     assert printed[0] == printed[1]
+
+
+def test_a_type_checker_sees_the_types_of_the_wheel(python: Path, tmp_path: Path) -> None:
+    (tmp_path / "reveal.py").write_text(TYPES)
+    mypy = (sys.executable, "-m", "mypy", "--strict", "--python-executable", python)
+    printed = run(*mypy, "reveal.py", cwd=tmp_path)
+    revealed = [
+        re.sub(r"(\w+\.)+(?=\w)", "", re.sub(r" \| None", " | None", found))
+        for found in re.findall('Revealed type is "(.*)"', printed)
+    ]
+    assert revealed == REVEALED

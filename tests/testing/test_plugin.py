@@ -1,4 +1,4 @@
-"""The fixtures, in runs of pytest as a user's project has them."""
+"""The fixtures, in runs of pytest like those of a user's project."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STRICT, AUTO = "[pytest]\n", "[pytest]\ntrio_mode = true\n"
 
 
 def run_pytest(folder: Path, *options: str, **environment: str) -> str:
-    """What pytest prints in a folder."""
+    """Run pytest in a folder and return its output."""
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -41,7 +41,7 @@ def run_pytest(folder: Path, *options: str, **environment: str) -> str:
 
 
 def outcomes(printed: str) -> dict[str, str]:
-    """How each test went, by its name."""
+    """The outcome of each test, by name."""
     summary = re.findall(r"^(PASSED|FAILED|ERROR) \S+?::(\w+)", printed, re.MULTILINE)
     return {name: outcome for outcome, name in summary}
 
@@ -57,7 +57,7 @@ async def test_a_dispatcher_follows_the_service_on_virtual_time(
     assert virtual_clock.now() == START.replace(day=2)
 
 
-async def test_one_of_them_is_enough(dispatcher: Dispatcher) -> None:
+async def test_one_fixture_is_enough(dispatcher: Dispatcher) -> None:
     assert isinstance(trio.lowlevel.current_clock(), trio.testing.MockClock)
     await trio.sleep(86_400)
     assert dispatcher.dispatches == {}
@@ -67,13 +67,13 @@ DRAWN: list[float] = []
 
 
 @pytest.mark.parametrize("_", range(2))
-async def test_chance_is_the_same_each_time(virtual_clock: VirtualClock, _: int) -> None:
+async def test_random_numbers_are_the_same_each_time(virtual_clock: VirtualClock, _: int) -> None:
     DRAWN.append(random.random())
     assert len(set(DRAWN)) == 1
 
 
 @pytest.mark.parametrize("_", range(2))
-def test_chance_is_not_spoilt_for_other_tests(_: int) -> None:
+def test_other_tests_keep_their_random_numbers(_: int) -> None:
     drawn = random.random()
     assert drawn not in DRAWN
     DRAWN.append(drawn)
@@ -159,7 +159,7 @@ NAMES = set(re.findall(r"async def (test_\w+)", USES))
 
 
 @pytest.mark.parametrize("mode", [STRICT, AUTO], ids=["strict", "auto"])
-def test_every_trio_test_may_use_them(tmp_path: Path, mode: str) -> None:
+def test_every_trio_test_can_use_the_fixtures(tmp_path: Path, mode: str) -> None:
     (tmp_path / "pytest.ini").write_text(mode)
     mark = "@pytest.mark.trio" if mode == STRICT else ""
     (tmp_path / "test_uses.py").write_text(USES.format(mark=mark))
@@ -197,7 +197,7 @@ async def test_hypothesis_with_a_clock(autojump_clock, number):
 """
 
 
-def test_wrong_use_is_told(tmp_path: Path) -> None:
+def test_wrong_use_fails_with_an_explanation(tmp_path: Path) -> None:
     (tmp_path / "pytest.ini").write_text(STRICT)
     (tmp_path / "test_misuses.py").write_text(MISUSES)
     printed = run_pytest(tmp_path, "-rA")
@@ -208,36 +208,37 @@ def test_wrong_use_is_told(tmp_path: Path) -> None:
         "test_hypothesis_with_a_clock": "PASSED",
     }, printed
     for name in ("test_sync", "test_without_a_mark"):
-        assert f"{name} uses fixtures of trio-dispatch and is no Trio test" in printed
-    assert "take pytest-trio's fixture `autojump_clock` instead of this" in printed
+        assert f"{name} uses fixtures of trio-dispatch but is not a Trio test" in printed
+    assert "use pytest-trio's fixture `autojump_clock`" in printed
 
 
-def test_without_pytest_trio_that_is_told(tmp_path: Path) -> None:
+def test_without_pytest_trio_the_fixtures_fail_with_an_explanation(tmp_path: Path) -> None:
     (tmp_path / "test_uses.py").write_text("def test_clock(virtual_clock): pass\n")
     printed = run_pytest(tmp_path, "-rA", "-p", "no:trio")
     assert outcomes(printed) == {"test_clock": "ERROR"}
     assert "need pytest-trio: pip install 'trio-dispatch[testing]'" in printed
 
 
-def test_who_does_not_use_them_does_not_import_the_package(tmp_path: Path) -> None:
+def test_an_unused_plugin_imports_nothing_but_itself(tmp_path: Path) -> None:
     (tmp_path / "test_lazy.py").write_text(
         "import sys\n"
         "def test_lazy(request):\n"
         "    assert request.config.pluginmanager.hasplugin('trio_dispatch')\n"
-        "    ours = [name for name in sys.modules if name.startswith('trio_dispatch')]\n"
-        "    assert ours == []\n"
+        "    ours = {name for name in sys.modules if name.startswith('trio_dispatch')}\n"
+        "    package = 'trio_dispatch.testing'\n"
+        "    assert ours == {'trio_dispatch', package, f'{package}.plugin'}\n"
         "    assert 'trio' not in sys.modules\n"
     )
     printed = run_pytest(tmp_path, "-rA", "-p", "no:trio", "-p", "no:hypothesispytest")
     assert outcomes(printed) == {"test_lazy": "PASSED"}, printed
 
 
-def test_they_are_listed(tmp_path: Path) -> None:
+def test_the_fixtures_are_listed(tmp_path: Path) -> None:
     printed = run_pytest(tmp_path, "--fixtures")
     for name, says in {
         "virtual_clock": "The wall clock of the test",
         "dispatch_service": "A dispatch service to test against",
         "dispatcher": "A dispatcher that follows microgrid 1",
     }.items():
-        line = rf"^{name} -- .*_trio_dispatch_pytest\.py:\d+\n +{says}"
+        line = rf"^{name} -- .*trio_dispatch/testing/plugin\.py:\d+\n +{says}"
         assert re.search(line, printed, re.MULTILINE)

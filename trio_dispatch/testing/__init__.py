@@ -1,19 +1,9 @@
 """For the tests of programs that use trio-dispatch: the real service in memory, on virtual time.
 
-With pytest-trio there are the fixtures `virtual_clock`, `dispatch_service` and `dispatcher`, too.
+With pytest-trio there are also the fixtures `virtual_clock`, `dispatch_service` and `dispatcher`.
 """
 
-from ..clock import VirtualClock
-from .factory import make_dispatch
-from .service import TEST_KEY, LocalService, open_test_service
-from .virtual import deterministic, virtual_clock
+import lazy_loader
 
-__all__ = [
-    "TEST_KEY",
-    "LocalService",
-    "VirtualClock",
-    "deterministic",
-    "make_dispatch",
-    "open_test_service",
-    "virtual_clock",
-]
+# pytest imports this package in every run, for its plugin: nothing may come with it.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

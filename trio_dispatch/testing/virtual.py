@@ -12,7 +12,7 @@ from trio._core import _run as scheduler
 from .. import clock
 from ..clock import VirtualClock
 
-__all__ = ["deterministic", "virtual_clock"]
+__all__ = ["VirtualClock", "deterministic", "virtual_clock"]
 
 
 def virtual_clock(start: datetime | None = None) -> VirtualClock:

@@ -1,7 +1,7 @@
-"""The fixtures of trio-dispatch: a pytest plugin, which costs nothing where they are not used.
+"""The pytest plugin: fixtures that run a test on virtual time, with a service and a dispatcher.
 
-It lies beside the package, for pytest imports every installed plugin before it does anything else:
-inside, it would import all of the package in every run, and before its coverage is measured.
+pytest imports every installed plugin in every run, before coverage is measured.  So this module
+imports the rest of the package only when a fixture is used.
 """
 
 # ruff: noqa: PLC0415
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def _virtual_run(request: pytest.FixtureRequest) -> None:
-    """Lets the test run on virtual time, and the same each time."""
+    """Make the test run on virtual time, and the same way each time."""
     if not request.config.pluginmanager.hasplugin("trio"):
         pytest.fail(
             "the fixtures of trio-dispatch need pytest-trio: pip install 'trio-dispatch[testing]'",
@@ -31,7 +31,7 @@ def _virtual_run(request: pytest.FixtureRequest) -> None:
         )
     if request.node.get_closest_marker("trio") is None:
         pytest.fail(
-            f"{request.node.name} uses fixtures of trio-dispatch and is no Trio test: make it an"
+            f"{request.node.name} uses fixtures of trio-dispatch but is not a Trio test: make it an"
             " `async def`, with `trio_mode = true` in pytest's configuration, or with the marker"
             " `pytest.mark.trio`",
             pytrace=False,
@@ -48,7 +48,7 @@ def _run(
     clock: trio.abc.Clock | None = None,
     instruments: Sequence[trio.abc.Instrument] = (),
 ) -> Any:
-    """Runs a test as pytest-trio does, except for the clock that it gets if it has none."""
+    """Run a test as pytest-trio does, but on a `MockClock` unless the test brings a clock."""
     import trio.testing
 
     from trio_dispatch.testing import deterministic
@@ -63,8 +63,9 @@ def _run(
 async def virtual_clock(_virtual_run: None) -> VirtualClock:
     """The wall clock of the test, see `trio_dispatch.testing.VirtualClock`.
 
-    The test runs on a `MockClock` that jumps ahead whenever all tasks wait, unless it takes one of
-    its own as an argument; and the same each time, see `trio_dispatch.testing.deterministic`.
+    The test runs on a `MockClock` that jumps ahead whenever all tasks wait, unless it takes another
+    clock as an argument.  It runs the same way each time, see
+    `trio_dispatch.testing.deterministic`.
     """
     from trio_dispatch.testing import virtual_clock
 
@@ -72,8 +73,8 @@ async def virtual_clock(_virtual_run: None) -> VirtualClock:
         return virtual_clock()
     except RuntimeError as exc:
         raise RuntimeError(
-            f"{exc}; Hypothesis, which runs its tests by itself, cannot give it this one: take"
-            " pytest-trio's fixture `autojump_clock` instead of this, and `open_test_service`"
+            f"{exc}; Hypothesis runs its tests itself and ignores this fixture's clock: use"
+            " pytest-trio's fixture `autojump_clock` and `open_test_service` instead"
         ) from None
 
 
@@ -88,7 +89,7 @@ async def dispatch_service(virtual_clock: VirtualClock) -> AsyncIterator[LocalSe
 
 @pytest.fixture
 async def dispatcher(dispatch_service: LocalService) -> AsyncIterator[Dispatcher]:
-    """A dispatcher that follows microgrid 1 of `dispatch_service`."""
+    """A dispatcher that follows microgrid 1 of `dispatch_service`, already in sync."""
     from trio_dispatch import open_dispatcher
 
     async with open_dispatcher(
