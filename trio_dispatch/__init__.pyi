@@ -1,12 +1,15 @@
 # ruff: noqa: I001 - one statement for each module
 
 from .actors.merge import (
+    MergeByComponent as MergeByComponent,
     MergeByType as MergeByType,
     MergeByTypeTarget as MergeByTypeTarget,
     MergeStrategy as MergeStrategy,
 )
+from .actors.options import Actor as Actor, OnOrphan as OnOrphan
+from .actors.registry import RunInfo as RunInfo
 from .actors.run import ActorRun as ActorRun
-from .actors.supervisor import Actor as Actor, OnOrphan as OnOrphan
+from .actors.task import TaskState as TaskState
 from .api.replies import (
     EventKind as EventKind,
     Page as Page,

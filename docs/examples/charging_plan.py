@@ -136,7 +136,10 @@ async def main(channel: Channel | None = None, key: str | None = None) -> None:
     batteries = {1: Battery(1, capacity=40.0, max_power=15.0, energy=8.0)}
     async with open_dispatcher(microgrid_id=MICROGRID, channel=channel, key=key) as dispatcher:
         await make_plan(dispatcher.client)
-        await dispatcher.run_actors("CHARGE", partial(follow, batteries), merge=MergeByTypeTarget())
+        follow_batteries = partial(follow, batteries)
+        await dispatcher.run_actors(
+            "CHARGE", follow_batteries, merge=MergeByTypeTarget(), dry_runs=True
+        )
 
 
 if __name__ == "__main__":

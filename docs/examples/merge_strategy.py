@@ -1,7 +1,7 @@
-"""A merge strategy of one's own: chargers on the same feeder share an actor.
+"""A merge strategy of your own: chargers on the same feeder share an actor.
 
-Each feeder has one limit at a time, whatever dispatches there are for the chargers on it: the one
-that started last counts.  Say where the service is, and run it::
+Each feeder has one limit at a time, whichever of its chargers the dispatches are for: the one that
+started last counts.  Say where the service is, and run the program::
 
     export DISPATCH_API_URL='grpc://localhost:50051?ssl=false' DISPATCH_API_AUTH_KEY=secret
     python merge_strategy.py
@@ -9,40 +9,42 @@ that started last counts.  Say where the service is, and run it::
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from dataclasses import dataclass
 
 import trio
 
 from trio_dispatch import ActorRun, Dispatch, TargetIds, clock, open_dispatcher
 from trio_dispatch.grpc import Channel
 
-# Which charger hangs on which feeder.
+# The feeder of each charger.
 FEEDERS = {11: "north", 12: "north", 21: "south", 22: "south"}
 
 
-def feeders_of(dispatch: Dispatch) -> frozenset[str]:
-    if not isinstance(dispatch.target, TargetIds):
-        return frozenset(FEEDERS.values())
-    return frozenset(FEEDERS[id_] for id_ in dispatch.target)
+@dataclass(frozen=True)
+class Feeder:
+    name: str
+    dry_run: bool
 
 
 class MergeByFeeder:
-    """Dispatches for the same feeders share an actor; dry runs have one of their own."""
+    """One actor for each feeder, and another one for its dry runs."""
 
-    def identity(self, dispatch: Dispatch) -> Hashable:
-        return feeders_of(dispatch), dispatch.dry_run
+    def identities(self, dispatch: Dispatch) -> set[Feeder]:
+        chargers = dispatch.target if isinstance(dispatch.target, TargetIds) else FEEDERS
+        return {Feeder(FEEDERS[id_], dispatch.dry_run) for id_ in chargers}
 
 
 async def limit(run: ActorRun) -> None:
     """The actor: limits what the chargers on a feeder may draw together."""
-    feeders = " and ".join(sorted(feeders_of(run.dispatch)))
+    assert isinstance(run.identity, Feeder)
+    feeder = run.identity.name
     try:
         async for dispatch in run.changes:
-            print(f"{clock.now():%H:%M} {feeders}: {dispatch.payload['limit_kw']:g} kW")
+            print(f"{clock.now():%H:%M} {feeder}: {dispatch.payload['limit_kw']:g} kW")
     finally:
         with run.cleanup():
             await trio.sleep(0.1)
-            print(f"{clock.now():%H:%M} {feeders}: no limit")
+            print(f"{clock.now():%H:%M} {feeder}: no limit")
 
 
 async def main(channel: Channel | None = None, key: str | None = None) -> None:

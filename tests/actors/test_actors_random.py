@@ -48,8 +48,8 @@ Told = tuple[datetime, Shown | None]
 class MergeByZone:
     """A strategy of one's own, by something that updates change."""
 
-    def identity(self, dispatch: Dispatch) -> Hashable:
-        return dispatch.payload["zone"]
+    def identities(self, dispatch: Dispatch) -> set[Hashable]:
+        return {dispatch.payload["zone"]}
 
 
 STRATEGIES: list[MergeStrategy | None] = [
@@ -140,7 +140,10 @@ class Seed:
 def identity_of(merge: MergeStrategy | None, dispatch: Dispatch) -> Hashable:
     if dispatch.duration == timedelta():
         return "pulse", dispatch.id
-    return dispatch.id if merge is None else merge.identity(dispatch)
+    if merge is None:
+        return dispatch.id
+    (identity,) = merge.identities(dispatch)
+    return identity
 
 
 # The reckoning.
@@ -246,7 +249,9 @@ async def test_actors_run_as_the_service_says(
         trio.open_nursery() as nursery,
     ):
         for seed in seeds:
-            run = partial(dispatcher.run_actors, seed.type, seed.act, merge=seed.merge)
+            run = partial(
+                dispatcher.run_actors, seed.type, seed.act, merge=seed.merge, dry_runs=True
+            )
             await nursery.start(partial(run, on_error="raise"))
             nursery.start_soon(tell_story, service, seed)
         await clock.sleep_until(START + END * SECOND)

@@ -147,8 +147,8 @@ async def test_a_cleanup_ends_its_grace_after_the_cancellation_however_late_it_b
         await trio.sleep(30)
     assert ends == [(15, True), (15, True)]
     cut = [record.getMessage() for record in caplog.records]
-    assert len([each for each in cut if "its cleanup was cancelled after 10 s" in each]) == 2
-    assert not [each for each in cut if "still there" in each]
+    assert len([each for each in cut if "the cleanup was cancelled after 10 s" in each]) == 2
+    assert not [each for each in cut if "still running" in each]
 
 
 async def test_a_cleanup_without_a_cancellation_ends_its_grace_after_it_began(

@@ -51,7 +51,7 @@ async def test_one_that_raises_is_started_again_while_its_run_lasts(
     assert started[-1] < 600
     first, *_ = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert "microgrid 1, dispatch 1: " in first.getMessage()
-    assert "actor: failed; it is run again in" in first.getMessage()
+    assert "actor: failed; next attempt in" in first.getMessage()
     assert first.exc_info is not None
     assert isinstance(first.exc_info[1], FaultError)
     # The other one is undisturbed.
@@ -268,7 +268,7 @@ async def test_one_that_stays_is_told_of_again_and_again_and_not_replaced(
         await trio.sleep(30)
         assert sorted(diary.entries[:2]) == [(0, "1 starts"), (0, "2 starts")]
         assert diary.entries[2:] == [(10, "2 ends"), (45, "1 ends"), (45, "1 starts")]
-    told = [each for each in logged(caplog) if "still there" in each]
+    told = [each for each in logged(caplog) if "still running" in each]
     assert [each.split(", ")[-1] for each in told] == [
         f"{seconds} s after it was cancelled" for seconds in (10, 20, 30)
     ]
@@ -288,7 +288,7 @@ async def test_one_that_stays_when_all_is_cancelled_is_told_of_and_waited_for(
     async with acting(service, actor, grace=3 * SECOND):
         await trio.sleep(1)
     assert now() == 100
-    told = [each for each in logged(caplog) if "still there" in each]
+    told = [each for each in logged(caplog) if "still running" in each]
     assert len(told) == 32
 
 

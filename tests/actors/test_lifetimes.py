@@ -54,7 +54,7 @@ async def test_a_run_shows_what_holds(
             shown.append((now(), run.target, dict(run.payload), run.dry_run, run.until))
 
     dispatch = lasting(1, 10, 60)
-    async with acting(service, actor):
+    async with acting(service, actor, dry_runs=True):
         for wait, changes in [
             (20, {}),
             (1, {"payload": {"power": 1}}),
@@ -348,7 +348,7 @@ async def test_an_actor_that_is_not_async_is_told_at_once(
 
     await service.put(lasting(1, 0, None))
     async with dispatching(service) as dispatcher:
-        with pytest.raises(ValueError, match=r"dispatch 1: .*actor: this is not an async function"):
+        with pytest.raises(ValueError, match=r"dispatch 1: .*actor: not an async function"):
             await dispatcher.run_actors("CHARGE", actor)  # type: ignore[arg-type]
 
 

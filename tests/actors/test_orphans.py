@@ -108,7 +108,7 @@ async def test_it_has_its_grace_even_when_all_is_cancelled(
         await trio.sleep(1)
     assert diary.entries == [(105, "off 1"), (110, "off 2")]
     messages = [record.getMessage() for record in caplog.records]
-    assert [each for each in messages if "on_orphan: its cleanup was cancelled after 10 s" in each]
+    assert [each for each in messages if "on_orphan: cancelled after 10 s" in each]
 
 
 async def test_its_errors_are_logged(
@@ -161,7 +161,9 @@ async def test_without_anyone_to_stop_it_it_is_told(
     async with acting(service, Diary().actor, cache=cache):
         await trio.sleep(10)
     messages = [record.getMessage() for record in caplog.records]
-    assert [each for each in messages if "dispatch 1 ran when the last process died" in each]
+    assert [
+        each for each in messages if "dispatch 1 was running when the last process crashed" in each
+    ]
     assert now() == 110
 
 

@@ -134,20 +134,6 @@ async def test_nothing_else_does(
     assert switch.log == [(0, "on", 0), (200, "done", 0)]
 
 
-async def test_deleted_after_it_has_left_the_type(
-    autojump_clock: trio.testing.MockClock, service: LocalService
-) -> None:
-    switch = Switch(takes=200)
-    async with acting(service, switch.actor):
-        await service.put(lasting(1, 0, 0))
-        await trio.sleep(10)
-        await service.put(lasting(1, 0, 0, type="OTHER"))
-        await trio.sleep(10)
-        await service.store.delete(1, 1)
-        await trio.sleep(100)
-    assert switch.log == [(0, "on", 0), (21, "cut", 0)]
-
-
 async def test_activated_again_at_once(
     autojump_clock: trio.testing.MockClock, service: LocalService
 ) -> None:

@@ -167,10 +167,11 @@ async def test_merge_strategy(
             "00:20 north: 5 kW",
             "00:40 north: 20 kW",
             "01:00 north: no limit",
-            "00:30 south: 9 kW",
+            "00:30 north: 30 kW",
+            "00:30 south: 30 kW",
+            "00:35 north: 5 kW",
+            "00:35 south: 9 kW",
             "00:50 south: no limit",
-            "00:30 north and south: 30 kW",
-            "00:35 north and south: no limit",
         ]
     )
 

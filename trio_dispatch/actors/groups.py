@@ -1,48 +1,54 @@
-"""Which dispatches run together: folds status messages into groups with the same identity.
+"""Which dispatches share an actor: groups of running dispatches with an identity in common.
 
-Theory of operation.  Knows neither I/O, tasks nor a clock.  A group is one run of an actor: it
-comes to be when the first dispatch of its identity starts, and is over when the last of its members
-stops; the next one of that identity is another group.  A group shows the member whose occurrence
-started last, of several the one with the highest id.
+Theory of operation.  Pure: no I/O, no tasks, no clock.  A group is one run of an actor.  It begins
+when the first dispatch with its identity starts, and is over when its last member stops; the next
+group with that identity is another group.  Of its members, the winner of the arbitration drives
+the actor.
 
-Each message says of one dispatch what holds now: it runs, since some occurrence, or it does not.
+A dispatch may be a member of several groups.  Each status message says what holds now:
 
-====================================  ==============================================================
-the dispatch                          what it means
-====================================  ==============================================================
-runs, and is a member nowhere         it joins the group of its identity
-runs, and is a member of that group   it may have changed, or a further occurrence may have started
-runs, and is a member of another      it leaves that one, and joins the group of its identity
-does not run, or has another type     it leaves the group that it is a member of
-====================================  ==============================================================
+=======================================  ===========================================================
+the dispatch                             consequence
+=======================================  ===========================================================
+runs, with an identity that it had not   it joins the group of that identity
+runs, with an identity that it had       its membership is updated
+runs, without an identity that it had    it leaves the group of that identity
+does not run                             it leaves all groups
+=======================================  ===========================================================
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Generic
 
+from ..model.arbitration import driving
 from ..model.dispatch import Dispatch
-
-# Given as an identity: of none that runs.
-NOBODY = object()
+from .run import P
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
-    """A dispatch that runs, and the occurrence from which it does."""
+class Member(Generic[P]):
+    """A dispatch that runs.
+
+    Attributes:
+      start: The occurrence since which it runs.
+    """
 
     dispatch: Dispatch
     start: datetime
+    payload: P
+    priority: float = 0.0
 
     @property
     def until(self) -> datetime | None:
-        """When it ends, if it does."""
+        """When its run ends; None if it has no end."""
         return self.dispatch.end_of(self.start)
 
 
-class Group:
+class Group(Generic[P]):
     """The dispatches that share an actor, from the first start to the last stop.
 
     Attributes:
@@ -56,70 +62,71 @@ class Group:
 
     def __init__(self, identity: Hashable) -> None:
         self.identity = identity
-        self.members: dict[int, Member] = {}
+        self.members: dict[int, Member[P]] = {}
         self.started = False
 
     @property
-    def shown(self) -> Member:
-        """The member whose occurrence started last, of several the one with the highest id."""
-        return max(self.members.values(), key=lambda each: (each.start, each.dispatch.id))
+    def winner(self) -> Member[P]:
+        """The member that drives the actor."""
+        members = self.members
+        best = driving(members.values(), lambda dispatch: members[dispatch.id].priority)
+        assert best is not None
+        return best
+
+    @property
+    def end(self) -> datetime | None:
+        """When the last of the present members stops; None if one has no end."""
+        ends = [each.until for each in self.members.values()]
+        return None if None in ends else max(end for end in ends if end is not None)
 
 
-class Groups:
-    """The groups of all dispatches of a type.
+class Groups(Generic[P]):
+    """All groups."""
 
-    Args:
-      type: The type; whatever has another one does not run.
-      identify: Gives the identity of a dispatch, or `NOBODY`.
-    """
+    def __init__(self) -> None:
+        self._groups: dict[Hashable, Group[P]] = {}
+        self._groups_of: dict[int, dict[Hashable, Group[P]]] = {}
 
-    def __init__(self, type: str, identify: Callable[[Dispatch], Hashable]) -> None:
-        self._type = type
-        self._identify = identify
-        self._groups: dict[Hashable, Group] = {}
-        self._group_of: dict[int, Group] = {}
+    def put(self, member: Member[P], identities: Iterable[Hashable]) -> list[Group[P]]:
+        """A dispatch runs; returns the groups that this may have changed."""
+        id_ = member.dispatch.id
+        old = self._groups_of.get(id_, {})
+        new = {
+            identity: self._groups.get(identity) or Group[P](identity) for identity in identities
+        }
+        left = [group for identity, group in old.items() if identity not in new]
+        for group in left:
+            self._leave(group, id_)
+        for identity, group in new.items():
+            known = group.members.get(id_)
+            group.started |= known is None or _is_further(known, member)
+            group.members[id_] = member
+            self._groups[identity] = group
+        self._groups_of[id_] = new
+        return [*left, *new.values()]
 
-    def take(self, message: Dispatch) -> list[Group]:
-        """Fold in a status message; returns the groups that it may have changed."""
-        start = message.run_at(message._now()) if message.type == self._type else None
-        identity = NOBODY if start is None else self._identify(message)
-        concerned = []
-        old = self._group_of.get(message.id)
-        if old is not None and (identity is NOBODY or identity != old.identity):
-            self._leave(old, message.id)
-            concerned.append(old)
-        if start is not None and identity is not NOBODY:
-            concerned.append(self._put(identity, message, start))
-        return concerned
+    def remove(self, id_: int) -> list[Group[P]]:
+        """A dispatch does not run; returns the groups that it has left."""
+        left = list(self._groups_of.pop(id_, {}).values())
+        for group in left:
+            self._leave(group, id_)
+        return left
 
-    def _leave(self, group: Group, id_: int) -> None:
-        del self._group_of[id_]
+    def _leave(self, group: Group[P], id_: int) -> None:
         del group.members[id_]
         if not group.members:
             del self._groups[group.identity]
 
-    def _put(self, identity: Hashable, message: Dispatch, start: datetime) -> Group:
-        group = self._groups.get(identity)
-        if group is None:
-            group = self._groups[identity] = Group(identity)
-        known = group.members.get(message.id)
-        if known is None or _is_further(known, message, start):
-            group.started = True
-        self._group_of[message.id] = group
-        group.members[message.id] = Member(message, start)
-        return group
 
-
-def _is_further(known: Member, message: Dispatch, start: datetime) -> bool:
-    """Whether a further occurrence has started, rather than the one that runs been moved."""
-    if start <= known.start:
+def _is_further(known: Member[P], new: Member[P]) -> bool:
+    """Whether a further occurrence has started, as opposed to the present run having been moved."""
+    if new.start <= known.start:
         return False
-    if message.sent_at == start:
+    if new.dispatch.sent_at == new.start:
         return True
-    # Sent for an update, which may have come with the start.
-    old = known.dispatch
-    return (message.start_time, message.duration, message.recurrence) == (
-        old.start_time,
-        old.duration,
-        old.recurrence,
-    )
+    # The message was sent for an update, which may have replaced the message of the start.
+    return _schedule(new.dispatch) == _schedule(known.dispatch)
+
+
+def _schedule(dispatch: Dispatch) -> tuple[object, ...]:
+    return dispatch.start_time, dispatch.duration, dispatch.recurrence

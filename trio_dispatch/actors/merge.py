@@ -3,51 +3,103 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from typing import Protocol
 
 from ..model.dispatch import Dispatch
+from ..model.expansion import Components, component_resolver
 
-__all__ = ["MergeByType", "MergeByTypeTarget", "MergeStrategy"]
+__all__ = [
+    "ComponentIdentity",
+    "MergeByComponent",
+    "MergeByType",
+    "MergeByTypeTarget",
+    "MergeStrategy",
+]
 
 
 class MergeStrategy(Protocol):
-    """Says which dispatches share an actor: those with equal identities.
+    """Says which dispatches share an actor: those with an identity in common.
 
-    A strategy of one's own is one small class::
+    A strategy is one small class::
 
         class MergeByZone:
-            def identity(self, dispatch):
-                return dispatch.payload.get("zone"), dispatch.dry_run
+            def identities(self, dispatch):
+                return {(dispatch.payload["zone"], dispatch.dry_run)}
 
-    See `Dispatcher.run_actors` for what it means to share one.
+    See `Dispatcher.run_actors` for what it means to share an actor.
     """
 
-    def identity(self, dispatch: Dispatch) -> Hashable:
-        """What a dispatch has in common with those that it shares an actor with.
+    def identities(self, dispatch: Dispatch) -> AbstractSet[Hashable]:
+        """Return the identities of a dispatch: it is a member of one group for each.
 
-        It is compared as it is, not by its hash alone.  It may depend on anything in the dispatch:
-        a change that changes it moves the dispatch from one actor to another.  Called often: it
-        has to be quick, to give the same for the same content, and not to wait.
+        Identities are compared by value.  They may depend on anything in the dispatch; an update
+        that changes them moves the dispatch from one actor to another.  This method is called
+        often: it must be quick, must not wait, and must return the same for the same content.
         """
 
 
 class MergeByType:
     """One actor for all dispatches of the type, and another one for its dry runs."""
 
-    def identity(self, dispatch: Dispatch) -> Hashable:
+    def identities(self, dispatch: Dispatch) -> AbstractSet[Hashable]:
         """The type, and whether it is a dry run."""
-        return dispatch.type, dispatch.dry_run
+        return {(dispatch.type, dispatch.dry_run)}
 
 
 class MergeByTypeTarget:
     """One actor for all dispatches of the type with the same target, and one for its dry runs.
 
-    Targets are the same if they name the same components or the same categories; targets that only
-    overlap are not.
+    Targets are the same if they name the same components or the same categories.  Targets that only
+    overlap are different: their actors drive the same component.  See `MergeByComponent`.
     """
 
-    def identity(self, dispatch: Dispatch) -> Hashable:
+    def identities(self, dispatch: Dispatch) -> AbstractSet[Hashable]:
         """The type, the target, and whether it is a dry run."""
-        # Of both kinds of targets, an empty one equals any empty set.
+        # The two kinds of targets are equal when both are empty.
         target = dispatch.target
-        return dispatch.type, target.__class__, target, dispatch.dry_run
+        return {(dispatch.type, target.__class__, target, dispatch.dry_run)}
+
+
+@dataclass(frozen=True, slots=True)
+class ComponentIdentity:
+    """The identity of the dispatches that drive one component."""
+
+    type: str
+    component: int
+    dry_run: bool
+
+    def __str__(self) -> str:
+        return f"component {self.component}" + self.dry_run * ", dry run"
+
+
+class MergeByComponent:
+    """One actor for each component, and another one for its dry runs.
+
+    Each dispatch is expanded to the components of its target, and is a member of one group for each
+    of them.  `ActorRun.component` is the id of the actor's component.  So two dispatches with
+    overlapping targets never drive one component at the same time, and a component is switched off
+    only when the last dispatch for it ends.
+
+    Args:
+      components: What the components are: a mapping from ids to categories or types, or a function
+        from a target to ids::
+
+            MergeByComponent({7: BatteryType.LI_ION, 8: ElectricalComponentCategory.BATTERY})
+
+        A component that is not in the mapping is not driven.
+
+    Raises:
+      ValueError: the mapping has an invalid id, or a value that is no category or type.
+    """
+
+    def __init__(self, components: Components) -> None:
+        self.resolve = component_resolver(components)
+
+    def identities(self, dispatch: Dispatch) -> AbstractSet[Hashable]:
+        """For each component: the type, the component, and whether it is a dry run."""
+        return {
+            ComponentIdentity(dispatch.type, component, dispatch.dry_run)
+            for component in self.resolve(dispatch.target)
+        }

@@ -1,4 +1,4 @@
-"""Which targets overlap: finds those that may share a component with one, among many."""
+"""An index of things by their targets: finds those that overlap a target, among many."""
 
 from __future__ import annotations
 
@@ -11,34 +11,35 @@ H = TypeVar("H", bound=Hashable)
 
 
 class Overlaps(Generic[H]):
-    """Things with targets, to be found by a target that overlaps theirs; in the order they came.
+    """Things and the targets they act on, in the order in which they were added.
 
-    Targets by ids overlap if they share one.  A target by category may share a component with any
-    other, and so may an unknown one.
+    Two targets by ids overlap if they share an id.  A target by category may mean any component,
+    so it overlaps every other target; so does an unknown target (None).
     """
 
     def __init__(self) -> None:
-        # Dicts for their order.
+        # Dicts, because they keep their order.
         self._targets: dict[H, Target | None] = {}
         self._by_id: dict[int, dict[H, None]] = {}
-        self._elsewhere: dict[H, None] = {}
+        self._anywhere: dict[H, None] = {}
 
     def __contains__(self, thing: H) -> bool:
         return thing in self._targets
 
     def add(self, thing: H, target: Target | None) -> None:
-        """Add something that acts on a target."""
+        """Add a thing, or change the target of one that was added before."""
+        self.discard(thing)
         self._targets[thing] = target
         if isinstance(target, TargetIds):
             for id_ in target:
                 self._by_id.setdefault(id_, {})[thing] = None
         else:
-            self._elsewhere[thing] = None
+            self._anywhere[thing] = None
 
     def discard(self, thing: H) -> None:
-        """Remove it, if it is there."""
+        """Remove a thing if it is in the index."""
         target = self._targets.pop(thing, None)
-        self._elsewhere.pop(thing, None)
+        self._anywhere.pop(thing, None)
         if isinstance(target, TargetIds):
             for id_ in target:
                 del self._by_id[id_][thing]
@@ -46,11 +47,11 @@ class Overlaps(Generic[H]):
                     del self._by_id[id_]
 
     def with_target(self, target: Target | None) -> Iterator[H]:
-        """All whose targets overlap this one, each once."""
+        """Yield every thing whose target overlaps this one, once."""
         if not isinstance(target, TargetIds):
             yield from self._targets
             return
-        found = dict(self._elsewhere)
+        found = dict(self._anywhere)
         for id_ in target:
             found |= self._by_id.get(id_, {})
         yield from found

@@ -1,345 +1,308 @@
-"""Actors: an async function that runs while a dispatch does, in a task of its own.
+"""The main loop of `Dispatcher.run_actors`: turns status messages into actor tasks.
 
-Theory of operation.  One task takes the status messages and folds them into groups, see `_groups`;
-it starts, tells and cancels the actor of each, see `_lives`, but never waits for one.  All messages
-that wait are taken at once, and those of the same moment are waited for: what stops is cancelled
-before what starts is begun, so that a start can wait for the last command of a stop.
+Theory of operation.  One loop takes all status messages that wait, decides which dispatches are
+admitted, and folds those that run into groups.  Then it starts, updates and cancels the task of
+each group that has changed.  It never waits for an actor.
 
-Pulses belong to no group: for each dispatch there is a pulse that is acted upon, and one that
-waits.  That a pulse is withdrawn, because its dispatch was deleted or deactivated, is no status: it
-is learned from the lifecycle events, which are followed from the first pulse on.
+A pulse belongs to no group.  For each dispatch whose pulse is due there is a task, and at most one
+further pulse that waits for it.  Deleting or deactivating the dispatch withdraws both.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
-from typing import Literal, TypeVar
+from typing import Generic, TypeVar
 
 import trio
 
-from ..concurrency.broadcast import Broadcast, Receiver
+from ..concurrency.broadcast import Receiver
 from ..concurrency.nursery import open_service_nursery
 from ..model.dispatch import Dispatch
-from ..model.events import Deleted, LifecycleEvent
-from .groups import NOBODY, Group, Groups
-from .merge import MergeStrategy
-from .pending_orphans import Unattended
-from .run import ActorRun, Changes
-from .tasks import Actor, Leaving, Life, Lives
+from ..model.target import TargetIds
+from .admission import Admission, Admitted
+from .groups import Group, Groups, Member
+from .merge import ComponentIdentity
+from .messages import moment_of, with_content
+from .options import ActorOptions, name_of
+from .registry import ActorRegistry
+from .run import ActorRun, P, RunState, Shown
+from .task import ActorTask
+from .tasks import ActorTasks
 
-__all__ = [
-    "Actor",
-    "ActorOptions",
-    "ActorRun",
-    "Changes",
-    "OnOrphan",
-    "serve_actors",
-]
+__all__ = ["serve_actors"]
+
+Q = TypeVar("Q")
 
 log = logging.getLogger("trio_dispatch.actors")
 
-M = TypeVar("M")
-
-# So many messages or actors are dealt with before other tasks have their turn.
-_AT_ONCE = 100
-
-OnOrphan = Callable[[Dispatch], Awaitable[object]]
-"""What stops what a process that died has left running."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ActorOptions:
-    """How actors are to be run, see `Dispatcher.run_actors`.
-
-    Raises:
-      ValueError: one makes no sense.
-    """
-
-    type: str
-    actor: Actor
-    merge: MergeStrategy | None
-    grace: timedelta
-    on_error: Literal["restart", "raise"]
-    on_orphan: OnOrphan | None
-    microgrid_id: int
-
-    def __post_init__(self) -> None:
-        if not callable(self.actor):
-            raise ValueError(f"actor {self.actor!r} is not an async function of an ActorRun")
-        if self.on_orphan is not None and not callable(self.on_orphan):
-            raise ValueError(f"on_orphan {self.on_orphan!r} is not an async function of a Dispatch")
-        if self.merge is not None and (
-            isinstance(self.merge, type) or not hasattr(self.merge, "identity")
-        ):
-            raise ValueError(
-                f"merge {self.merge!r} is not a merge strategy: give None, MergeByType(), "
-                "MergeByTypeTarget(), or an object with a method identity(dispatch)"
-            )
-        if self.grace < timedelta():
-            raise ValueError(f"grace {self.grace} is negative")
-        if self.on_error not in {"restart", "raise"}:
-            raise ValueError(f"on_error {self.on_error!r} is neither 'restart' nor 'raise'")
+# The number of messages or actors after which other tasks have their turn.
+_BATCH = 100
 
 
 async def serve_actors(
-    options: ActorOptions,
+    options: ActorOptions[P],
     statuses: Receiver[Dispatch],
-    events: Broadcast[LifecycleEvent],
+    registry: ActorRegistry,
     *,
     orphans: Iterable[Dispatch],
-    unattended: Unattended,
-    caught_up: Callable[[], Awaitable[None]],
     task_status: trio.TaskStatus[None],
 ) -> None:
-    """Run actors for what a receiver tells, until it ends, or this is cancelled, or an actor fails.
+    """Run actors for status messages, until the receiver ends, or this is cancelled or fails.
 
     Args:
-      statuses: Where the messages come from; nobody else receives from it.
-      events: Tells which dispatches are withdrawn.
-      orphans: What the last process has left running, of this type.
-      unattended: Of all types what nobody has seen to yet; and the actors that are being stopped,
-        those of other calls among them.
-      caught_up: Returns when all that is due has been told.
-      task_status: Told when the actors of what runs already have been started.
+      statuses: The status messages; nothing else receives from it.
+      registry: The actor tasks of all calls.
+      orphans: What a crashed process left running, of this type.
+      task_status: Started when the actors of all that runs already have been started.
     """
     async with open_service_nursery() as nursery:
-        actors = _Actors(options, nursery, events, unattended.leaving)
+        supervisor = _Supervisor(options, nursery, registry)
         try:
             for orphan in orphans:
-                actors.adopt(orphan)
-                unattended.release(orphan.id)
-            await actors.take(_waiting(statuses))
-            await actors.begin()
+                supervisor.adopt(orphan)
+            await supervisor.take(_queued(statuses))
+            await supervisor.begin()
             task_status.started()
             with suppress(trio.EndOfChannel):
                 while True:
-                    await actors.take(await statuses.receive_batch())
-                    # A start of this very moment may have been told before a stop of it.
-                    await caught_up()
-                    await actors.take(_waiting(statuses))
-                    await actors.begin()
+                    await supervisor.take(await statuses.receive_batch())
+                    await supervisor.begin()
         finally:
-            actors.stop()
+            supervisor.stop()
         nursery.cancel_scope.cancel()
 
 
-class _Actors:
+@dataclass(slots=True)
+class _Actor(Generic[P]):
+    """The task of a group or a pulse."""
+
+    task: ActorTask
+    state: RunState[P]
+    next_pulse: Admitted[P] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Sole:
+    """The identity of what shares no actor: equal to none that a strategy gives."""
+
+    what: str
+    dispatch_id: int
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.dispatch_id}"
+
+
+class _Supervisor(Generic[P]):
     """The actors of one call of `Dispatcher.run_actors`."""
 
     def __init__(
-        self,
-        options: ActorOptions,
-        nursery: trio.Nursery,
-        events: Broadcast[LifecycleEvent],
-        leaving: Leaving,
+        self, options: ActorOptions[P], nursery: trio.Nursery, registry: ActorRegistry
     ) -> None:
         self._options = options
-        self._nursery = nursery
-        self._lives = Lives(nursery, leaving, restart=options.on_error == "restart")
-        self._groups = Groups(options.type, self._identify)
-        self._life_of: dict[Group, Life] = {}
-        # For each dispatch whose pulse is acted upon, that life, and the pulse that waits.
-        self._pulses: dict[int, tuple[Life, Dispatch | None]] = {}
+        self._registry = registry
+        self._name = name_of(options.actor)
+        self._tasks = ActorTasks(nursery, registry, restart=options.on_error == "restart")
+        self._admission = Admission(options, self._name)
+        self._groups = Groups[P]()
+        self._actors: dict[Group[P], _Actor[P]] = {}
+        # By dispatch, then by identity.
+        self._pulses: dict[int, dict[Hashable, _Actor[P]]] = {}
         # Since the last `begin`: the groups that may have changed, in order, and the pulses.
-        self._changed: OrderedDict[Group, None] = OrderedDict()
+        self._changed: OrderedDict[Group[P], None] = OrderedDict()
         self._due: OrderedDict[int, Dispatch] = OrderedDict()
-        self._events = events
-        self._withdrawals: Receiver[LifecycleEvent] | None = None
+        registry.add_refusals(self._admission)
 
     async def take(self, messages: Sequence[Dispatch]) -> None:
-        """Fold in messages, and cancel what they stop."""
-        # At once: from now on, a withdrawal no longer shows in the message.
-        for message in messages:
-            if message.pulse is not None and message.type == self._options.type:
-                self._hear_of_withdrawals()
-                self._due[message.id] = message
+        """Fold in status messages, and cancel what they stop."""
         for number, message in enumerate(messages, 1):
-            for group in self._groups.take(message):
-                self._changed[group] = None
-                if not group.members and group in self._life_of:
-                    self._lives.cancel(self._life_of[group])
-            if number % _AT_ONCE == 0:
+            self._fold_in(message)
+            if number % _BATCH == 0:
                 await trio.lowlevel.checkpoint()
 
     async def begin(self) -> None:
-        """Start what has come to run, and tell what has changed."""
+        """Start what has come to run, and update what has changed."""
         number = 0
         while self._changed or self._due:
             if self._changed:
                 group, _ = self._changed.popitem(last=False)
                 if group.members:
-                    self._show(group)
+                    self._update(group)
             else:
-                self._pulse(self._due.popitem(last=False)[1])
+                self._begin_pulses(self._due.popitem(last=False)[1])
             number += 1
-            if number % _AT_ONCE == 0:
+            if number % _BATCH == 0:
                 await trio.lowlevel.checkpoint()
 
     def adopt(self, orphan: Dispatch) -> None:
-        """Have somebody stop what another process has left running."""
+        """Have `on_orphan` stop what a crashed process left running."""
+        self._registry.release_orphan(orphan.id)
         stop = self._options.on_orphan
         if stop is None:
             log.warning(
-                "microgrid %d, dispatch %d ran when the last process died, and there is no "
-                "on_orphan to stop it",
+                "microgrid %d, dispatch %d was running when the last process crashed; without "
+                "on_orphan nothing stops it",
                 self._options.microgrid_id,
                 orphan.id,
             )
             return
-
-        async def tend(_: ActorRun) -> None:
-            assert stop is not None
-            await stop(orphan)
-
-        run = self._run(stop, orphan, None, once=True)
-        identity = _Own("orphan", orphan.id)
-        task = f"{run.name} for dispatch {orphan.id}"
-        self._lives.begin_cleanup(Life(identity, tend, run, task=task, exited=lambda _: None))
+        name = name_of(stop)
+        shown = Shown(orphan, orphan.payload, None)
+        task = ActorTask(
+            _Sole("orphan", orphan.id),
+            partial(stop, orphan),
+            _state(shown, self._options, name, once=True),
+            on_finish=lambda _: None,
+            name=f"{name} for dispatch {orphan.id}",
+        )
+        self._tasks.begin_cleanup(task)
 
     def stop(self) -> None:
         """Cancel all actors; the nursery is about to be cancelled."""
-        self._lives.cancel_all()
+        self._registry.discard_refusals(self._admission)
+        self._tasks.cancel_all()
+
+    # Messages.
+
+    def _fold_in(self, message: Dispatch) -> None:
+        if message.deleted or not message.active:
+            self._withdraw_pulses(message.id)
+        start = None
+        if message.type == self._options.type:
+            start = message.run_at(moment_of(message))
+            if message.pulse is not None:
+                self._due[message.id] = message
+        admitted = None
+        if start is not None:
+            admitted = self._admission.admit(message)
+        else:
+            self._admission.forget(message.id)
+        if start is None or admitted is None:
+            changed = self._groups.remove(message.id)
+        else:
+            member = Member(admitted.dispatch, start, admitted.payload, admitted.priority)
+            changed = self._groups.put(
+                member, admitted.identities or {_Sole("dispatch", message.id)}
+            )
+        for group in changed:
+            self._changed[group] = None
+            if not group.members and group in self._actors:
+                self._tasks.cancel(self._actors[group].task)
 
     # Groups.
 
-    def _identify(self, dispatch: Dispatch) -> Hashable:
-        merge = self._options.merge
-        if merge is None:
-            return dispatch.id
-        try:
-            identity = merge.identity(dispatch)
-            hash(identity)
-        except Exception:
-            if self._options.on_error == "raise":
-                raise
-            log.exception(
-                "microgrid %d, dispatch %d is not run: %r gives it no identity",
-                self._options.microgrid_id,
-                dispatch.id,
-                merge,
-            )
-            return NOBODY
-        return identity
-
-    def _show(self, group: Group) -> None:
-        member, started = group.shown, group.started
+    def _update(self, group: Group[P]) -> None:
+        """Show a group's winner to its actor, or start the actor."""
+        member, started = group.winner, group.started
         group.started = False
-        life = self._life_of.get(group)
-        if life is not None:
-            life.run._show(member.dispatch, member.until, started=started)
+        shown = _shown(group.identity, member.dispatch, member.payload, member.until)
+        self._registry.mark_due(moment_of(member.dispatch))
+        actor = self._actors.get(group)
+        if actor is not None:
+            actor.state.show(shown, started=started)
         elif started:
-            run = self._run(self._options.actor, member.dispatch, member.until, once=False)
-            whose = "dispatch " if self._options.merge is None else ""
-            life = Life(
-                group.identity,
-                self._options.actor,
-                run,
-                task=f"{run.name} for {whose}{group.identity}",
-                exited=partial(self._forget, group),
-            )
-            self._life_of[group] = life
-            self._lives.begin(life)
+            actor = self._actor(group.identity, shown, partial(self._forget, group), once=False)
+            self._actors[group] = actor
+            self._tasks.begin(actor.task)
+        else:
+            return
+        self._registry.set_end(actor.task, group.end)
 
-    def _forget(self, group: Group, _: Life) -> None:
-        del self._life_of[group]
+    def _forget(self, group: Group[P], _: ActorTask) -> None:
+        del self._actors[group]
 
     # Pulses.
 
-    def _pulse(self, message: Dispatch) -> None:
-        if message.id not in self._pulses:
-            run = self._run(self._options.actor, message, message.pulse, once=True)
-            life = Life(
-                _Own("pulse", message.id),
-                self._options.actor,
-                run,
-                task=f"{run.name} for a pulse of dispatch {message.id}",
-                exited=self._next_pulse,
-            )
-            self._pulses[message.id] = life, None
-            self._lives.begin(life)
+    def _begin_pulses(self, message: Dispatch) -> None:
+        admitted = self._admission.admit(message)
+        if message.run_at(moment_of(message)) is None:
+            self._admission.forget(message.id)
+        if admitted is None:
             return
-        life, waiting = self._pulses[message.id]
-        self._pulses[message.id] = life, message
-        if waiting is not None:
+        self._registry.mark_due(moment_of(message))
+        identities: Iterable[Hashable] = [_Sole("a pulse of dispatch", message.id)]
+        if admitted.identities is not None:
+            components = [x for x in admitted.identities if isinstance(x, ComponentIdentity)]
+            identities = components or identities
+        for identity in identities:
+            self._begin_pulse(identity, admitted)
+
+    def _begin_pulse(self, identity: Hashable, pulse: Admitted[P]) -> None:
+        dispatch = pulse.dispatch
+        actors = self._pulses.setdefault(dispatch.id, {})
+        actor = actors.get(identity)
+        if actor is None:
+            shown = _shown(identity, dispatch, pulse.payload, dispatch.pulse)
+            actor = self._actor(identity, shown, self._next_pulse, once=True)
+            actors[identity] = actor
+            self._tasks.begin(actor.task)
+            return
+        if actor.next_pulse is not None:
             log.warning(
-                "%s: the pulse of %s is dropped for that of %s: an earlier one is still acted upon",
-                life.run._about,
-                waiting.pulse,
-                message.pulse,
+                "%s: the pulse of %s is dropped in favour of that of %s: an earlier one is still "
+                "being acted upon",
+                actor.task.about,
+                actor.next_pulse.dispatch.pulse,
+                dispatch.pulse,
             )
+        actor.next_pulse = pulse
 
-    def _next_pulse(self, life: Life) -> None:
-        _, waiting = self._pulses.pop(life.run._shown[0].id)
-        if waiting is not None:
-            self._pulse(waiting)
+    def _next_pulse(self, task: ActorTask) -> None:
+        id_ = task.run.shown.dispatch.id
+        actors = self._pulses[id_]
+        pulse = actors.pop(task.identity).next_pulse
+        if not actors:
+            del self._pulses[id_]
+        if pulse is not None:
+            self._begin_pulse(task.identity, pulse)
 
-    def _hear_of_withdrawals(self) -> None:
-        """Learn of all that was withdrawn until now, and from now on."""
-        if self._withdrawals is not None:
-            for event in _waiting(self._withdrawals):
-                self._withdraw(event)
-            return
-        with suppress(trio.ClosedResourceError):  # The dispatcher was closed meanwhile.
-            self._withdrawals = self._events._follow()
-            self._nursery.start_soon(self._withdraw_pulses, self._withdrawals)
+    def _withdraw_pulses(self, id_: int) -> None:
+        self._due.pop(id_, None)
+        for actor in self._pulses.get(id_, {}).values():
+            actor.next_pulse = None
+            self._tasks.cancel(actor.task)
 
-    async def _withdraw_pulses(self, events: Receiver[LifecycleEvent]) -> None:
-        with events:
-            async for event in events:
-                self._withdraw(event)
+    # Actor tasks.
 
-    def _withdraw(self, event: LifecycleEvent) -> None:
-        dispatch = event.dispatch
-        if dispatch.active and not isinstance(event, Deleted):
-            return
-        self._due.pop(dispatch.id, None)
-        if dispatch.id in self._pulses:
-            life, _ = self._pulses[dispatch.id]
-            self._pulses[dispatch.id] = life, None
-            self._lives.cancel(life)
-
-    def _run(
+    def _actor(
         self,
-        function: Callable[..., object],
-        dispatch: Dispatch,
-        until: datetime | None,
+        identity: Hashable,
+        shown: Shown[P],
+        on_finish: Callable[[ActorTask], None],
         *,
         once: bool,
-    ) -> ActorRun:
-        return ActorRun(
-            dispatch,
-            until,
-            name=_name_of(function),
-            microgrid_id=self._options.microgrid_id,
-            grace=self._options.grace.total_seconds(),
-            once=once,
+    ) -> _Actor[P]:
+        state = _state(shown, self._options, self._name, once=once)
+        task = ActorTask(
+            identity,
+            partial(self._options.actor, ActorRun(state)),
+            state,
+            on_finish=on_finish,
+            name=f"{self._name} for {identity}",
         )
+        return _Actor(task, state)
 
 
-@dataclass(frozen=True, slots=True)
-class _Own:
-    """The identity of what belongs to no group: equal to none that a strategy gives."""
-
-    what: str
-    dispatch_id: int
+def _state(shown: Shown[P], options: ActorOptions[Q], name: str, *, once: bool) -> RunState[P]:
+    grace = options.grace.total_seconds()
+    return RunState(shown, name=name, microgrid_id=options.microgrid_id, grace=grace, once=once)
 
 
-def _waiting(receiver: Receiver[M]) -> list[M]:
+def _shown(identity: Hashable, dispatch: Dispatch, payload: P, until: datetime | None) -> Shown[P]:
+    """What the actor with an identity is shown of a dispatch."""
+    if isinstance(identity, ComponentIdentity):
+        dispatch = with_content(dispatch, TargetIds(identity.component), dispatch.payload)
+    return Shown(dispatch, payload, until, identity)
+
+
+def _queued(receiver: Receiver[Dispatch]) -> list[Dispatch]:
     messages = []
     with suppress(trio.WouldBlock, trio.EndOfChannel):
         while True:
             messages.append(receiver.receive_nowait())
     return messages
-
-
-def _name_of(function: Callable[..., object]) -> str:
-    while isinstance(function, partial):
-        function = function.func
-    named = function if hasattr(function, "__qualname__") else type(function)
-    return f"{named.__module__}.{named.__qualname__}"

@@ -1,226 +1,208 @@
-"""The tasks of actors: each waits for its turn, runs its actor, and is seen out.
+"""Runs actor tasks in a nursery: each waits for its turn, calls its actor, and is stopped.
 
-Theory of operation.  A *life* is one task: from when its actor is to run until the actor has come
-to its end, or was cancelled and is gone.  Between these two it is *leaving*: it has time for a last
-command.  While it has, nothing else is to act on the same components:
+Theory of operation.  While an actor is being stopped it may still send a last command.  Until then
+nothing else may act on the same components:
 
-- what has the same identity waits until it is gone, however long that takes;
-- what has an overlapping target waits until it is gone or its grace is over.
+- a task with the same identity waits until the earlier one has finished, however long that takes;
+- a task with an overlapping target waits until the other one has finished or its grace is over.
 
-An actor that fails is run again in the same life, unless it is to run only once.
+An actor that fails is called again by the same task, unless it acts on a pulse or an orphan.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Awaitable, Callable, Hashable, Iterator
+from collections.abc import Awaitable, Hashable, Iterator
 
 import trio
 from trio_util import wait_any
 
 from ..concurrency.backoff import Backoff
-from .overlaps import Overlaps
-from .run import ActorRun
+from .registry import ActorRegistry, Ending
+from .task import ActorTask, TaskState
 
 log = logging.getLogger("trio_dispatch.actors")
 
-Actor = Callable[[ActorRun], Awaitable[object]]
-"""What acts on a run, until it returns or is cancelled."""
-
-# What ends at the very end of its grace takes some steps to be gone, but no time to speak of.
+# An actor that returns at the very end of its grace needs a few steps, though next to no time.
 _STEPS = 0.1
-# What stays is not told of more often than this.
-_TELL_EVERY = 1.0
+# An actor that does not stop is not reported more often than this, in seconds.
+_REPORT_INTERVAL = 1.0
 
 
-class Life:
-    """One task of an actor.
-
-    Args:
-      identity: What it is for; no two lives with one identity act at the same time.
-      actor: What is run.
-      run: What the actor is told.
-      exited: Called when it is over, whatever has ended it.
-      task: How its task is named.
-    """
-
-    def __init__(
-        self,
-        identity: Hashable,
-        actor: Actor,
-        run: ActorRun,
-        *,
-        exited: Callable[[Life], None],
-        task: str,
-    ) -> None:
-        self.identity = identity
-        self.actor = actor
-        self.run = run
-        self.exited = exited
-        self.task = task
-        self.scope = trio.CancelScope()
-        self.gone = trio.Event()
-
-
-Leaving = Overlaps[Life]
-"""The lives that are leaving, by what they act on."""
-
-
-class Lives:
-    """All lives in a nursery.
+class ActorTasks:
+    """The actor tasks in one nursery.
 
     Args:
-      leaving: Shared with all others who act on the same components.
-      restart: Whether an error of an actor is logged, and the actor run again; otherwise it is
-        raised out of the nursery.
+      registry: The actor tasks of all nurseries of the dispatcher.
+      restart: Whether an error of an actor is logged and the actor called again; otherwise the
+        error is raised out of the nursery.
     """
 
-    def __init__(self, nursery: trio.Nursery, leaving: Leaving, *, restart: bool) -> None:
+    def __init__(self, nursery: trio.Nursery, registry: ActorRegistry, *, restart: bool) -> None:
         self._nursery = nursery
+        self._registry = registry
         self._restart = restart
-        self._all: dict[Hashable, dict[Life, None]] = {}
-        self._leaving = leaving
+        # By identity, in the order in which they were begun.
+        self._tasks: dict[Hashable, dict[ActorTask, None]] = {}
 
-    def begin(self, life: Life) -> None:
-        """Run an actor when its turn has come."""
-        self._all.setdefault(life.identity, {})[life] = None
-        self._nursery.start_soon(self._live, life, name=life.task)
+    def begin(self, task: ActorTask) -> None:
+        """Call an actor as soon as it may act."""
+        self._add(task)
+        self._nursery.start_soon(self._run, task, name=task.name)
 
-    def begin_cleanup(self, life: Life) -> None:
-        """Run an actor at once, all of it as a cleanup for which others have to wait."""
-        self._all.setdefault(life.identity, {})[life] = None
-        self._nursery.start_soon(self._clean_up, life, name=life.task)
-        self._leave(life)
+    def begin_cleanup(self, task: ActorTask) -> None:
+        """Call an actor at once; all it does is a cleanup, for which others have to wait."""
+        self._add(task)
+        self._nursery.start_soon(self._clean_up, task, name=task.name)
+        self._set_stopping(task)
 
-    def cancel(self, life: Life) -> None:
-        """End a life; it has its grace for a last command.  Idempotent."""
-        if life not in self._leaving and not life.gone.is_set():
-            life.scope.cancel()
-            self._leave(life)
+    def cancel(self, task: ActorTask) -> None:
+        """Stop a task; its actor has its grace for a last command.  Idempotent."""
+        if task.state in {TaskState.WAITING, TaskState.RUNNING}:
+            task.scope.cancel()
+            self._set_stopping(task)
 
     def cancel_all(self) -> None:
-        """End every life."""
-        for life in [life for lives in self._all.values() for life in lives]:
-            self.cancel(life)
+        """Stop every task."""
+        for task in [task for tasks in self._tasks.values() for task in tasks]:
+            self.cancel(task)
 
-    def _leave(self, life: Life) -> None:
-        life.run._cancelled_at = trio.current_time()
-        self._leaving.add(life, life.run._shown[0].target)
-        self._nursery.start_soon(self._see_out, life, name=f"end of {life.task}")
+    def _add(self, task: ActorTask) -> None:
+        self._tasks.setdefault(task.identity, {})[task] = None
+        self._registry.add(task)
 
-    def _exit(self, life: Life) -> None:
-        lives = self._all[life.identity]
-        del lives[life]
-        if not lives:
-            del self._all[life.identity]
-        self._leaving.discard(life)
-        life.gone.set()
-        life.exited(life)
+    def _set_stopping(self, task: ActorTask) -> None:
+        task.run.stopping_since = trio.current_time()
+        task.move_to(TaskState.STOPPING)
+        self._registry.set_stopping(task)
+        self._nursery.start_soon(self._watch_stop, task, name=f"stop of {task.name}")
 
-    async def _live(self, life: Life) -> None:
+    def _finish(self, task: ActorTask) -> None:
+        same = self._tasks[task.identity]
+        del same[task]
+        if not same:
+            del self._tasks[task.identity]
+        self._registry.discard(task)
+        task.move_to(TaskState.FINISHED)
+        task.on_finish(task)
+
+    async def _run(self, task: ActorTask) -> None:
         try:
-            with life.scope:
-                await self._wait_for_turn(life)
-                await self._act(life)
+            with task.scope:
+                if await self._wait_for_turn(task):
+                    task.move_to(TaskState.RUNNING)
+                    await self._act(task)
         finally:
-            self._exit(life)
+            self._finish(task)
 
-    async def _clean_up(self, life: Life) -> None:
+    async def _clean_up(self, task: ActorTask) -> None:
         try:
-            with life.run.cleanup():
-                error = await self._call(life)
+            with trio.CancelScope(deadline=task.run.cleanup_deadline(), shield=True) as scope:
+                error = await self._call(task)
                 if error is not None:
-                    log.error("%s: failed", life.run._about, exc_info=error)
+                    log.error("%s: failed", task.about, exc_info=error)
+            if scope.cancelled_caught:
+                log.warning("%s: cancelled after %g s", task.about, task.run.grace)
         finally:
-            self._exit(life)
+            self._finish(task)
 
-    async def _see_out(self, life: Life) -> None:
-        """Tell of a life that does not end, until it does."""
+    async def _watch_stop(self, task: ActorTask) -> None:
+        """Report a task that does not finish after its grace, until it does."""
         began = trio.current_time()
-        delay = life.run._grace + _STEPS
+        delay = task.run.grace + _STEPS
         with trio.CancelScope(shield=True):
-            while True:
-                with trio.move_on_after(delay):
-                    await life.gone.wait()
-                    return
-                log.warning(
-                    "%s: still there, %.0f s after it was cancelled",
-                    life.run._about,
-                    trio.current_time() - began,
-                )
-                delay = max(life.run._grace, _TELL_EVERY)
+            while task.state is not TaskState.FINISHED:
+                with trio.move_on_after(delay) as timeout:
+                    await task.news.wait()
+                if timeout.cancelled_caught:
+                    log.warning(
+                        "%s: still running, %.0f s after it was cancelled",
+                        task.about,
+                        trio.current_time() - began,
+                    )
+                    delay = max(task.run.grace, _REPORT_INTERVAL)
 
-    async def _wait_for_turn(self, life: Life) -> None:
-        given_up: set[Life] = set()
+    async def _wait_for_turn(self, task: ActorTask) -> bool:
+        """Wait until an actor may act; returns False if it must not act at all."""
+        given_up: set[Ending] = set()
         while True:
-            # What was stopped while it waited is not to begin.
+            # A task that was cancelled while it waited must not begin.
             await trio.lowlevel.checkpoint_if_cancelled()
-            rival = next((each for each in self._rivals(life) if each not in given_up), None)
+            same = next(self._earlier(task), None)
+            if same is not None and task.run.once and not (same.run.once or same.is_ending):
+                log.warning("%s: dropped: this component is driven by %s", task.about, same.about)
+                return False
+            rival = same or next(
+                (each for each in self._rivals(task) if each not in given_up), None
+            )
             if rival is None:
-                return
-            kin = self._all[life.identity]
-            patience = math.inf if rival in kin else rival.run._deadline()
-            with trio.move_on_at(patience) as waiting:
-                await wait_any(rival.gone.wait, life.run._changed.wait)
-            if waiting.cancelled_caught:
+                return True
+            patience = math.inf if same is not None else rival.deadline()
+            with trio.move_on_at(patience) as timeout:
+                await wait_any(rival.news.wait, task.run.changed.wait)
+            if timeout.cancelled_caught:
                 given_up.add(rival)
                 log.warning(
-                    "%s: started, although the grace of what was stopped on its target is over "
-                    "and it is still there: %s",
-                    life.run._about,
-                    rival.run._about,
+                    "%s: started, although an actor on the same components has not stopped in "
+                    "time: %s",
+                    task.about,
+                    rival.about,
                 )
 
-    def _rivals(self, life: Life) -> Iterator[Life]:
-        """Who has to leave before an actor may start."""
-        kin = self._all[life.identity]
-        for other in kin:
-            if other is not life:
-                yield other
-        for other in self._leaving.with_target(life.run._shown[0].target):
-            if other not in kin:
+    def _earlier(self, task: ActorTask) -> Iterator[ActorTask]:
+        """The tasks with the same identity that were begun before."""
+        for other in self._tasks[task.identity]:
+            if other is task:
+                return
+            yield other
+
+    def _rivals(self, task: ActorTask) -> Iterator[Ending]:
+        """What is being stopped on the same components."""
+        same = self._tasks[task.identity]
+        for other in self._registry.ending(task.run.shown.dispatch.target):
+            if other not in same:
                 yield other
 
-    async def _act(self, life: Life) -> None:
-        """Run the actor until it has come to its end, again whenever it fails."""
-        run = life.run
+    async def _act(self, task: ActorTask) -> None:
+        """Call the actor until it returns, again whenever it fails."""
+        run = task.run
         backoff = Backoff()
         while True:
-            run._unseen_start = False
+            run.unseen_start = False
             began = trio.current_time()
-            error = await self._call(life)
+            error = await self._call(task)
             if error is None:
-                # If it has not even looked at a further start, it is not done with that.
-                if not run._unseen_start:
+                # An actor that has not even looked at a further start is not done with it.
+                if not run.unseen_start:
                     return
                 continue
-            if run._once or life in self._leaving:
-                log.error("%s: failed", run._about, exc_info=error)
+            if run.once or task.state is TaskState.STOPPING:
+                log.error("%s: failed", task.about, exc_info=error)
                 return
             delay = backoff.delay(trio.current_time() - began)
-            log.error("%s: failed; it is run again in %.1f s", run._about, delay, exc_info=error)
+            log.error("%s: failed; next attempt in %.1f s", task.about, delay, exc_info=error)
             await trio.sleep(delay)
 
-    async def _call(self, life: Life) -> Exception | None:
-        """Run the actor once; returns the error that it failed with, if it is not raised."""
+    async def _call(self, task: ActorTask) -> Exception | None:
+        """Call the actor once; returns the error that it failed with, unless that is raised."""
+        task.attempts += 1
         try:
-            result = life.actor(life.run)
+            result = task.call()
             if isinstance(result, Awaitable):
                 await result
         except Exception as exc:
+            task.error = exc
             if not self._restart:
                 raise
             return exc
         except BaseExceptionGroup as group:
-            # It was cancelled or interrupted, and there were errors in its cleanup.
+            # The actor was cancelled or interrupted, and its cleanup failed as well.
             errors, rest = group.split(Exception)
             if not self._restart or errors is None or rest is None:
                 raise
-            log.exception("%s: failed", life.run._about, exc_info=errors)
+            log.exception("%s: failed", task.about, exc_info=errors)
             raise rest from None
         if not isinstance(result, Awaitable):
-            raise ValueError(
-                f"{life.run._about}: this is not an async function: it returned {result!r}"
-            )
+            raise ValueError(f"{task.about}: not an async function: it returned {result!r}")
         return None

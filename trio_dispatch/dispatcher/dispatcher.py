@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from operator import attrgetter
 from os import PathLike
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, overload
 
 import trio
 
 from .. import clock
 from ..actors.merge import MergeStrategy
-from ..actors.pending_orphans import Unattended
-from ..actors.supervisor import Actor, ActorOptions, OnOrphan, serve_actors
+from ..actors.options import Actor, ActorOptions, OnOrphan, parser, unparsed
+from ..actors.registry import ActorRegistry, RunInfo
+from ..actors.run import P
+from ..actors.supervisor import serve_actors
 from ..client.client import Channel, DispatchClient, open_client
 from ..concurrency.broadcast import Broadcast
 from ..concurrency.nursery import open_service_nursery
 from ..concurrency.observable import Observable
+from ..model.arbitration import Priority, equal_priority
 from ..model.dispatch import Dispatch
 from ..model.events import Created, Deleted, LifecycleEvent, MissedRun
+from ..model.target import TargetIds
 from ..model.validation import check_id
 from .agenda import Agenda
 from .cache import CacheKeeper, Known, recall
@@ -117,8 +121,6 @@ async def open_dispatcher(
         try:
             async with open_service_nursery() as nursery:
                 nursery.start_soon(dispatcher._keep_time)
-                if known is not None:
-                    nursery.start_soon(dispatcher._unattended.lose_patience)
                 if dispatcher._cache is not None:
                     nursery.start_soon(dispatcher._cache.run)
                 if max_offline is not None:
@@ -169,8 +171,6 @@ class Dispatcher:
             resilient=known is not None,
         )
         self._nap = trio.CancelScope()
-        self._told = trio.Event()  # set whenever something of what was due has been announced
-        self._closed = False
         self._announced = self._missed = 0
         self._lateness = self._worst_lateness = 0.0
         self.dispatches: Mapping[int, Dispatch] = self._mirror.dispatches
@@ -180,7 +180,7 @@ class Dispatcher:
         self.missed_runs: Broadcast[MissedRun] = missed_channel()
         self._orphans = Orphans()
         self._unheard = UnheardPulses(catch_up)
-        self._unattended = Unattended()
+        self._actors = ActorRegistry()
         self._problems = Problems(microgrid_id)
         self._cache = None if cache is None else CacheKeeper(cache, microgrid_id, self._to_stop)
 
@@ -195,69 +195,133 @@ class Dispatcher:
             worst_lateness=self._worst_lateness,
         )
 
+    @property
+    def runs(self) -> tuple[RunInfo, ...]:
+        """What the actors of `run_actors` act on now, and what is due and refused, by dispatch."""
+        return self._actors.runs()
+
+    @overload
     async def run_actors(
         self,
         type: str,
         actor: Actor,
         *,
+        targets: TargetIds | None = None,
+        dry_runs: bool = False,
         merge: MergeStrategy | None = None,
+        priority: Priority = equal_priority,
+        grace: timedelta = timedelta(seconds=10),
+        on_error: Literal["restart", "raise"] = "restart",
+        on_orphan: OnOrphan | None = None,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None: ...
+
+    @overload
+    async def run_actors(
+        self,
+        type: str,
+        actor: Actor[P],
+        *,
+        payload: Callable[[dict[str, Any]], P],
+        on_invalid: Literal["keep", "stop"] = "keep",
+        targets: TargetIds | None = None,
+        dry_runs: bool = False,
+        merge: MergeStrategy | None = None,
+        priority: Priority = equal_priority,
+        grace: timedelta = timedelta(seconds=10),
+        on_error: Literal["restart", "raise"] = "restart",
+        on_orphan: OnOrphan | None = None,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None: ...
+
+    async def run_actors(
+        self,
+        type: str,
+        actor: Actor[Any],
+        *,
+        payload: Callable[[dict[str, Any]], Any] | None = None,
+        on_invalid: Literal["keep", "stop"] = "keep",
+        targets: TargetIds | None = None,
+        dry_runs: bool = False,
+        merge: MergeStrategy | None = None,
+        priority: Priority = equal_priority,
         grace: timedelta = timedelta(seconds=10),
         on_error: Literal["restart", "raise"] = "restart",
         on_orphan: OnOrphan | None = None,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Run an async function for every dispatch of a type, while it runs; until cancelled.
+        """Run an async function for each dispatch of a type while it runs, until cancelled.
 
-        ``await actor(run)`` is started when a dispatch starts, is told of changes through `run`,
-        an `ActorRun`, and is cancelled when the dispatch stops, for whatever reason.  It has then
-        `grace` for a last command, see `ActorRun.cleanup`; if it stays longer, that is logged
-        again and again, and nothing is started in its place until it is gone.  What starts on
-        components on which another one is being stopped waits for that, until the other's grace is
-        over, also if that is of another type; targets by category may share a component with any.
+        ``await actor(run)`` is called when a dispatch starts, is shown changes through ``run``, an
+        `ActorRun`, and is cancelled when the dispatch stops, for whatever reason.  It then has
+        `grace` for a last command, see `ActorRun.cleanup`.  If it takes longer, that is logged
+        again and again, and the same dispatch or group starts no other actor before it has
+        returned.  An actor that starts on components on which another one is being stopped waits
+        until that one has returned or its grace is over, whatever their types; a target by category
+        may mean any component.
 
-        An actor that returns is done: it is started again by the next occurrence, not by an update.
-        One that raises is logged, and is started again while the run lasts, after a pause of up to
-        0.5 s that doubles up to 60 s, and begins anew after a minute without an error.
+        An actor that returns is done: the next occurrence calls it again, an update does not.  An
+        actor that raises is logged, and is called again while the run lasts, after a random pause
+        of up to 0.5 s, which doubles up to 60 s and starts again from 0.5 s after a minute without
+        an error.  `runs` shows what runs and what failed.
 
-        A pulse runs the actor once, to its end.  Another pulse of the same dispatch waits for that;
-        of several only the newest.  Only when the dispatch is deleted or deactivated, or this is
-        cancelled, the actor is.
+        A pulse calls the actor once, which acts until it returns.  A further pulse of the same
+        dispatch waits for that; of several, only the newest.  The actor is cancelled only if the
+        dispatch is deleted or deactivated, or this call is cancelled.  With `MergeByComponent` a
+        pulse calls one actor for each component, and is dropped where a run drives the component.
 
-        Returns when the dispatcher is closed.  When cancelled, all actors are, with their grace.
+        Returns when the dispatcher is closed.  If cancelled, it cancels all actors, with their
+        grace.
 
         Args:
           type: The type of the dispatches.
-          actor: What is run.
-          merge: Which dispatches share an actor, say `MergeByType`; None for none.  Such an actor
-            runs from the first start to the last stop, and its run shows the dispatch that started
-            last among those that run.  Pulses share none.
-          grace: How long an actor may go on after it was cancelled.
-          on_error: ``"raise"`` for an actor's error to end this and all actors, instead.
-          on_orphan: Called once with each dispatch that ran when the last process died and runs no
-            more, see the `cache` of `open_dispatcher`, to stop what it left.  It has `grace`.
-          task_status: For `trio.Nursery.start`: started when the actors of all that runs are.
+          actor: The async function.
+          payload: Parses the payload: takes a dict, returns the value of `ActorRun.payload`, and
+            raises an exception if the dict is invalid.  A dispatch with an invalid payload is
+            not run.  By default `ActorRun.payload` is the mapping.
+          on_invalid: What an update to an invalid payload does while the dispatch runs: ``"keep"``
+            the last valid payload, or ``"stop"`` the run.  Either is logged.
+          targets: The components that this process controls; the actor is shown no others, and
+            dispatches for none of them are not run.  By default, all.
+          dry_runs: Whether the actor is called for dry runs: then it must look at
+            `ActorRun.dry_run`.  By default they are logged and not run.
+          merge: Which dispatches share an actor, for example `MergeByComponent`; None for none.
+            Such an actor runs from the first start to the last stop.
+          priority: Which of the dispatches that share an actor it is shown: the one with the
+            highest priority, then the latest start, then the highest id.
+          grace: How long an actor may take after it was cancelled.
+          on_error: ``"raise"`` lets an actor's error out of this call, which cancels all actors,
+            instead of calling the actor again.
+          on_orphan: Called once with each dispatch that was running when the last process crashed
+            and runs no more, see the `cache` of `open_dispatcher`, to stop what it left on.  It has
+            `grace`.
+          task_status: For `trio.Nursery.start`: started when the actors of all dispatches that run
+            already have been started.
 
         Raises:
-          ValueError: an argument makes no sense.
+          ValueError: an argument is invalid; the message names it.
           trio.ClosedResourceError: the dispatcher has been closed.
         """
         options = ActorOptions(
+            microgrid_id=self.microgrid_id,
             type=type,
             actor=actor,
+            parse=unparsed if payload is None else parser(payload),
+            on_invalid=on_invalid,
+            targets=targets,
+            dry_runs=dry_runs,
             merge=merge,
+            priority=priority,
             grace=grace,
             on_error=on_error,
             on_orphan=on_orphan,
-            microgrid_id=self.microgrid_id,
         )
         with self.running_status_change.new_receiver(type=type) as statuses:
             await serve_actors(
                 options,
                 statuses,
-                self.lifecycle_events,
-                unattended=self._unattended,
+                self._actors,
                 orphans=self._orphans.hand_over(type),
-                caught_up=self._caught_up,
                 task_status=task_status,
             )
 
@@ -267,24 +331,12 @@ class Dispatcher:
             now = clock.now()
             notices = self._agenda.advance(now, _TRANSITIONS_AT_ONCE)
             self._announce(notices, now)
-            self._told.set()
-            self._told = trio.Event()
             due = self._agenda.next_due
             if due is not None and due <= now:
                 await trio.lowlevel.checkpoint()
                 continue
             with trio.CancelScope() as self._nap:
                 await clock.sleep_towards(due)
-
-    async def _caught_up(self) -> None:
-        """Return when all that is due by now has been announced, or the dispatcher is closed."""
-        now = clock.now()
-        while not self._closed:
-            due = self._agenda.next_due
-            # The clock may be stepped back meanwhile.
-            if due is None or due > min(now, clock.now()):
-                return
-            await self._told.wait()
 
     async def _limit_offline(self, limit: timedelta) -> None:
         """Stops all runs when the service has been away for too long."""
@@ -318,7 +370,7 @@ class Dispatcher:
         self._announce(notices, None)
         # Only now: what was announced just now was announced to nobody.
         self._orphans.inherit(known.left_running(), now)
-        self._unattended.add(self._orphans.stopped, self.microgrid_id)
+        self._actors.add_orphans(self._orphans.stopped, self.microgrid_id)
 
     def _to_stop(self) -> list[int]:
         """What is to be stopped, should this process die."""
@@ -390,8 +442,6 @@ class Dispatcher:
                     self._worst_lateness = max(self._worst_lateness, self._lateness)
 
     def _close(self) -> None:
-        self._closed = True
-        self._told.set()
         self.lifecycle_events.close()
         self.running_status_change.close()
         self.missed_runs.close()
