@@ -69,16 +69,16 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check $(SOURCES)
 
 types: $(STAMP)
-	$(BIN)/mypy -p trio_dispatch
+	$(BIN)/mypy trio_dispatch proto tests
 
 imports: $(STAMP)
 	$(BIN)/lint-imports
 
 generated: $(STAMP)
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python proto/check.py
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m proto.check
 
 proto: $(STAMP)
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python proto/generate.py
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m proto.generate
 
 docs: $(STAMP)
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html

@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from generate import OUTPUTS, generate
+from proto.generate import OUTPUTS, generate
 
 
 def _differences(old: Path, new: Path) -> list[str]:

@@ -1,6 +1,6 @@
 """Generate the Python code of the protocol definitions in this folder.
 
-    python proto/generate.py
+    python -m proto.generate
 
 Each package of the library that speaks a protocol has the code for that protocol, see `OUTPUTS`.
 """

@@ -12,7 +12,7 @@ import pytest
 import trio_dispatch
 
 
-@pytest.mark.parametrize("name", trio_dispatch.__all__)
+@pytest.mark.parametrize("name", vars(trio_dispatch)["__all__"])
 def test_every_exported_name_can_be_imported(name: str) -> None:
     assert getattr(trio_dispatch, name) is not None
     assert name in dir(trio_dispatch)

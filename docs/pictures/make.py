@@ -20,6 +20,7 @@ from trio_dispatch import (
     RecurrenceRule,
     TargetCategories,
     TargetIds,
+    Weekday,
 )
 
 __all__ = ["BEGIN", "END", "NOW", "WIDTH", "a_day_of_a_microgrid", "picture"]
@@ -35,7 +36,7 @@ WIDTH = 840
 _HOUR = timedelta(hours=1)
 _MINUTE = timedelta(minutes=1)
 _DAILY = RecurrenceRule(Frequency.DAILY)
-_WORKDAYS = RecurrenceRule(Frequency.WEEKLY, byweekdays=(1, 2, 3, 4, 5))
+_WORKDAYS = RecurrenceRule(Frequency.WEEKLY, byweekdays=tuple(map(Weekday, range(1, 6))))
 
 
 def a_day_of_a_microgrid() -> list[Dispatch]:

@@ -49,7 +49,7 @@ class MergeByZone:
     """A strategy of one's own, by something that updates change."""
 
     def identities(self, dispatch: Dispatch) -> set[Hashable]:
-        return {dispatch.payload["zone"]}
+        return {str(dispatch.payload["zone"])}
 
 
 STRATEGIES: list[MergeStrategy | None] = [
@@ -220,7 +220,7 @@ def groups_at(
 
 
 def shown_of(dispatch: Dispatch, until: datetime | None) -> Shown:
-    payload = dict(dispatch.payload)
+    payload: dict[str, object] = dict(dispatch.payload)
     return dispatch.id, dispatch.target, payload, dispatch.dry_run, dispatch.duration, until
 
 

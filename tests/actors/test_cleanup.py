@@ -15,6 +15,7 @@ from tests.helpers.acting import SECOND, Diary, acting, lasting, now
 from tests.helpers.dispatching import dispatching
 from trio_dispatch import (
     ActorRun,
+    Dispatch,
     ElectricalComponentCategory,
     RecurrenceRule,
     Target,
@@ -43,7 +44,9 @@ class Batteries:
     async def charge(self, run: ActorRun) -> None:
         try:
             async for dispatch in run.changes:
-                await self.set(dispatch.target, dispatch.payload["power"])
+                power = dispatch.payload["power"]
+                assert isinstance(power, float)
+                await self.set(dispatch.target, power)
         finally:
             with run.cleanup():
                 await self.set(run.target, 0)
@@ -107,7 +110,7 @@ async def test_the_last_command_is_carried_out(
 async def test_the_dispatcher_is_still_at_work_for_the_last_command(
     autojump_clock: trio.testing.MockClock, service: LocalService
 ) -> None:
-    reports = []
+    reports: list[Dispatch] = []
 
     async def actor(run: ActorRun) -> None:
         try:
@@ -129,7 +132,7 @@ async def test_a_cleanup_ends_its_grace_after_the_cancellation_however_late_it_b
     service: LocalService,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    ends = []
+    ends: list[tuple[float, bool]] = []
 
     async def actor(run: ActorRun) -> None:
         try:
@@ -154,7 +157,7 @@ async def test_a_cleanup_ends_its_grace_after_the_cancellation_however_late_it_b
 async def test_a_cleanup_without_a_cancellation_ends_its_grace_after_it_began(
     autojump_clock: trio.testing.MockClock, service: LocalService
 ) -> None:
-    ends = []
+    ends: list[float] = []
 
     async def actor(run: ActorRun) -> None:
         await trio.sleep(2)
@@ -178,7 +181,7 @@ async def test_a_cleanup_without_a_cancellation_ends_its_grace_after_it_began(
 async def test_a_cleanup_of_what_failed_is_bounded(
     autojump_clock: trio.testing.MockClock, service: LocalService
 ) -> None:
-    ends = []
+    ends: list[float] = []
 
     async def actor(run: ActorRun) -> None:
         try:

@@ -61,8 +61,8 @@ async def test_one_that_raises_is_started_again_while_its_run_lasts(
 async def test_a_minute_of_health_is_a_new_beginning(
     autojump_clock: trio.testing.MockClock, service: LocalService
 ) -> None:
-    pauses = []
-    failed = None
+    pauses: list[float] = []
+    failed: float | None = None
 
     async def actor(run: ActorRun) -> None:
         nonlocal failed
@@ -82,11 +82,13 @@ async def test_a_minute_of_health_is_a_new_beginning(
 async def test_one_that_failed_knows_what_has_changed_meanwhile(
     autojump_clock: trio.testing.MockClock, service: LocalService
 ) -> None:
-    seen = []
+    seen: list[float] = []
 
     async def actor(run: ActorRun) -> None:
-        seen.append(run.payload["n"])
-        if run.payload["n"] < 5:
+        n = run.payload["n"]
+        assert isinstance(n, float)
+        seen.append(n)
+        if n < 5:
             raise FaultError("too little")
         await trio.sleep_forever()
 

@@ -29,7 +29,7 @@ from trio_dispatch.testing import LocalService, make_dispatch
 
 class MergeByZone:
     def identities(self, dispatch: Dispatch) -> set[Hashable]:
-        return {dispatch.payload["zone"]}
+        return {str(dispatch.payload["zone"])}
 
 
 async def test_one_runs_from_the_first_start_to_the_last_stop(

@@ -38,13 +38,16 @@ async def test_task_that_is_cancelled_before_its_first_step_never_calls_its_acto
     async with trio.open_nursery() as nursery:
         tasks = ActorTasks(nursery, ActorRegistry(), restart=True)
         task = make_task(actor, finished)
-        assert task.state is TaskState.WAITING
+        state = task.state
+        assert state is TaskState.WAITING
         tasks.begin(task)
         tasks.cancel(task)
         tasks.cancel(task)
-        assert task.state is TaskState.STOPPING
+        state = task.state
+        assert state is TaskState.STOPPING
     assert finished == [task]
-    assert task.state is TaskState.FINISHED
+    state = task.state
+    assert state is TaskState.FINISHED
     tasks.cancel(task)
     with pytest.raises(AssertionError):
         task.move_to(TaskState.RUNNING)

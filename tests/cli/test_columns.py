@@ -13,7 +13,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from trio_dispatch import Frequency, RecurrenceRule, TargetIds
+from trio_dispatch import Frequency, RecurrenceRule, TargetIds, Weekday
 from trio_dispatch.cli._columns import columns, fitted_columns
 from trio_dispatch.cli._show import table_of
 from trio_dispatch.clock import VIRTUAL_START
@@ -21,6 +21,7 @@ from trio_dispatch.testing import make_dispatch
 
 BERLIN = ZoneInfo("Europe/Berlin")
 HOUR = timedelta(hours=1)
+MON_WED_FRI = (Weekday.MONDAY, Weekday.WEDNESDAY, Weekday.FRIDAY)
 HEADING = ("ID", "TYPE", "TARGET")
 words = st.text("abc ,日é", max_size=30)
 
@@ -52,7 +53,7 @@ def test_within_a_width_no_word_is_lost(cells: list[list[str]], width: int) -> N
 
 @pytest.mark.parametrize("width", [40, 60, 79, 80, 100, 200])
 def test_a_list_fits_the_terminal(width: int) -> None:
-    rule = RecurrenceRule(Frequency.WEEKLY, byweekdays=(1, 3, 5), byhours=(8, 12))
+    rule = RecurrenceRule(Frequency.WEEKLY, byweekdays=MON_WED_FRI, byhours=(8, 12))
     dispatches = [
         make_dispatch(1, type="PEAK_SHAVING", target=TargetIds(*range(0, 60, 2)), recurrence=rule),
         make_dispatch(2, duration=None, dry_run=True),

@@ -182,10 +182,11 @@ class _DyingClient:
 
 
 class _DyingSettings(Settings):
-    __slots__ = ("answered", "lives")
+    lives: int
+    answered: bool
 
     @asynccontextmanager
-    async def client(self) -> AsyncIterator[Any]:  # type: ignore[override]
+    async def client(self) -> AsyncIterator[Any]:
         async with super().client() as client:
             yield _DyingClient(client, self.lives, self.answered)
 

@@ -18,6 +18,7 @@ from trio_dispatch import (
     RecurrenceRule,
     TargetCategories,
     TargetIds,
+    Weekday,
 )
 from trio_dispatch.cli._commands import COMMANDS
 from trio_dispatch.cli._commands import cli as group
@@ -84,7 +85,7 @@ def test_a_recurrence_by_options_and_as_text(cli: Cli, service_thread: ServiceTh
         Frequency.WEEKLY,
         interval=2,
         end_criteria=EndCriteria(until=datetime(2091, 1, 1, tzinfo=UTC)),
-        byweekdays=(1, 2, 3, 5),
+        byweekdays=tuple(map(Weekday, (1, 2, 3, 5))),
         byhours=(8, 9),
         byminutes=(0, 30),
     )

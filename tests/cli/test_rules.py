@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from trio_dispatch import EndCriteria, Frequency, RecurrenceRule
+from trio_dispatch import EndCriteria, Frequency, RecurrenceRule, Weekday
 from trio_dispatch.cli._rules import (
     MONTHS,
     NONE,
@@ -23,6 +23,10 @@ from trio_dispatch.testing import make_dispatch
 BERLIN = ZoneInfo("Europe/Berlin")
 WINTER = datetime(2026, 11, 22, 12, tzinfo=UTC)
 UNTIL = datetime(2027, 1, 1, tzinfo=UTC)
+
+
+def days(*numbers: int) -> tuple[Weekday, ...]:
+    return tuple(map(Weekday, numbers))
 
 
 @pytest.mark.parametrize(
@@ -71,7 +75,7 @@ def test_options_make_a_rule() -> None:
     assert rule == RecurrenceRule(
         Frequency.WEEKLY,
         interval=2,
-        byweekdays=(1, 5),
+        byweekdays=days(1, 5),
         byhours=(8,),
         end_criteria=EndCriteria(count=10),
     )
@@ -120,11 +124,15 @@ def test_what_contradicts_itself(options: dict[str, Any], why: str) -> None:
         (RecurrenceRule(Frequency.HOURLY, byminutes=(0, 30)), "every hour at minute 0,30"),
         (RecurrenceRule(Frequency.DAILY), "every day at 06:15 UTC"),
         (
-            RecurrenceRule(Frequency.WEEKLY, byweekdays=(5, 1, 2, 3, 7), byhours=(8,)),
+            RecurrenceRule(
+                Frequency.WEEKLY,
+                byweekdays=days(5, 1, 2, 3, 7),
+                byhours=(8,),
+            ),
             "every week Mon-Wed,Fri,Sun at 08:15 UTC",
         ),
         (
-            RecurrenceRule(Frequency.DAILY, byhours=range(8, 18), byminutes=(0, 30)),
+            RecurrenceRule(Frequency.DAILY, byhours=tuple(range(8, 18)), byminutes=(0, 30)),
             "every day at minute 0,30 of hours 8-17 UTC",
         ),
         (

@@ -159,7 +159,7 @@ def test_certificates_that_are_none(tmp_path: Path) -> None:
     good.private_key_pem.write_to_path(key)
     other.private_key_pem.write_to_path(wrong)
     text.write_text("no certificate")
-    tls = ["--tls-cert", cert, "--tls-key"]
+    tls: list[str | Path] = ["--tls-cert", cert, "--tls-key"]
     missing = refused_to_serve(*tls, tmp_path / "none", status=2)
     assert missing == f"Error: {tmp_path / 'none'} cannot be read: No such file or directory"
     for file in (wrong, text):

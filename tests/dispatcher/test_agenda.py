@@ -7,6 +7,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from dateutil import rrule
@@ -15,7 +16,7 @@ from trio_dispatch.dispatcher.agenda import MISSED_LIMIT, Agenda
 from trio_dispatch.dispatcher.notices import Notice, NoticeKind
 from trio_dispatch.model.dispatch import Dispatch
 from trio_dispatch.model.events import MissedRun
-from trio_dispatch.model.recurrence.rule import EndCriteria, Frequency, RecurrenceRule
+from trio_dispatch.model.recurrence.rule import EndCriteria, Frequency, RecurrenceRule, Weekday
 from trio_dispatch.model.target import TargetIds
 from trio_dispatch.testing.factory import make_dispatch
 
@@ -365,9 +366,9 @@ def random_dispatch(rng: random.Random, id_: int, now: datetime) -> Dispatch:
         rule = RecurrenceRule(
             rng.choice([Frequency.HOURLY, Frequency.DAILY, Frequency.WEEKLY]),
             interval=rng.randint(1, 3),
-            byhours=rng.sample(range(24), rng.choice([0, 0, 2])),
-            byminutes=rng.sample(range(60), rng.choice([0, 0, 2])),
-            byweekdays=rng.sample(range(1, 8), rng.choice([0, 0, 3])),
+            byhours=tuple(rng.sample(range(24), rng.choice([0, 0, 2]))),
+            byminutes=tuple(rng.sample(range(60), rng.choice([0, 0, 2]))),
+            byweekdays=tuple(rng.sample(list(Weekday)[1:], rng.choice([0, 0, 3]))),
             end_criteria=rng.choice(
                 [None, EndCriteria(count=20), EndCriteria(until=now + 5 * HOUR)]
             ),
@@ -445,7 +446,7 @@ def occurrences(dispatch: Dispatch, until: datetime) -> Iterator[datetime]:
     if rule is None or dispatch.duration is None:
         yield dispatch.start_time
         return
-    names = [rrule.HOURLY, rrule.DAILY, rrule.WEEKLY]
+    names: list[Any] = [rrule.HOURLY, rrule.DAILY, rrule.WEEKLY]
     criteria = rule.end_criteria or EndCriteria(count=10**6)
     try:
         moments = rrule.rrule(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from typing import Any
 
 import pytest
 import trio
@@ -74,7 +75,10 @@ async def test_whatever_is_merged_the_picture_is_right_in_the_end() -> None:
                 case 3 if id_ in mirror.dispatches:
                     events = mirror.deleted(mirror.dispatches[id_])
                 case _:
-                    content = {"payload": {"a": rng.randrange(3)}, "type": rng.choice(types)}
+                    content: dict[str, Any] = {
+                        "payload": {"a": rng.randrange(3)},
+                        "type": rng.choice(types),
+                    }
                     events = mirror.changed(make_dispatch(id_, **content))
             for event in events:
                 channel.publish(event)

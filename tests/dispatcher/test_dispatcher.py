@@ -376,8 +376,8 @@ def test_a_pulse_survives_everything_but_its_end() -> None:
     assert (kept.pulse, kept.payload) == (START, {"a": 1})
     later = make_dispatch(duration=timedelta()).sent_for(START + HOUR, pulse=START + HOUR)
     assert merge_statuses(pulse, later).pulse == START + HOUR
-    for end in ({"deleted": True}, {"active": False}):
-        assert merge_statuses(pulse, make_dispatch(**end)).pulse is None
+    for end in (make_dispatch(deleted=True), make_dispatch(active=False)):
+        assert merge_statuses(pulse, end).pulse is None
 
 
 async def test_a_stop_that_waits_is_not_replaced_by_a_pulse(

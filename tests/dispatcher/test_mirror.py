@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -185,7 +186,7 @@ def test_what_has_ended_and_is_no_longer_listed_is_retired_without_a_word(later:
     ids=str,
 )
 def test_only_what_ended_before_the_bound_is_retired(
-    fields: dict[str, object], *, retired: bool
+    fields: dict[str, Any], *, retired: bool
 ) -> None:
     mirror = Mirror([make_dispatch(start_time=NOW - 3 * HOUR, **fields)])
     mirror.begin_list(NOW - HOUR)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from typing import Any
 
 import trio
 import trio.testing
@@ -21,6 +22,7 @@ from trio_dispatch import (
     open_dispatcher,
 )
 from trio_dispatch.clock import VIRTUAL_START as START
+from trio_dispatch.model.recurrence.rule import Weekday
 from trio_dispatch.testing import open_test_service
 
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
@@ -28,7 +30,7 @@ END = START + 30 * DAY
 # When, which dispatch, what it is to do, until when.
 Note = tuple[datetime, int, str, datetime | None]
 
-FREQUENCIES = {
+FREQUENCIES: dict[Frequency, Any] = {
     Frequency.HOURLY: rrule.HOURLY,
     Frequency.DAILY: rrule.DAILY,
     Frequency.WEEKLY: rrule.WEEKLY,
@@ -41,11 +43,11 @@ def random_rule(rng: random.Random) -> RecurrenceRule:
     return RecurrenceRule(
         frequency,
         interval=rng.choice([1, 1, 2, 5]),
-        byhours=rng.sample(range(24), rng.choice([0, 1, 3]))
+        byhours=tuple(rng.sample(range(24), rng.choice([0, 1, 3])))
         if frequency > Frequency.HOURLY
         else (),
-        byminutes=rng.sample(range(60), rng.choice([0, 1, 2])),
-        byweekdays=rng.sample(range(1, 8), rng.choice([0, 0, 2])),
+        byminutes=tuple(rng.sample(range(60), rng.choice([0, 1, 2]))),
+        byweekdays=tuple(rng.sample(list(Weekday)[1:], rng.choice([0, 0, 2]))),
         end_criteria=rng.choice(
             [None, None, EndCriteria(count=10), EndCriteria(until=END - 9 * DAY)]
         ),

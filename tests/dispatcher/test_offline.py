@@ -50,12 +50,14 @@ async def test_a_start_without_the_service_runs_from_the_cache(
         async with dispatching(service, cache=cache) as dispatcher:
             assert trio.current_time() == began
             assert dispatcher.dispatches.keys() == {1, 2}
-            assert dispatcher.sync_state.value.phase is SyncPhase.CONNECTING
+            phase = dispatcher.sync_state.value.phase
+            assert phase is SyncPhase.CONNECTING
             status = dispatcher.running_status_change.new_receiver()
             assert waiting(status) == [(1, "RUNNING")]
             await clock.sleep_until(START + HOUR)
             assert waiting(status) == [(1, "RUNNING")]
-            assert dispatcher.sync_state.value.phase in {SyncPhase.WAITING, SyncPhase.CONNECTING}
+            phase = dispatcher.sync_state.value.phase
+            assert phase in {SyncPhase.WAITING, SyncPhase.CONNECTING}
             # It comes back, and only what is different is told.
             events = dispatcher.lifecycle_events.new_receiver()
             await events.receive_batch()
@@ -162,7 +164,12 @@ async def test_a_large_cache_is_taken_up_in_pieces(
     _save(cache, 1, START, {n: make_dispatch(n) for n in range(1000)}, [])
     taken, at_once = [], []
     upsert = Agenda.upsert
-    monkeypatch.setattr(Agenda, "upsert", lambda *a, **k: taken.append(1) or upsert(*a, **k))
+
+    def upsert_and_count(*args: Any, **kwargs: Any) -> object:
+        taken.append(1)
+        return upsert(*args, **kwargs)
+
+    monkeypatch.setattr(Agenda, "upsert", upsert_and_count)
 
     async def watch() -> None:
         while len(taken) < 1000:

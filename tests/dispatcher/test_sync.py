@@ -31,8 +31,8 @@ from trio_dispatch import (
 from trio_dispatch.api import wire
 from trio_dispatch.api.codec import WIRE, dispatch_to_wire
 from trio_dispatch.api.wire import Event, PaginationInfo
+from trio_dispatch.concurrency.backoff import Backoff
 from trio_dispatch.concurrency.nursery import open_service_nursery
-from trio_dispatch.dispatcher.sync import Backoff
 from trio_dispatch.grpc import GRPCError, Server, Status, current_call, open_channel
 from trio_dispatch.testing import make_dispatch
 

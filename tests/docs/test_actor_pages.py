@@ -94,7 +94,10 @@ class Bench:
     printed: list[str]
 
     async def put(self, id_: int = 1, power: float = 5, **fields: Any) -> None:
-        content = {"payload": {"power_kw": power, "zone": "north"}, "update_time": clock.now()}
+        content: dict[str, Any] = {
+            "payload": {"power_kw": power, "zone": "north"},
+            "update_time": clock.now(),
+        }
         await self.service.put(make_dispatch(id_, **(content | fields)))
 
 

@@ -81,7 +81,7 @@ async def test_charging_plan(
     example = runpy.run_path(str(EXAMPLES / "charging_plan.py"))
     batteries: list[Any] = []
 
-    class Battery(example["Battery"]):  # type: ignore[misc]
+    class Battery(example["Battery"]):  # type: ignore[misc, valid-type]
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
             batteries.append(self)
@@ -116,7 +116,7 @@ async def test_charging_plan(
             "21:00:00 battery 1 at 10%: nothing",
         ]
         # The plan is changed while it runs; another one asks for too much, and fails.
-        wrong = {"payload": {"power_kw": 99}}
+        wrong: dict[str, Any] = {"payload": {"power_kw": 99}}
         assert await energy_at(2.5, day=2) == pytest.approx(4 + 4.75, abs=0.01)
         await service.client.update(1, 1, payload={"power_kw": 2})
         assert await energy_at(4.5, day=2) == pytest.approx(8.75 + 3.8, abs=0.01)
@@ -124,7 +124,11 @@ async def test_charging_plan(
         await service.put(make_dispatch(9, start_time=clock.now(), duration=None, **wrong))
         await trio.sleep(1)
         assert battery.power == 0
-        endless = {"start_time": clock.now(), "duration": None, "payload": {"power_kw": 1}}
+        endless: dict[str, Any] = {
+            "start_time": clock.now(),
+            "duration": None,
+            "payload": {"power_kw": 1},
+        }
         await service.put(make_dispatch(10, **endless))
         await trio.sleep(5)
         assert battery.power == 1

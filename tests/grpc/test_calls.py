@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from typing import cast
 
 import grpclib.client
 import pytest
@@ -112,8 +114,11 @@ def test_no_current_call_outside_a_handler() -> None:
 
 async def test_aclosing(channel: Channel) -> None:
     async with aclosing(
-        GreeterStub(channel)._unary_stream(
-            "/greeter.v1.Greeter/SayHellos", HelloRequest(name="forever"), HelloReply
+        cast(
+            AsyncGenerator[HelloReply, None],
+            GreeterStub(channel)._unary_stream(
+                "/greeter.v1.Greeter/SayHellos", HelloRequest(name="forever"), HelloReply
+            ),
         )
     ) as replies:
         async for _ in replies:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 import trio
@@ -62,7 +63,7 @@ async def test_a_message_that_is_cut_off_ends_the_call(
     gate = trio.Event()
 
     class Slow(Greeter):
-        async def chat(self, messages):  # type: ignore[no-untyped-def, override]
+        async def chat(self, messages: AsyncIterator[HelloRequest]) -> AsyncIterator[HelloReply]:
             await gate.wait()
             async for message in messages:
                 yield HelloReply(message=message.name)
@@ -77,21 +78,19 @@ async def test_a_message_that_is_cut_off_ends_the_call(
         assert channel.statistics().streams_open == 0
 
 
-def cancelled_at(checkpoint: int) -> trio.abc.Instrument:
-    """Cancels the scope in `.scope` when the task in `.task` is at its n-th checkpoint."""
+class CancelAt(trio.abc.Instrument):
+    """Cancels a scope when the current task reaches its n-th checkpoint from now on."""
 
-    class CancelAt(trio.abc.Instrument):
-        task: trio.lowlevel.Task
-        scope: trio.CancelScope
-        left = checkpoint
+    def __init__(self, scope: trio.CancelScope, checkpoint: int) -> None:
+        self._scope = scope
+        self._task = trio.lowlevel.current_task()
+        self._left = checkpoint
 
-        def after_task_step(self, task: trio.lowlevel.Task) -> None:
-            if task is getattr(self, "task", None):
-                self.left -= 1
-                if self.left == 0:
-                    self.scope.cancel()
-
-    return CancelAt()
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        if task is self._task:
+            self._left -= 1
+            if self._left == 0:
+                self._scope.cancel()
 
 
 async def unary(channel: Channel) -> None:
@@ -121,9 +120,9 @@ async def chat(channel: Channel) -> None:
 @pytest.mark.parametrize("work", [unary, server_stream, client_stream, chat])
 @pytest.mark.parametrize("warm", [True, False])
 async def test_cancelled_at_every_checkpoint(
-    work,
+    work: Callable[[Channel], Awaitable[None]],
     warm: bool,
-    autojump_clock: trio.testing.MockClock,  # type: ignore[no-untyped-def]
+    autojump_clock: trio.testing.MockClock,
 ) -> None:
     checkpoint = 0
     finished = False
@@ -134,10 +133,8 @@ async def test_cancelled_at_every_checkpoint(
         async with serve(Server([greeter])) as channel:
             if warm:
                 await unary(channel)
-            instrument = cancelled_at(checkpoint)
             with trio.CancelScope() as scope:
-                instrument.scope = scope
-                instrument.task = trio.lowlevel.current_task()
+                instrument = CancelAt(scope, checkpoint)
                 trio.lowlevel.add_instrument(instrument)
                 try:
                     await work(channel)
@@ -176,9 +173,7 @@ async def cancel_at_random(calls: int) -> None:
             async with limit:
                 with trio.move_on_after(dice.uniform(0, 0.12)) as scope:
                     if dice.random() < 0.5:
-                        instrument = cancelled_at(dice.randrange(1, 12))
-                        instrument.scope = scope
-                        instrument.task = trio.lowlevel.current_task()
+                        instrument = CancelAt(scope, dice.randrange(1, 12))
                         trio.lowlevel.add_instrument(instrument)
                         try:
                             await dice.choice(works)(channel)

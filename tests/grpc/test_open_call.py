@@ -44,10 +44,11 @@ async def test_what_the_stub_says_counts(
     channel: Channel, greeter: Greeter, autojump_clock: trio.testing.MockClock
 ) -> None:
     stub = GreeterStub(channel, timeout=5)
-    for options, expected in [({}, 5), ({"timeout": 2.0}, 2)]:
+    cases: list[tuple[dict[str, Any], float]] = [({}, 5), ({"timeout": 2.0}, 2)]
+    for options, expected in cases:
         start = trio.current_time()
         with pytest.raises(GRPCError, match="DEADLINE_EXCEEDED"):
-            async with open_call(stub.say_hellos, HelloRequest(name="wait"), **options) as call:  # type: ignore[arg-type]
+            async with open_call(stub.say_hellos, HelloRequest(name="wait"), **options) as call:
                 await call.recv_message()
         assert trio.current_time() - start == pytest.approx(expected)
 
@@ -64,4 +65,4 @@ async def test_misuse(channel: Channel, method: str, args: list[Any], message: s
     with pytest.raises(TypeError, match=message):
         open_call(getattr(GreeterStub(channel), method), *args)
     with pytest.raises(TypeError, match="expected a method"):
-        open_call(print)
+        open_call(print)  # type: ignore[arg-type]

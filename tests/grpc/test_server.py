@@ -34,10 +34,16 @@ async def test_metadata_both_ways() -> None:
             assert call.metadata is not None
             await call.send_initial_metadata(metadata=call.metadata)
             await call.send_message(HelloReply(message=str(call.method_name)))
-            await call.send_trailing_metadata(metadata={"end-bin": b"\xff\x00", "end": "x y"})
+            end: dict[str, str | bytes] = {"end-bin": b"\xff\x00", "end": "x y"}
+            await call.send_trailing_metadata(metadata=end)
             return HelloReply()
 
-    metadata = [("key", "a"), ("key", "b"), ("some-bin", b"\x00\xff"), ("e-bin", b"")]
+    metadata: list[tuple[str, str | bytes]] = [
+        ("key", "a"),
+        ("key", "b"),
+        ("some-bin", b"\x00\xff"),
+        ("e-bin", b""),
+    ]
     async with serve(Server([Echo()])) as channel:  # noqa: SIM117
         async with channel.request(*HELLO, metadata=metadata) as call:
             await call.send_message(HelloRequest())

@@ -35,7 +35,7 @@ from hyperframe.frame import (
     SettingsFrame,
 )
 
-from tests.helpers.greeter import GreeterStub, HelloRequest
+from tests.helpers.greeter import GreeterStub, HelloReply, HelloRequest
 from tests.helpers.greeting import Greeter, memory_connector
 from tests.helpers.http2_peer import REQUEST, Peer, frame, hello, parse, played_client
 from trio_dispatch.grpc import Limits, Server, open_channel
@@ -339,7 +339,7 @@ async def test_floods(
         while peer.events:
             event = peer.events.pop()
             if isinstance(event, ConnectionTerminated):
-                assert event.error_code in codes
+                assert event.error_code in set(codes)
                 raise EOFError
     assert len(received) < 2**20
     assert greeter.running == 0
@@ -383,9 +383,10 @@ async def test_a_handler_counts_until_it_has_ended(
     nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
 ) -> None:
     class Stubborn(Greeter):
-        async def say_hello(self, message):  # type: ignore[no-untyped-def, override]
+        async def say_hello(self, message: HelloRequest) -> HelloReply:
             with trio.CancelScope(shield=True):
                 return await super().say_hello(message)
+            raise AssertionError("a shielded scope is not cancelled")
 
     greeter = Stubborn()
     server = Server([greeter], limits=Limits(concurrent_streams=2))

@@ -6,13 +6,14 @@ import socket
 import ssl
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
 import trio.testing
 import trustme
 
-from tests.helpers.greeter import GreeterStub, HelloRequest
+from tests.helpers.greeter import GreeterStub, HelloReply, HelloRequest
 from tests.helpers.greeting import Greeter
 from trio_dispatch.grpc import GRPCError, Server, Status, current_call, open_channel
 
@@ -50,10 +51,10 @@ async def start(nursery: trio.Nursery, context: ssl.SSLContext | None = None) ->
 
 
 async def test_tcp(nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch) -> None:
-    peers = []
+    peers: list[Any] = []
 
     class Nosy(Greeter):
-        async def say_hello(self, message):  # type: ignore[no-untyped-def, override]
+        async def say_hello(self, message: HelloRequest) -> HelloReply:
             peers.append(current_call().peer)
             return await super().say_hello(message)
 
@@ -62,12 +63,14 @@ async def test_tcp(nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch) -> No
     async with open_channel(f"grpc://127.0.0.1:{port}?ssl=false") as channel:
         await GreeterStub(channel).say_hello(HelloRequest(name="x"))
         (connection,) = channel._connections
-        (ours,) = [connection._transport]
+        ours = connection._transport
+        assert isinstance(ours, trio.SocketStream)
         assert ours.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         assert peers[0].addr() == ours.socket.getsockname()
         assert peers[0].cert() is None
-        (connection,) = server._connections
-        assert connection._transport.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        (served,) = server._connections
+        assert isinstance(served._transport, trio.SocketStream)
+        assert served._transport.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 async def test_a_stopped_server_returns(nursery: trio.Nursery) -> None:
@@ -187,10 +190,10 @@ async def test_no_tls_to_a_server_with_it(
 async def test_client_certificates(
     nursery: trio.Nursery, authority: trustme.CA, roots: Path, tmp_path: Path
 ) -> None:
-    certs = []
+    certs: list[Any] = []
 
     class Nosy(Greeter):
-        async def say_hello(self, message):  # type: ignore[no-untyped-def, override]
+        async def say_hello(self, message: HelloRequest) -> HelloReply:
             certs.append(current_call().peer.cert())
             return await super().say_hello(message)
 

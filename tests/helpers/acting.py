@@ -68,7 +68,7 @@ class Diary:
         first = run.dispatch.id
         try:
             async for dispatch in run.changes:
-                power = run.payload.get("power")
+                power: Any = run.payload.get("power")
                 self.note(f"{first}: {dispatch.id} {power if power is None else int(power)}")
         finally:
             with run.cleanup():

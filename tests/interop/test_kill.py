@@ -56,9 +56,10 @@ def payload(mark: int) -> dict[str, Any]:
 
 def mark_of(dispatch: Dispatch) -> int:
     """The mark of a dispatch, all of which has to be there."""
-    mark = int(dispatch.payload["mark"])
-    assert dispatch.payload == payload(mark)
-    return mark
+    mark = dispatch.payload["mark"]
+    assert isinstance(mark, float)
+    assert dispatch.payload == payload(int(mark))
+    return int(mark)
 
 
 async def write(client: DispatchClient, known: Known, rng: random.Random) -> None:

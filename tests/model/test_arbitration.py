@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice, pairwise
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 from hypothesis import given, settings
@@ -24,6 +24,7 @@ from trio_dispatch import (
     TargetIds,
 )
 from trio_dispatch.model.arbitration import PlannedInterval, Sweep, driving, plan
+from trio_dispatch.model.target import ComponentType, TargetCategory
 from trio_dispatch.testing import make_dispatch
 
 BEGIN = datetime(2026, 6, 15, tzinfo=UTC)
@@ -31,7 +32,13 @@ MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 END = BEGIN + 6 * HOUR
 LAST = datetime.max.replace(tzinfo=UTC)
 BATTERY = ElectricalComponentCategory.BATTERY
-SITE = {1: BatteryType.LI_ION, 2: BatteryType.NA_ION, 3: ElectricalComponentCategory.METER}
+Kind: TypeAlias = ElectricalComponentCategory | ComponentType | TargetCategory
+
+SITE: dict[int, Kind] = {
+    1: BatteryType.LI_ION,
+    2: BatteryType.NA_ION,
+    3: ElectricalComponentCategory.METER,
+}
 MINUTELY = RecurrenceRule(Frequency.MINUTELY)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 from hypothesis import given
@@ -19,10 +19,13 @@ from trio_dispatch import (
     TargetIds,
 )
 from trio_dispatch.model.expansion import component_resolver
+from trio_dispatch.model.target import ComponentType
 
 BATTERY, INVERTER = ElectricalComponentCategory.BATTERY, ElectricalComponentCategory.INVERTER
 UNSPECIFIED = ElectricalComponentCategory.UNSPECIFIED
-SITE = {
+Kind: TypeAlias = ElectricalComponentCategory | ComponentType | TargetCategory
+
+SITE: dict[int, Kind] = {
     1: BatteryType.LI_ION,
     2: BatteryType.NA_ION,
     3: BATTERY,
@@ -56,7 +59,9 @@ def test_target_to_components(target: Target | None, ids: set[int]) -> None:
     assert component_resolver(SITE)(target) == ids
 
 
-kinds = st.sampled_from([*SITE.values(), InverterType.HYBRID, ElectricalComponentCategory(99)])
+kinds: st.SearchStrategy[Kind] = st.sampled_from(
+    [*SITE.values(), InverterType.HYBRID, ElectricalComponentCategory(99)]
+)
 
 
 @given(

@@ -16,6 +16,12 @@ class _NoZone(tzinfo):
     def utcoffset(self, moment: datetime | None) -> None:
         return None
 
+    def dst(self, moment: datetime | None, /) -> None:
+        return None
+
+    def tzname(self, moment: datetime | None, /) -> None:
+        return None
+
 
 @pytest.mark.parametrize("value", [0, 1, MAX_ID])
 def test_id(value: int) -> None:

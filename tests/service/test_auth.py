@@ -10,7 +10,7 @@ import tracemalloc
 from base64 import urlsafe_b64encode
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import trio
@@ -19,7 +19,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.helpers.service import OpenStore, create, listed, wired
 from trio_dispatch import clock
-from trio_dispatch.api.signing import request_metadata
+from trio_dispatch.api.signing import request_metadata, signature
 from trio_dispatch.client.client import DispatchClient, DispatchStream
 from trio_dispatch.client.errors import ServiceError
 from trio_dispatch.grpc import GRPCError, Status
@@ -52,7 +52,7 @@ async def let_in(
     method: str = METHOD,
 ) -> bool:
     try:
-        key = await authenticator.authenticate(MultiDict(metadata), method, now)
+        key = await authenticator.authenticate(cast(Any, MultiDict(metadata)), method, now)
     except GRPCError as exc:
         refusal = exc
     else:
@@ -104,7 +104,7 @@ def test_a_key_without_a_secret_needs_no_signature() -> None:
         {"key": "close"},
     ],
 )
-def test_what_was_altered_is_refused(changes: dict[str, str]) -> None:
+def test_what_was_altered_is_refused(changes: dict[str, Any]) -> None:
     authenticator = guard(SIGNED, Key("close", "other"))
     assert not passes(authenticator, signed(**changes))
     assert passes(authenticator, signed())
@@ -137,7 +137,7 @@ def test_a_signature_with_another_secret_is_refused() -> None:
     ],
 )
 def test_what_is_signed_and_not_as_it_has_to_be_is_refused(ts: str, nonce: str) -> None:
-    sig = auth.signature("open", "sesame", ts, nonce, "GetMicrogridDispatch")
+    sig = signature("open", "sesame", ts, nonce, "GetMicrogridDispatch")
     metadata = {"key": "open", "ts": ts, "nonce": nonce, "sig": sig}
     assert not passes(guard(SIGNED), metadata)
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import zlib
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import trio
 
 from tests.helpers.service import OpenStore, data
 from trio_dispatch.api import wire
-from trio_dispatch.api.codec import WIRE, payload_to_wire, time_from_nanos
-from trio_dispatch.api.wire import PaginationParams
+from trio_dispatch.api.codec import WIRE, payload_to_wire, time_from_nanos, time_to_nanos
+from trio_dispatch.api.wire import Interval, PaginationParams
 from trio_dispatch.service import InvalidRequestError, Store, listing
 from trio_dispatch.service.listing import read_query
 
@@ -146,7 +146,7 @@ async def test_what_has_no_end_passes_where_there_is_no_upper_bound(store: Store
     await store.create(1, data(duration=60), now=NOW)
 
     async def passing(low: int | None, high: int | None) -> list[int]:
-        interval = listing.Interval(
+        interval = Interval(
             start_time=None if low is None else time_from_nanos(low),
             end_time=None if high is None else time_from_nanos(high),
         )
@@ -154,7 +154,7 @@ async def test_what_has_no_end_passes_where_there_is_no_upper_bound(store: Store
 
     start = data().start_time
     assert start is not None
-    end = listing.time_to_nanos(start) + 60 * 10**9
+    end = time_to_nanos(start) + 60 * 10**9
     assert await passing(None, None) == [2, 1]
     assert await passing(end, None) == [2, 1]
     assert await passing(end + 1, None) == [1]
@@ -190,7 +190,7 @@ def typed(*numbers: int, battery: int | None = None) -> wire.TargetComponents:
 
 
 def listing_category(number: int) -> Any:
-    field = wire.TargetComponentsCategorySet._betterproto.cls_by_field["categories"]
+    field = cast(Any, wire.TargetComponentsCategorySet)._betterproto.cls_by_field["categories"]
     return field(number)
 
 

@@ -31,7 +31,7 @@ from tests.helpers.api_model import (
     updated_entry,
 )
 from tests.helpers.service import Wired, wired
-from trio_dispatch import clock
+from trio_dispatch import Dispatch, clock
 from trio_dispatch.api import wire
 from trio_dispatch.api.codec import time_from_nanos, time_to_nanos
 from trio_dispatch.api.replies import EventKind
@@ -264,7 +264,7 @@ FILTERS = {
 filters = st.lists(
     st.sampled_from(sorted(FILTERS)).flatmap(lambda name: st.tuples(st.just(name), FILTERS[name])),
     max_size=2,
-).map(lambda chosen: Filter(**dict(chosen)))
+).map(lambda chosen: Filter(**dict[str, Any](chosen)))
 
 
 def step(name: str, *arguments: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
@@ -402,6 +402,7 @@ async def watch(
     async def read() -> None:
         async for event in stream:
             dispatch = event.dispatch
+            assert isinstance(dispatch, Dispatch)
             events.append((event.kind, dispatch.id, time_to_nanos(dispatch.update_time)))
 
     async with (

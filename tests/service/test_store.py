@@ -174,7 +174,7 @@ async def test_a_cancelled_write_is_done_or_not(store: Store, autojump_clock: Mo
                     nursery.start_soon(cancel_soon)
                     await store.create(1, data(), now=NOW)
         last = await store.create(1, data(), now=NOW)
-        told = []
+        told: list[int] = []
         while not told or told[-1] != last.id:
             told.append((await anext(changes)).row.id)
     there = []

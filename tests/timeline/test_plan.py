@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -130,7 +131,7 @@ def test_what_finds_no_lane_shares_the_last(
     found: list[Dispatch], lanes: int, minutes: int
 ) -> None:
     shown = window()
-    sizes = {"resolution": minutes * MINUTE, "pulse": 2 * minutes * MINUTE}
+    sizes: dict[str, Any] = {"resolution": minutes * MINUTE, "pulse": 2 * minutes * MINUTE}
     free = make_plan(found, shown, **sizes)
     full = make_plan(found, shown, **sizes, max_lanes=lanes)
     for row, every in zip(full.rows, free.rows, strict=True):
@@ -214,7 +215,7 @@ def test_bars_are_never_more_than_allowed() -> None:
         make_dispatch(n, start_time=BEGIN + n * 7 * MINUTE / 20, duration=MINUTE)
         for n in range(4000)
     ]
-    sizes = {"resolution": MINUTE / 10, "max_lanes": 12}
+    sizes: dict[str, Any] = {"resolution": MINUTE / 10, "max_lanes": 12}
     assert make_plan(found, shown, **sizes).number_of_bars > 1000
     plan = make_plan(found, shown, **sizes, max_bars=500)
     assert 50 < plan.number_of_bars <= 500
