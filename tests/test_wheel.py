@@ -20,7 +20,7 @@ PYTEST = ("-m", "pytest", "-s", "-v", "-W", "error")
 
 # What a type checker shows of the values that a user handles.
 TYPES = """
-from trio_dispatch import ActorRun, Dispatch, Dispatcher, Page, StreamEvent, __version__
+from trio_dispatch import ActorRun, Dispatch, Dispatcher, Page, __version__
 
 async def reveal(dispatcher: Dispatcher, dispatch: Dispatch, run: ActorRun, page: Page) -> None:
     reveal_type(dispatcher.sync_state)

@@ -1,4 +1,4 @@
-"""The test service: what it can be made to do wrong."""
+"""The test service, and the faults that it can be given."""
 
 from __future__ import annotations
 
@@ -13,7 +13,16 @@ import pytest
 import trio
 import trio.testing
 
-from trio_dispatch import Dispatch, Dispatcher, ServiceError, SyncPhase, TargetIds, Updated, clock
+from trio_dispatch import (
+    Dispatch,
+    Dispatcher,
+    DispatchStream,
+    ServiceError,
+    SyncPhase,
+    TargetIds,
+    Updated,
+    clock,
+)
 from trio_dispatch.client.client import DispatchClient
 from trio_dispatch.clock import VIRTUAL_START as START
 from trio_dispatch.grpc import GRPCError, Status
@@ -34,7 +43,7 @@ async def create(client: DispatchClient) -> Dispatch:
 
 
 async def watch(client: DispatchClient) -> None:
-    """Until the stream has begun, or ended."""
+    """Open a stream, and return when it has begun; raise its error if it fails."""
     error: ServiceError | None = None
     async with client.stream(1) as events, trio.open_nursery() as nursery:
 
@@ -70,7 +79,7 @@ async def service(autojump_clock: trio.testing.MockClock) -> AsyncIterator[Local
 
 
 def patient(service: LocalService) -> DispatchClient:
-    """A client that waits longer than any test does."""
+    """A client whose calls do not time out."""
     return DispatchClient(service.channel, key=service.key, call_timeout=timedelta(days=30))
 
 
@@ -98,7 +107,7 @@ async def test_the_next_call_of_a_method_fails_and_does_nothing(
     await CALLS[method](service.client)
 
 
-async def test_failures_wait_for_their_calls_in_order_and_survive_a_restart(
+async def test_failures_apply_in_order_and_survive_a_restart(
     autojump_clock: trio.testing.MockClock, service: LocalService
 ) -> None:
     service.fail_next("get", Status.INTERNAL, times=2)
@@ -110,7 +119,7 @@ async def test_failures_wait_for_their_calls_in_order_and_survive_a_restart(
 
 
 @pytest.mark.parametrize("method", CALLS)
-async def test_a_reply_is_late(
+async def test_delays_of_one_method_and_of_all_add_up(
     autojump_clock: trio.testing.MockClock, service: LocalService, method: str
 ) -> None:
     client = patient(service)
@@ -129,7 +138,7 @@ async def test_a_reply_is_late(
     assert trio.current_time() == began
 
 
-async def test_a_delay_without_a_block_lasts(
+async def test_a_delay_without_a_block_lasts_until_it_is_closed(
     autojump_clock: trio.testing.MockClock, service: LocalService
 ) -> None:
     late = service.delay("get", seconds=5)
@@ -144,7 +153,7 @@ async def test_a_delay_without_a_block_lasts(
     assert trio.current_time() == began
 
 
-async def test_what_was_asked_for_is_done_although_its_reply_never_comes(
+async def test_a_request_is_carried_out_although_its_reply_never_comes(
     autojump_clock: trio.testing.MockClock, service: LocalService
 ) -> None:
     hasty = DispatchClient(service.channel, key=service.key, call_timeout=timedelta(seconds=10))
@@ -155,7 +164,7 @@ async def test_what_was_asked_for_is_done_although_its_reply_never_comes(
     assert len(await service.dispatches()) == 2
 
 
-async def test_a_late_list_tells_what_was_there_when_it_was_asked_for(
+async def test_a_late_list_has_what_was_stored_when_it_was_asked_for(
     autojump_clock: trio.testing.MockClock, service: LocalService
 ) -> None:
     lists: list[list[int | None]] = []
@@ -172,7 +181,7 @@ async def test_a_late_list_tells_what_was_there_when_it_was_asked_for(
     assert lists == [[1], [1, 2]]
 
 
-async def test_a_refusal_is_late_too(
+async def test_a_failure_is_late_too(
     autojump_clock: trio.testing.MockClock, service: LocalService
 ) -> None:
     service.delay("get", seconds=3)
@@ -184,7 +193,7 @@ async def test_a_refusal_is_late_too(
 
 
 @pytest.mark.parametrize("status", [Status.OK, Status.INTERNAL])
-async def test_streams_end_and_the_connection_stays(
+async def test_end_streams_keeps_the_connections(
     autojump_clock: trio.testing.MockClock, service: LocalService, status: Status
 ) -> None:
     ended: list[Status | None] = []
@@ -212,6 +221,93 @@ async def test_streams_end_and_the_connection_stays(
     assert list(service._connections) == connections
 
 
+class Following:
+    """The ids of the changes on a stream, as they come."""
+
+    def __init__(self) -> None:
+        self.ids: list[int | None] = []
+
+    async def run(
+        self,
+        client: DispatchClient,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        async with client.stream(1) as events, trio.open_nursery() as nursery:
+            nursery.start_soon(self._collect, events)
+            await events.started.wait()
+            task_status.started()
+
+    async def _collect(self, events: DispatchStream) -> None:
+        async for event in events:
+            self.ids.append(event.dispatch.id)
+
+
+async def test_a_muted_stream_stays_open_and_delivers_nothing(
+    autojump_clock: trio.testing.MockClock, service: LocalService
+) -> None:
+    muted, later = Following(), Following()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(muted.run, service.client)
+        await service.put(make_dispatch(2))
+        await trio.testing.wait_all_tasks_blocked()
+        service.mute_streams()
+        await service.put(make_dispatch(3))
+        await nursery.start(later.run, service.client)
+        await service.put(make_dispatch(4))
+        await trio.sleep(3600)
+        assert (muted.ids, later.ids) == ([2], [4])
+        service.mute_streams(0)
+        await service.put(make_dispatch(5))
+        await trio.testing.wait_all_tasks_blocked()
+        assert (muted.ids, later.ids) == ([2, 5], [4, 5])
+        nursery.cancel_scope.cancel()
+    assert service.calls["stream"] == 2
+
+
+async def test_a_stream_can_lose_messages_at_random(
+    autojump_clock: trio.testing.MockClock, service: LocalService
+) -> None:
+    following = Following()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(following.run, service.client)
+        service.mute_streams(0.5)
+        for number in range(100):
+            await service.put(make_dispatch(number))
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert 20 < len(following.ids) < 80
+
+
+async def test_lists_without_totals_paged_by_row_number(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_test_service(totals=False, offset_paging=True) as service:
+        for number in range(1, 8):
+            await service.put(make_dispatch(number, start_time=START + number * HOUR))
+        listed: list[int] = []
+        by_start = service.client.list(1, sort_by="start_time", descending=False, page_size=3)
+        async with aclosing(by_start) as pages:
+            async for page in pages:
+                assert page.total is None
+                listed += [dispatch.id for dispatch in page]
+                if 3 in listed[-1:]:
+                    # The rows behind the first page move up by one: the fourth is never listed.
+                    await service.store.delete(1, 1)
+        assert listed == [1, 2, 3, 5, 6, 7]
+        async with aclosing(service.client.list(1)) as pages:
+            assert [len(page) async for page in pages] == [6]
+
+
+async def test_many_dispatches_can_be_put_while_a_dispatcher_follows(
+    dispatch_service: LocalService, dispatcher: Dispatcher
+) -> None:
+    for number in range(3000):
+        await dispatch_service.put(make_dispatch(number))
+    await trio.testing.wait_all_tasks_blocked()
+    assert len(dispatcher.dispatches) == 3000
+    assert dispatch_service.calls["stream"] == 1
+
+
 async def test_calls_are_counted(
     autojump_clock: trio.testing.MockClock, service: LocalService
 ) -> None:
@@ -230,7 +326,7 @@ async def test_calls_are_counted(
     [
         (
             lambda service: service.fail_next("ListMicrogridDispatches", Status.INTERNAL),
-            "'ListMicrogridDispatches' is none of the methods 'list', 'get', ",
+            "method 'ListMicrogridDispatches' is not one of 'list', 'get', ",
         ),
         (
             lambda service: service.fail_next("DeleteMicrogridDispatch", Status.INTERNAL),
@@ -238,20 +334,22 @@ async def test_calls_are_counted(
         ),
         (
             lambda service: service.delay("list", "lits", seconds=1),
-            "'lits' is none of the methods 'list', 'get', 'create', 'update', 'delete', 'stream'",
+            "method 'lits' is not one of 'list', 'get', 'create', 'update', 'delete', 'stream'",
         ),
         (lambda service: service.delay(seconds=-1), "seconds -1 is not a number from 0 on"),
         (lambda service: service.delay(seconds=math.nan), "seconds nan is not a number from 0 on"),
-        (lambda service: service.fail_next("get", Status.OK), "Status.OK is no failure"),
+        (lambda service: service.fail_next("get", Status.OK), "Status.OK is not a failure"),
         (lambda service: service.fail_next("get", "UNAVAILABLE"), "'UNAVAILABLE' is not a"),
         (
             lambda service: service.fail_next("get", Status.INTERNAL, times=0),
-            "times 0 is not a number from 1 on",
+            "times 0 is not an integer from 1 on",
         ),
+        (lambda service: service.mute_streams(1.5), "loss 1.5 is not a number from 0 to 1"),
+        (lambda service: service.mute_streams(math.nan), "loss nan is not a number from 0 to 1"),
         (lambda service: service.end_streams("OK"), "'OK' is not a trio_dispatch.grpc.Status"),
     ],
 )
-async def test_wrong_use_is_told(
+async def test_an_invalid_argument_is_rejected_and_changes_nothing(
     autojump_clock: trio.testing.MockClock,
     service: LocalService,
     misuse: Callable[[LocalService], object],
@@ -259,7 +357,6 @@ async def test_wrong_use_is_told(
 ) -> None:
     with pytest.raises(ValueError, match=re.escape(complaint)):
         misuse(service)
-    # Nothing of it has taken hold.
     began = trio.current_time()
     await service.client.get(1, 1)
     await listed(service.client)
@@ -272,7 +369,7 @@ async def come_back(dispatcher: Dispatcher) -> None:
 
 
 @pytest.mark.parametrize("fault", ["ended", "refused", "dropped", "restarted", "hanging"])
-async def test_a_dispatcher_comes_through(
+async def test_a_dispatcher_recovers_from_a_fault(
     fault: str, dispatch_service: LocalService, dispatcher: Dispatcher
 ) -> None:
     service = dispatch_service

@@ -1,7 +1,8 @@
-"""What a service is made to do wrong: late replies, refusals, streams that end."""
+"""Faults of the test service: late replies, failures, streams that end or fall silent."""
 
 from __future__ import annotations
 
+import random
 from collections import Counter, defaultdict, deque
 from contextlib import ExitStack
 from typing import Any, Final, TypeAlias
@@ -23,31 +24,39 @@ METHODS: Final = {
     "delete": "DeleteMicrogridDispatch",
     _STREAM: "StreamMicrogridDispatches",
 }
-"""The API's methods, by the client's names of them."""
-_CLIENTS_NAMES: Final = {path: name for name, path in METHODS.items()}
+"""The API's methods, by their names in the client."""
+_CLIENT_NAMES: Final = {path: name for name, path in METHODS.items()}
 
 
 class _Delay:
-    """Late replies to some methods; compared by identity, for there may be two of a kind."""
+    """Late replies of some methods.  Compared by identity: two delays may have equal content."""
 
     def __init__(self, methods: frozenset[str], seconds: float) -> None:
         self.methods = methods
         self.seconds = seconds
 
 
+class _Stream:
+    """A stream under way: the error with which it ends, and the share of messages that is lost."""
+
+    def __init__(self) -> None:
+        self.scope = trio.CancelScope()
+        self.error: GRPCError | None = None
+        self.loss = 0.0
+
+
 class Faults:
-    """An interceptor that does to calls what a test wants done to them.
+    """An interceptor that applies the faults that a test asks for.
 
     Attributes:
-      calls: How many calls of each method have come, by the client's names.
+      calls: How many calls of each method were received, by the client's names.
     """
 
     def __init__(self) -> None:
         self.calls: Counter[str] = Counter()
         self._delays: list[_Delay] = []
-        self._refusals: defaultdict[str, deque[GRPCError]] = defaultdict(deque)
-        # The streams under way, and with what those of them end that are ended here.
-        self._streams: dict[trio.CancelScope, GRPCError | None] = {}
+        self._failures: defaultdict[str, deque[GRPCError]] = defaultdict(deque)
+        self._streams: dict[_Stream, None] = {}
 
     def delay(self, methods: tuple[str, ...], seconds: float) -> ExitStack:
         """See `LocalService.delay`."""
@@ -65,46 +74,63 @@ class Faults:
         """See `LocalService.fail_next`."""
         _check_method(method)
         if not isinstance(times, int) or times < 1:
-            raise ValueError(f"times {times!r} is not a number from 1 on")
+            raise ValueError(f"times {times!r} is not an integer from 1 on")
         if status is Status.OK:
-            raise ValueError("Status.OK is no failure: give another status")
-        self._refusals[method].extend([_error(status, message)] * times)
+            raise ValueError("Status.OK is not a failure: give another status")
+        self._failures[method].extend([_error(status, message)] * times)
 
     def end_streams(self, status: Status, message: str) -> None:
         """See `LocalService.end_streams`."""
         error = _error(status, message)
-        for scope in self._streams:
-            self._streams[scope] = None if status is Status.OK else error
-            scope.cancel()
+        for stream in self._streams:
+            stream.error = None if status is Status.OK else error
+            stream.scope.cancel()
+
+    def mute_streams(self, loss: float) -> None:
+        """See `LocalService.mute_streams`."""
+        if not 0 <= loss <= 1:
+            raise ValueError(f"loss {loss!r} is not a number from 0 to 1")
+        for stream in self._streams:
+            stream.loss = loss
 
     async def __call__(self, call: Call, proceed: Proceed) -> None:
-        method = _CLIENTS_NAMES.get(call.method_name.rpartition("/")[2])
+        method = _CLIENT_NAMES.get(call.method_name.rpartition("/")[2])
         if method is None:
             await proceed()
             return
         self.calls[method] += 1
-        refusals = self._refusals[method]
-        refusal = refusals.popleft() if refusals else None
+        failures = self._failures[method]
+        failure = failures.popleft() if failures else None
         seconds = sum(delay.seconds for delay in self._delays if method in delay.methods)
         if method == _STREAM:
             await trio.sleep(seconds)
         try:
-            if refusal is not None:
-                raise GRPCError(refusal.status, refusal.message)
-            await (self._stream(proceed) if method == _STREAM else proceed())
+            if failure is not None:
+                raise GRPCError(failure.status, failure.message)
+            await (self._stream(call, proceed) if method == _STREAM else proceed())
         finally:
             if method != _STREAM:
                 await trio.sleep(seconds)
 
-    async def _stream(self, proceed: Proceed) -> None:
-        with trio.CancelScope() as scope:
-            self._streams[scope] = None
-            try:
+    async def _stream(self, call: Call, proceed: Proceed) -> None:
+        stream = _Stream()
+        send = call.send_message
+
+        async def send_or_lose(message: object) -> None:
+            if stream.loss and random.random() < stream.loss:  # noqa: S311
+                await trio.lowlevel.checkpoint()
+            else:
+                await send(message)
+
+        call.send_message = send_or_lose  # type: ignore[method-assign]
+        self._streams[stream] = None
+        try:
+            with stream.scope:
                 await proceed()
-            finally:
-                error = self._streams.pop(scope)
-        if scope.cancelled_caught and error is not None:
-            raise error
+        finally:
+            del self._streams[stream]
+        if stream.scope.cancelled_caught and stream.error is not None:
+            raise stream.error
 
 
 def _error(status: Status, message: str) -> GRPCError:
@@ -117,6 +143,6 @@ def _check_method(method: str) -> None:
     if method in METHODS:
         return
     known = ", ".join(map(repr, METHODS))
-    meant = _CLIENTS_NAMES.get(method)
+    meant = _CLIENT_NAMES.get(method)
     hint = "" if meant is None else f": the client's name of it is {meant!r}"
-    raise ValueError(f"{method!r} is none of the methods {known}{hint}")
+    raise ValueError(f"method {method!r} is not one of {known}{hint}")

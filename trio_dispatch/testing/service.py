@@ -19,48 +19,58 @@ from ..model.dispatch import Dispatch
 from ..service import Keys, Store, open_service, open_store
 from ..service.listing import read_query
 from .faults import Faults
+from .lists import ForeignLists
 
 __all__ = ["TEST_KEY", "LocalService", "open_test_service"]
 
 TEST_KEY = "test-key"
 _FAILURE = "the test made this fail"
+# A call over the wire takes several turns of Trio's scheduler, in which watchers take what waits
+# for them.  A dispatch that is put gives them as many.
+_TURNS = 10
 
 
 class LocalService:
     """A dispatch service to test against, see `open_test_service`.
 
     Attributes:
-      channel: A channel to it, to be given to `open_dispatcher` or `open_client`.
-      client: A client with a connection of its own.
-      key: The key that lets in.
-      store: What it keeps.
+      channel: A channel to the service, for `open_dispatcher` or `open_client`.
+      client: A client with its own connection.
+      key: The API key.
+      store: The store of the service.
     """
 
     def __init__(
-        self, store: Store, nursery: trio.Nursery, key: str, keepalive: float | None
+        self,
+        store: Store,
+        nursery: trio.Nursery,
+        key: str,
+        lists: ForeignLists,
+        keepalive: float | None,
     ) -> None:
         self.store = store
         self.key = key
         self.channel: Channel
         self.client: DispatchClient
         self._nursery = nursery
+        self._lists = lists
         self._keepalive = keepalive
         self._faults = Faults()
         self._run: trio.CancelScope | None = None
         self._serve: Callable[[trio.abc.Stream], Awaitable[None]] | None = None
-        # In order, for a set is ordered by addresses: the same test has to go the same each time.
+        # In order of opening; a set would be in order of addresses, which differ from run to run.
         self._connections: dict[trio.abc.Stream, None] = {}
 
     @property
     def calls(self) -> Counter[str]:
-        """How many calls have come so far, by method: ``service.calls["list"]``.
+        """How many calls were received, by method: ``service.calls["list"]``.
 
-        Those that were refused count, and those of `client`.
+        Calls that failed and calls of `client` count, too.
         """
         return self._faults.calls.copy()
 
     async def connect(self) -> trio.abc.Stream:
-        """A new connection: a connector for `trio_dispatch.grpc.open_channel`.
+        """Open a connection: a connector for `trio_dispatch.grpc.open_channel`.
 
         Raises:
           ConnectionRefusedError: the service is stopped.
@@ -74,11 +84,18 @@ class LocalService:
         return ours
 
     async def put(self, dispatch: Dispatch, microgrid_id: int = 1) -> None:
-        """Keep a dispatch exactly as it is, past times and all; watchers are told."""
+        """Store a dispatch exactly as it is, past times included, and notify watchers.
+
+        A dispatch with the same id is replaced.
+        """
         await self.store.put(microgrid_id, dispatch)
+        for _ in range(_TURNS):
+            if not self.store.watchers.statistics().longest_queue:
+                break
+            await trio.lowlevel.checkpoint()
 
     async def dispatches(self, microgrid_id: int = 1) -> dict[int, Dispatch]:
-        """All that the service keeps of a microgrid, by id."""
+        """Return all stored dispatches of a microgrid, by id."""
         found: dict[int, Dispatch] = {}
         request = wire.ListMicrogridDispatchesRequest(microgrid_id=microgrid_id)
         while True:
@@ -89,71 +106,86 @@ class LocalService:
             request.pagination_params = PaginationParams(page_token=page.next_token)
 
     def delay(self, *methods: str, seconds: float) -> ExitStack:
-        """Be late from now on: for the rest of the test, or of a ``with`` block::
+        """Delay replies from now on: for the rest of the test, or of a ``with`` block::
 
             service.delay("list", seconds=5)
             with service.delay(seconds=90):
                 ...
 
-        What is asked is done at once, and the reply, good or bad, is late: a list tells what was
-        there when it was asked for.  Of a stream, which has no single reply, the beginning is late.
-        Whoever waits less long than that sees its call fail with DEADLINE_EXCEEDED, although what
-        it asked for was done; with `math.inf` nobody ever gets a reply.  Several delays add up.
-        Calls that have begun go on as they were.
+        A request is carried out at once and its reply is late, whether good or bad: a list has what
+        was stored when it was asked for.  A stream has no single reply, so its beginning is late.
+        A client with a shorter timeout sees its call fail with DEADLINE_EXCEEDED, although the
+        request was carried out; with `math.inf` no reply is ever sent.  Several delays add up.
+        Calls under way are not delayed.
 
-        What is returned ends the delay when it is closed, or left as a context manager.
+        Close the returned object, or leave it as a context manager, to end the delay.
 
         Args:
-          methods: "list", "get", "create", "update", "delete", "stream"; all, if none is given.
+          methods: "list", "get", "create", "update", "delete", "stream"; all of them if none is
+            given.
           seconds: In Trio's time.
 
         Raises:
-          ValueError: there is no such method, or the time is negative.
+          ValueError: a method is unknown, or the time is negative.
         """
         return self._faults.delay(methods, seconds)
 
     def fail_next(
         self, method: str, status: Status, message: str = _FAILURE, *, times: int = 1
     ) -> None:
-        """Refuse the next call of a method, whoever makes it; nothing is done then.
+        """Fail the next call of a method, from any client, without carrying it out.
 
-        Failures wait for their calls, in the order in which they were asked for.
+        Several failures apply to successive calls, in the order in which they were asked for.
 
         Args:
           method: "list", "get", "create", "update", "delete" or "stream".
-          status: What it fails with.
-          message: What it says.
-          times: So many calls fail, one after the other.
+          status: The status of the failure.
+          message: The message of the failure.
+          times: How many calls fail.
 
         Raises:
-          ValueError: there is no such method, or one of the others makes no sense.
+          ValueError: the method is unknown, or another argument is invalid.
         """
         self._faults.fail_next(method, status, message, times)
 
     def end_streams(self, status: Status = Status.UNAVAILABLE, message: str = _FAILURE) -> None:
-        """End all streams under way with this status; with `Status.OK`, they end well.
+        """End all streams under way with a status.
 
-        The connections stay, and new streams are welcome.
+        Connections stay open, and new streams are accepted.
 
         Raises:
-          ValueError: that is no status.
+          ValueError: the status is not a `Status`.
         """
         self._faults.end_streams(status, message)
 
+    def mute_streams(self, loss: float = 1.0) -> None:
+        """Lose messages of the streams under way, which stay open.
+
+        So does a proxy that has lost its connection to the service but answers keepalive pings.
+        The messages are lost for good.  Streams that are opened later are not affected.
+
+        Args:
+          loss: The probability with which each message is lost; 0 ends the fault.
+
+        Raises:
+          ValueError: the probability is not between 0 and 1.
+        """
+        self._faults.mute_streams(loss)
+
     async def drop_connections(self) -> None:
-        """Cut every connection, as a broken network does: without a farewell."""
+        """Break every connection without closing it properly, as a failing network does."""
         for stream in list(self._connections):
             await trio.aclose_forcefully(stream)
 
     async def stop(self) -> None:
-        """End the service, and refuse connections; what it keeps is kept."""
+        """Stop the service and refuse connections.  The store keeps its content."""
         if self._run is not None:
             self._run.cancel()
             self._run = self._serve = None
         await self.drop_connections()
 
     async def restart(self) -> None:
-        """End the service, if it runs, and begin anew with what it kept."""
+        """Stop the service if it runs, and start it again with the same store."""
         await self.stop()
         await self._nursery.start(self._run_service)
 
@@ -164,7 +196,7 @@ class LocalService:
             async with open_service(
                 self.store,
                 keys=Keys.of(self.key),
-                interceptors=[self._faults],
+                interceptors=[self._faults, self._lists],
                 keepalive_interval=self._keepalive,
             ) as service:
                 self._serve = service.server.serve_stream
@@ -183,7 +215,12 @@ class LocalService:
 
 @asynccontextmanager
 async def open_test_service(
-    *, key: str = TEST_KEY, db: str | PathLike[str] | None = None, keepalive: bool = True
+    *,
+    key: str = TEST_KEY,
+    db: str | PathLike[str] | None = None,
+    keepalive: bool = True,
+    totals: bool = True,
+    offset_paging: bool = False,
 ) -> AsyncIterator[LocalService]:
     """Run the real dispatch service, in memory and over memory streams.
 
@@ -198,13 +235,18 @@ async def open_test_service(
     Under a `trio.testing.MockClock` a day passes in milliseconds.
 
     Args:
-      key: The key that lets in.
-      db: Where to keep the dispatches, on SQLite; in memory, if not given.
-      keepalive: Whether idle connections are probed; without, less happens in much virtual time.
+      key: The API key that the service demands.
+      db: The SQLite file in which dispatches are stored; by default they are stored in memory.
+      keepalive: Whether idle connections are probed.  A test that lets days pass is faster without.
+      totals: Whether lists say how many dispatches they have; some services do not.
+      offset_paging: Whether lists are paged by row number, as by some services: when dispatches
+        are created or deleted between two pages, the next page omits or repeats dispatches.  A list
+        then has 1,000 dispatches at most.
     """
     async with open_store(db) as store, trio.open_nursery() as nursery:
         interval = 60.0 if keepalive else None
-        service = LocalService(store, nursery, key, interval)
+        lists = ForeignLists(totals=totals, offset_paging=offset_paging)
+        service = LocalService(store, nursery, key, lists, interval)
         await nursery.start(service._run_service)
         async with (
             open_channel(service.connect, keepalive_interval=interval) as channel,
