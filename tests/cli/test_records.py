@@ -117,7 +117,7 @@ def test_what_a_person_writes_is_enough() -> None:
         ({"recurrence": {"frequency": "often"}}, "'often' is none of unspecified, minutely"),
         ({"recurrence": {"frequency": 3, "hours": [1]}}, "there is no key 'hours'"),
         ({"recurrence": {"frequency": 3, "byhours": 8}}, "8 is no list"),
-        ({"recurrence": "FREQ=DAILY;BYSETPOS=1"}, "recurrence: .* cannot say BYSETPOS"),
+        ({"recurrence": "FREQ=DAILY;BYSETPOS=1"}, "recurrence: .* does not support BYSETPOS"),
         ({"recurrence": {"frequency": 3, "end_criteria": {"at": 1}}}, "there is no key 'at'"),
         ({"colour": "red"}, "there is no key 'colour': there are id, type,"),
     ],

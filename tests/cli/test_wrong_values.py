@@ -56,7 +56,7 @@ TARGET = "no category of components: there are grid_connection_point"
         ((*CREATE, "--by-month", "13"), "--by-month", "'13' is not from 1 to 12, or jan, feb"),
         ((*CREATE, "--count", "5000"), "--count", "'5000' is no number from 1 to 4096"),
         ((*CREATE, "--until", "soon"), "--until", MOMENT),
-        ((*CREATE, "--rrule", "FREQ=DAILY;BYSETPOS=1"), "--rrule", "cannot say BYSETPOS"),
+        ((*CREATE, "--rrule", "FREQ=DAILY;BYSETPOS=1"), "--rrule", "does not support BYSETPOS"),
         (("export", "--format", "xml"), "--format", "'xml' is not one of 'jsonl', 'csv'"),
         (("import", "none.csv"), "FILE", "none.csv cannot be read: No such file"),
         (("completion", "tcsh"), "{bash|zsh|fish}", "'tcsh' is not one of 'bash', 'zsh', 'fish'"),

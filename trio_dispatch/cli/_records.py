@@ -40,7 +40,7 @@ _RULE_FIELDS = (
 )  # fmt: skip
 _NANOS = re.compile(r"(.*:\d\d\.\d{6})(\d{1,3})(.*)")
 _DAYS = {day.name[:3].lower(): day for day in Weekday if day}
-_DAY_NAMES = {day: name for name, day in _DAYS.items()}
+_DAY_NAMES = {int(day): name for name, day in _DAYS.items()}
 _FREQUENCIES = {frequency.name.lower(): frequency for frequency in Frequency}
 
 
@@ -99,7 +99,7 @@ def _rule_record(rule: RecurrenceRule) -> dict[str, Any]:
     if end is not None:
         criteria = {} if end.count is None else {"count": end.count}
         criteria |= {} if end.until is None else {"until": json_time(end.until)}
-    names = {value: name for name, value in _FREQUENCIES.items()}
+    names = {int(value): name for name, value in _FREQUENCIES.items()}
     return {
         "frequency": names.get(rule.frequency, int(rule.frequency)),
         "interval": rule.interval,

@@ -1,7 +1,7 @@
 """Recurrence rules as text, in the form of :rfc:`5545`: ``FREQ=WEEKLY;BYDAY=MO,WE;BYHOUR=8``.
 
-The API's rules are less than those of the RFC.  What they cannot say is refused, and nothing is
-taken to mean something else.
+The API supports only a part of the RFC.  Text that needs more is refused; nothing is taken to mean
+something else.
 """
 
 from __future__ import annotations
@@ -19,35 +19,38 @@ __all__ = ["format_rrule", "parse_rrule"]
 _T = TypeVar("_T")
 
 _DAYS = {day.name[:2]: day for day in Weekday if day}
-_DAY_NAMES = {day: name for name, day in _DAYS.items()}
+_DAY_NAMES = {int(day): name for name, day in _DAYS.items()}
 _FREQUENCIES = {frequency.name: frequency for frequency in Frequency if frequency}
-_UNTIL = re.compile(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z", re.ASCII)
+_UNTIL = re.compile(r"\d{8}T\d{6}Z", re.ASCII)
 _NUMBER = re.compile(r"[+-]?\d{1,10}", re.ASCII)
 _PARTS = (
     "FREQ", "INTERVAL", "COUNT", "UNTIL", "BYMONTH", "BYMONTHDAY", "BYDAY", "BYHOUR", "BYMINUTE",
 )  # fmt: skip
-_CANNOT = {
-    "BYSECOND": "its occurrences take the second of the start",
-    "BYSETPOS": "it has no positions within a set",
-    "BYYEARDAY": "it has days of the month, BYMONTH and BYMONTHDAY, but none of the year",
-    "BYWEEKNO": "it has no numbers of weeks",
-    "BYEASTER": "it knows nothing of Easter",
+_UNSUPPORTED = {
+    "BYSECOND": "occurrences have the second of the start",
+    "BYSETPOS": "there are no positions within a set",
+    "BYYEARDAY": "use BYMONTH and BYMONTHDAY",
+    "BYWEEKNO": "there are no week numbers",
+    "BYEASTER": "there is no Easter",
 }
 
 
 def parse_rrule(text: str) -> RecurrenceRule:
-    """The rule that a text means, ``RRULE:`` before it or not; in UTC, as all rules of the API.
+    """Return the rule that a text means, with or without a leading ``RRULE:``.
+
+    The rule is in UTC, as all rules of the API.
 
     Raises:
-      ValueError: it is no rule, or one that the API cannot say; the message names the part.
+      ValueError: the text is not a rule, or the API does not support it; the message names the
+        part.
     """
     parts = _split(text)
     try:
         if "FREQ" not in parts:
-            raise ValueError("FREQ is missing, say FREQ=DAILY")
+            raise ValueError("FREQ is missing: write FREQ=DAILY, for example")
         count, until = parts.get("COUNT"), parts.get("UNTIL")
         if count is not None and until is not None:
-            raise ValueError("it has both COUNT and UNTIL, and takes one of them")
+            raise ValueError("it has both COUNT and UNTIL: it takes exactly one")
         end = None
         if count is not None:
             end = EndCriteria(count=_integer("COUNT", count))
@@ -70,10 +73,10 @@ def parse_rrule(text: str) -> RecurrenceRule:
 
 
 def format_rrule(rule: RecurrenceRule) -> str:
-    """A rule as text that `parse_rrule` reads as an equal one.
+    """Return a rule as text, which `parse_rrule` reads as an equal rule.
 
     Raises:
-      ValueError: no text says it: it makes no sense, has no frequency, or ends between seconds.
+      ValueError: the rule is invalid, has no frequency, or ends between two seconds.
     """
     if rule.problem is not None:
         raise ValueError(f"the rule cannot be written: {rule.problem}")
@@ -110,27 +113,28 @@ def _split(text: str) -> dict[str, str]:
             raise ValueError(
                 f"the rule {text!r}: {item!r} is not NAME=VALUE, as in FREQ=WEEKLY;BYDAY=MO,WE"
             )
-        if name in _CANNOT:
-            raise ValueError(f"the rule {text!r}: the API cannot say {name}: {_CANNOT[name]}")
+        if name in _UNSUPPORTED:
+            reason = _UNSUPPORTED[name]
+            raise ValueError(f"the rule {text!r}: the API does not support {name}: {reason}")
         if name not in _PARTS and name != "WKST":
-            raise ValueError(f"the rule {text!r}: {name} is none of {', '.join(_PARTS)}")
+            raise ValueError(f"the rule {text!r}: {name} is not one of {', '.join(_PARTS)}")
         if name in parts:
-            raise ValueError(f"the rule {text!r}: {name} is there twice")
+            raise ValueError(f"the rule {text!r}: {name} is given twice")
         parts[name] = value
     return parts
 
 
 def _frequency(value: str) -> Frequency:
     if value == "SECONDLY":
-        raise ValueError("the API cannot say FREQ=SECONDLY: MINUTELY is the finest there is")
+        raise ValueError("the API does not support FREQ=SECONDLY: MINUTELY is the finest")
     if value not in _FREQUENCIES:
-        raise ValueError(f"FREQ={value} is none of {', '.join(_FREQUENCIES)}")
+        raise ValueError(f"FREQ={value} is not one of {', '.join(_FREQUENCIES)}")
     return _FREQUENCIES[value]
 
 
 def _integer(name: str, value: str) -> int:
     if not _NUMBER.fullmatch(value):
-        raise ValueError(f"{name} has {value!r}, which is no number")
+        raise ValueError(f"{name} has {value!r}, which is not a number")
     return int(value)
 
 
@@ -139,10 +143,10 @@ def _weekday(name: str, value: str) -> Weekday:
         return _DAYS[value]
     if value[-2:] in _DAYS and _NUMBER.fullmatch(value[:-2]):
         raise ValueError(
-            f"the API cannot say {name}={value}: it has days of the week, but none counted within "
-            "the month or year"
+            f"the API does not support {name}={value}: days of the week are not counted within a "
+            "month or year"
         )
-    raise ValueError(f"{name} has {value!r}, which is none of {', '.join(_DAYS)}")
+    raise ValueError(f"{name} has {value!r}, which is not one of {', '.join(_DAYS)}")
 
 
 def _list(parts: dict[str, str], name: str, read: Callable[[str, str], _T]) -> tuple[_T, ...]:
@@ -152,20 +156,19 @@ def _list(parts: dict[str, str], name: str, read: Callable[[str, str], _T]) -> t
 
 
 def _until(value: str) -> datetime:
-    match = _UNTIL.fullmatch(value)
     try:
-        if match is None:
+        if not _UNTIL.fullmatch(value):
             raise ValueError
-        return datetime(*map(int, match.groups()), tzinfo=UTC)  # type: ignore[arg-type, misc]
+        return datetime.fromisoformat(value)
     except ValueError:
         raise ValueError(
-            f"UNTIL={value} is no moment in UTC, which is written 20261201T080000Z"
+            f"UNTIL={value} is not a time in UTC, which is written 20261201T080000Z"
         ) from None
 
 
 def _check_week_start(value: str, rule: RecurrenceRule) -> None:
     if value not in _DAYS:
-        raise ValueError(f"WKST={value} is none of {', '.join(_DAYS)}")
-    # Only where whole weeks are left out does it matter on which day they begin.
+        raise ValueError(f"WKST={value} is not one of {', '.join(_DAYS)}")
+    # The day on which weeks begin matters only if the interval skips weeks.
     if value != "MO" and rule.frequency == Frequency.WEEKLY and rule.interval > 1:
-        raise ValueError(f"the API cannot say WKST={value}: its weeks begin on Monday")
+        raise ValueError(f"the API does not support WKST={value}: weeks begin on Monday")

@@ -1,4 +1,4 @@
-"""When a dispatch recurs: immutable rules, and pure questions about the moments they name.
+"""When a dispatch recurs: immutable rules, and pure questions about their occurrences.
 
 The occurrences of a rule are those of :rfc:`5545` in UTC, exactly as :class:`dateutil.rrule.rrule`
 gives them with the dispatch's start as ``dtstart`` and weeks that begin on Monday::
@@ -9,25 +9,23 @@ gives them with the dispatch's start as ``dtstart`` and weeks that begin on Mond
     workdays_at_noon.next_after(start, clock.now())
 
 Nothing here reads a clock, and nothing replays a rule from its start: the package `seeking` finds
-any occurrence at a cost that does not depend on how old the rule is.
+any occurrence at a cost that does not depend on the age of the rule.
 
-Rules do not follow daylight saving: 12:00 is 12:00 UTC all year.
+Rules do not follow daylight saving time: 12:00 is 12:00 UTC all year.
 """
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import IntEnum
-from typing import Any, Self, TypeVar, cast
+from typing import Self, SupportsIndex
 
+from ..validation import shown, utc
 from .seeking import Never, Once, Series, recurring
 
 __all__ = ["EndCriteria", "Frequency", "RecurrenceRule", "Weekday"]
-
-_E = TypeVar("_E", bound=IntEnum)
 
 
 class Frequency(IntEnum):
@@ -47,7 +45,7 @@ class Weekday(IntEnum):
     """A day of the week, numbered as in the API and in ISO 8601."""
 
     UNSPECIFIED = 0
-    """Means nothing; a rule that names it makes no sense."""
+    """Not a day: a rule that has it is invalid."""
     MONDAY = 1
     TUESDAY = 2
     WEDNESDAY = 3
@@ -59,12 +57,12 @@ class Weekday(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class EndCriteria:
-    """What ends a rule: so many occurrences, or a moment.  Exactly one of the two.
+    """What ends a rule: a number of occurrences, or a moment.  Exactly one of the two.
 
     Args:
-      count: How many occurrences there are; those that the rule matches count, so the start does
-        only if it is one.
-      until: The last moment at which one may be, itself included; kept in UTC.
+      count: Stop after this many occurrences.  Only occurrences that the rule matches count, and
+        so the start only if it is one.
+      until: Stop after this moment, which may be an occurrence itself; kept in UTC.
 
     Raises:
       ValueError: both or neither are given, the count is not a positive integer, or `until` is
@@ -78,24 +76,24 @@ class EndCriteria:
         if self.count is not None:
             object.__setattr__(self, "count", _integer("count", self.count))
         if self.until is not None:
-            object.__setattr__(self, "until", _utc("until", self.until))
+            object.__setattr__(self, "until", utc(self.until, "until"))
         _check_end(self)
 
     @classmethod
     def unchecked(cls, *, count: int | None, until: datetime | None) -> Self:
-        """The criteria as they arrived, sense or none."""
+        """Return the criteria as they arrived over the wire, valid or not."""
         self = object.__new__(cls)
         object.__setattr__(self, "count", count)
         object.__setattr__(self, "until", until)
         return self
 
 
-class _Notes:
-    """Room beside a rule's fields for what was worked out about it, which can take long.
+class _Memo:
+    """Slots beside a rule's fields for what was computed about the rule, which can take long.
 
-    It dies with the rule.  Being outside the fields it is no part of the value: comparing, hashing,
-    copying and pickling a rule leave it out.  And it spares every call the hash of the rule that a
-    cache elsewhere would need, which would be as long as the lists that a peer sent.
+    They live as long as the rule.  They are not fields, and so no part of the value: comparing,
+    hashing, copying and pickling a rule leave them out.  A cache elsewhere would hash the rule at
+    each call, which takes as long as the lists that a peer sent are.
     """
 
     __slots__ = ("_problem", "_series")
@@ -104,18 +102,18 @@ class _Notes:
 
 
 @dataclass(frozen=True, slots=True)
-class RecurrenceRule(_Notes):
+class RecurrenceRule(_Memo):
     """How a dispatch recurs.
 
-    The rule says which moments are occurrences once it is given a start, from which intervals are
-    counted and whose seconds, and whatever else the rule leaves open, they take.  The start is an
+    A rule gives occurrences once it has a start.  Intervals are counted from the start, occurrences
+    have its seconds, and whatever else the rule leaves open is taken from it.  The start is an
     occurrence only if the rule matches it.  Every method is a pure function of its arguments.
 
     Args:
       frequency: The unit of the interval.  Unspecified means no recurrence: one occurrence, at the
         start.
-      interval: Every so many units.
-      end_criteria: What ends it; None if nothing does.  Nothing occurs after year 9999 anyway.
+      interval: Recur every this many units.
+      end_criteria: What ends the rule; None if nothing does.  Nothing occurs after year 9999.
       byminutes: Minutes of the hour, 0 to 59.
       byhours: Hours of the day, 0 to 23.
       byweekdays: Days of the week.
@@ -124,16 +122,19 @@ class RecurrenceRule(_Notes):
 
     An empty list does not restrict.  With several lists an occurrence must match all of them.
 
+    In a rule that arrived over the wire, `frequency` and `byweekdays` may have numbers that this
+    version does not know.
+
     Raises:
-      ValueError: the rule makes no sense.
+      ValueError: the rule is invalid; the message names the field and what would be right.
     """
 
-    frequency: Frequency
+    frequency: Frequency | int
     interval: int = 1
     end_criteria: EndCriteria | None = None
     byminutes: tuple[int, ...] = ()
     byhours: tuple[int, ...] = ()
-    byweekdays: tuple[Weekday, ...] = ()
+    byweekdays: tuple[Weekday | int, ...] = ()
     bymonthdays: tuple[int, ...] = ()
     bymonths: tuple[int, ...] = ()
 
@@ -141,16 +142,17 @@ class RecurrenceRule(_Notes):
         def put(name: str, value: object) -> None:
             object.__setattr__(self, name, value)
 
-        put("frequency", _member(Frequency, _integer("frequency", self.frequency)))
+        put("frequency", _frequency(_integer("frequency", self.frequency)))
         put("interval", _integer("interval", self.interval))
         put("byminutes", _integers("byminutes", self.byminutes))
         put("byhours", _integers("byhours", self.byhours))
-        weekdays = _integers("byweekdays", self.byweekdays)
-        put("byweekdays", tuple(_member(Weekday, day) for day in weekdays))
+        put("byweekdays", _weekdays(_integers("byweekdays", self.byweekdays)))
         put("bymonthdays", _integers("bymonthdays", self.bymonthdays))
         put("bymonths", _integers("bymonths", self.bymonths))
-        if not (self.end_criteria is None or isinstance(self.end_criteria, EndCriteria)):
-            raise ValueError(f"end_criteria {self.end_criteria!r} is not an EndCriteria or None")
+        if not isinstance(self.end_criteria, EndCriteria | None):
+            raise ValueError(
+                f"end_criteria {shown(self.end_criteria)} is not an EndCriteria or None"
+            )
         _check(self)
 
     @classmethod
@@ -166,24 +168,24 @@ class RecurrenceRule(_Notes):
         bymonthdays: Iterable[int],
         bymonths: Iterable[int],
     ) -> Self:
-        """The rule as it arrived, sense or none; `problem` tells which."""
+        """Return the rule as it arrived over the wire, valid or not: see `problem`."""
         self = object.__new__(cls)
         put = object.__setattr__
-        put(self, "frequency", _member(Frequency, frequency))
+        put(self, "frequency", _frequency(frequency))
         put(self, "interval", interval)
         put(self, "end_criteria", end_criteria)
         put(self, "byminutes", tuple(byminutes))
         put(self, "byhours", tuple(byhours))
-        put(self, "byweekdays", tuple([_member(Weekday, day) for day in byweekdays]))
+        put(self, "byweekdays", _weekdays(byweekdays))
         put(self, "bymonthdays", tuple(bymonthdays))
         put(self, "bymonths", tuple(bymonths))
         return self
 
     @property
     def problem(self) -> str | None:
-        """Why the rule makes no sense and therefore never fires; None if it makes sense.
+        """Why the rule is invalid and therefore never fires; None if it is valid.
 
-        Only a rule that arrived over the wire can have one: where a user builds a rule it is a
+        Only a rule that arrived over the wire can be invalid: where a user builds one, it is a
         `ValueError`.  With an unspecified frequency nothing else in a rule matters.
         """
         try:
@@ -196,7 +198,7 @@ class RecurrenceRule(_Notes):
     def next_after(
         self, start: datetime, after: datetime, inclusive: bool = False
     ) -> datetime | None:
-        """The first occurrence later than a moment, or at it if `inclusive`.
+        """Return the first occurrence later than a moment, or at it if `inclusive`.
 
         Returns:
           The occurrence in UTC, or None if there is none up to year 9999.
@@ -204,13 +206,13 @@ class RecurrenceRule(_Notes):
         Raises:
           ValueError: `start` or `after` is naive.
         """
-        occurrences = _series(self, _utc("start", start))
-        return occurrences.next_after(_utc("after", after), inclusive)
+        series = _series(self, utc(start, "start"))
+        return series.next_after(utc(after, "after"), inclusive)
 
     def last_before(
         self, start: datetime, before: datetime, inclusive: bool = False
     ) -> datetime | None:
-        """The last occurrence earlier than a moment, or at it if `inclusive`.
+        """Return the last occurrence earlier than a moment, or at it if `inclusive`.
 
         Returns:
           The occurrence in UTC, or None if there is none.
@@ -218,22 +220,22 @@ class RecurrenceRule(_Notes):
         Raises:
           ValueError: `start` or `before` is naive.
         """
-        occurrences = _series(self, _utc("start", start))
-        return occurrences.last_before(_utc("before", before), inclusive)
+        series = _series(self, utc(start, "start"))
+        return series.last_before(utc(before, "before"), inclusive)
 
     def between(self, start: datetime, after: datetime, before: datetime) -> Iterator[datetime]:
-        """The occurrences from `after`, itself included, to `before`, itself not, in order.
+        """Return the occurrences from `after`, included, to `before`, not included, in order.
 
         They are found one by one as the iterator is asked for them.
 
         Raises:
           ValueError: `start`, `after` or `before` is naive; at once, not at the first item.
         """
-        occurrences = _series(self, _utc("start", start))
-        return _walk(occurrences, _utc("after", after), _utc("before", before))
+        series = _series(self, utc(start, "start"))
+        return _walk(series, utc(after, "after"), utc(before, "before"))
 
     def last(self, start: datetime) -> datetime | None:
-        """The last occurrence, in UTC.
+        """Return the last occurrence, in UTC.
 
         Returns:
           None if there is no occurrence, or if the rule has no end criteria and goes on until
@@ -242,10 +244,10 @@ class RecurrenceRule(_Notes):
         Raises:
           ValueError: `start` is naive.
         """
-        return _series(self, _utc("start", start)).last()
+        return _series(self, utc(start, "start")).last()
 
     def count(self, start: datetime) -> int | None:
-        """How many occurrences there are.
+        """Return how many occurrences there are.
 
         Returns:
           None if there are some and the rule has no end criteria: it goes on until year 9999.
@@ -253,23 +255,23 @@ class RecurrenceRule(_Notes):
         Raises:
           ValueError: `start` is naive.
         """
-        return _series(self, _utc("start", start)).count()
+        return _series(self, utc(start, "start")).count()
 
 
 def _series(rule: RecurrenceRule, start: datetime) -> Series:
-    """The occurrences of a rule with a start, remembered for the start last asked about."""
+    """Return the occurrences of a rule with a start, remembered for the last start."""
     try:
-        known, occurrences = rule._series
+        known, series = rule._series
         if known == start:
-            return occurrences
+            return series
     except AttributeError:
         pass
-    occurrences = _work_out(rule, start)
-    object.__setattr__(rule, "_series", (start, occurrences))
-    return occurrences
+    series = _compute_series(rule, start)
+    object.__setattr__(rule, "_series", (start, series))
+    return series
 
 
-def _work_out(rule: RecurrenceRule, start: datetime) -> Series:
+def _compute_series(rule: RecurrenceRule, start: datetime) -> Series:
     if rule.problem is not None:
         return Never()
     if rule.frequency == Frequency.UNSPECIFIED:
@@ -286,7 +288,7 @@ def _work_out(rule: RecurrenceRule, start: datetime) -> Series:
         monthdays=rule.bymonthdays,
         months=rule.bymonths,
         count=None if end is None else end.count,
-        until=None if until is None else _utc("until", until),
+        until=None if until is None else utc(until, "until"),
     )
 
 
@@ -297,7 +299,7 @@ def _walk(series: Series, after: datetime, before: datetime) -> Iterator[datetim
         moment = series.next_after(moment, False)
 
 
-# What makes sense.
+# Validity.
 
 
 def _problem(rule: RecurrenceRule) -> str | None:
@@ -311,10 +313,10 @@ def _problem(rule: RecurrenceRule) -> str | None:
 
 
 def _check(rule: RecurrenceRule) -> None:
-    if rule.frequency not in Frequency.__members__.values():
-        raise ValueError(f"frequency {rule.frequency} is not one of the Frequency numbers, 0 to 6")
+    if rule.frequency not in _FREQUENCIES:
+        raise ValueError(f"frequency {shown(rule.frequency)} is not a Frequency, 0 to 6")
     if rule.interval < 1:
-        raise ValueError(f"interval {rule.interval} is not positive: the least is 1")
+        raise ValueError(f"interval {shown(rule.interval)} is not positive: the least is 1")
     for name, values, low, high in (
         ("byminutes", rule.byminutes, 0, 59),
         ("byhours", rule.byhours, 0, 23),
@@ -323,10 +325,14 @@ def _check(rule: RecurrenceRule) -> None:
     ):
         for value in values:
             if not low <= value <= high:
-                raise ValueError(f"{name} has {int(value)}, which is not from {low} to {high}")
+                raise ValueError(
+                    f"{name} has {shown(int(value))}, which is not from {low} to {high}"
+                )
     for day in rule.bymonthdays:
         if not 1 <= abs(day) <= 31:
-            raise ValueError(f"bymonthdays has {day}, which is not from 1 to 31 or from -31 to -1")
+            raise ValueError(
+                f"bymonthdays has {shown(day)}, which is not from 1 to 31 or from -31 to -1"
+            )
     if rule.end_criteria is not None:
         _check_end(rule.end_criteria)
 
@@ -336,49 +342,29 @@ def _check_end(end: EndCriteria) -> None:
         given = "neither" if end.count is None else "both"
         raise ValueError(f"end_criteria has {given} of count and until: it takes exactly one")
     if end.count is not None and end.count < 1:
-        raise ValueError(f"count {end.count} is not positive: the least is 1")
-    if end.until is not None and end.until.utcoffset() is None:
-        raise ValueError(f"until {end.until!r} is naive: give it a time zone, such as datetime.UTC")
+        raise ValueError(f"count {shown(end.count)} is not positive: the least is 1")
 
 
-_MEMBERS: dict[type, dict[int, Any]] = {
-    kind: {int(member): member for member in kind} for kind in (Frequency, Weekday)
-}
+_FREQUENCIES = {int(member): member for member in Frequency}
+_WEEKDAYS = {int(member): member for member in Weekday}
 
 
-def _member(kind: type[_E], number: int) -> _E:
-    """The enum member, or the number as it is where the enum has none: newer peers may send it."""
-    return cast(_E, _MEMBERS[kind].get(number, int(number)))
+def _frequency(number: int) -> Frequency | int:
+    # Not `Frequency(number)`: a newer peer may send a number that the enumeration does not have.
+    return _FREQUENCIES.get(number, number)
+
+
+def _weekdays(numbers: Iterable[int]) -> tuple[Weekday | int, ...]:
+    return tuple([_WEEKDAYS.get(number, int(number)) for number in numbers])
 
 
 def _integer(name: str, value: object) -> int:
-    if isinstance(value, bool):
-        raise ValueError(f"{name} {value!r} is not an integer")
-    try:
-        return operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        raise ValueError(f"{name} {value!r} is not an integer") from None
+    if isinstance(value, bool) or not isinstance(value, SupportsIndex):
+        raise ValueError(f"{name} {shown(value)} is not an integer")
+    return value.__index__()
 
 
 def _integers(name: str, values: object) -> tuple[int, ...]:
     if not isinstance(values, Iterable) or isinstance(values, str | bytes):
-        raise ValueError(f"{name} {values!r} is not a sequence of integers")
+        raise ValueError(f"{name} {shown(values)} is not a sequence of integers")
     return tuple(_integer(name, value) for value in values)
-
-
-def _utc(name: str, moment: datetime) -> datetime:
-    """The moment in UTC.
-
-    Raises:
-      ValueError: it is naive, or not a datetime, or in UTC not within years 1 to 9999.
-    """
-    if not isinstance(moment, datetime):
-        raise ValueError(f"{name} {moment!r} is not a datetime")
-    if moment.tzinfo is UTC:
-        return moment
-    if moment.utcoffset() is None:
-        raise ValueError(f"{name} {moment!r} is naive: give it a time zone, such as datetime.UTC")
-    try:
-        return moment.astimezone(UTC)
-    except OverflowError:
-        raise ValueError(f"{name} {moment!r} is not within years 1 to 9999 in UTC") from None

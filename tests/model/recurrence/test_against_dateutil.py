@@ -1,9 +1,9 @@
-"""Random rules: the occurrences are those that dateutil gives.
+"""Random rules have the occurrences that dateutil gives.
 
-dateutil replays a rule from its start.  As long as that takes no more than 50,000 steps, it is
-asked about the rule as it is.  About older and finer rules it is asked with a start that is moved
-by whole periods to a little before the moment; and every single minute around the moment is held
-against the definition of the rule.
+dateutil replays a rule from its start.  If that takes at most 50,000 steps, dateutil gets the rule
+as it is.  For older and finer rules it gets a start that is moved by whole periods to shortly
+before the moment.  Besides, every minute around the moment is compared with the definition of the
+rule.
 """
 
 from __future__ import annotations
@@ -50,15 +50,15 @@ def examples(number: int) -> settings:
     )
 
 
-# dateutil, which must not go on for ever.
+# dateutil, with a bound.
 
 
-class Enough(Exception):  # noqa: N818 - it is no error
+class Enough(Exception):  # noqa: N818 - it is not an error
     pass
 
 
 class Bounded(rrule._iterinfo):
-    """Has dateutil give up when it comes to a month beyond the horizon, occurrences or none."""
+    """Makes dateutil stop at the first month beyond the horizon, even if it found nothing."""
 
     def rebuild(self, year: int, month: int) -> None:
         rule: Any = self.rrule
@@ -68,7 +68,7 @@ class Bounded(rrule._iterinfo):
 
 
 class Known:
-    """All occurrences from one moment to another, both included, according to dateutil."""
+    """All occurrences from one moment to another, both included, as dateutil gives them."""
 
     def __init__(self, rule: RecurrenceRule, start: datetime, horizon: datetime) -> None:
         self.since = EARLIEST
@@ -92,7 +92,7 @@ class Known:
         return (self.since, self.until) == (EARLIEST, LATEST)
 
     def check(self, rule: RecurrenceRule, start: datetime, moment: datetime) -> None:
-        """What is known is what the rule says about a moment."""
+        """Compare what the rule answers about a moment, if the moment is in the known range."""
         if not self.since <= moment <= self.until:
             return
         for inclusive in (False, True):
@@ -137,17 +137,17 @@ def dateutil_rule(rule: RecurrenceRule, start: datetime, horizon: datetime) -> I
 
 
 def known_from_start(rule: RecurrenceRule, start: datetime, horizon: datetime) -> Known:
-    """What dateutil says, up to a horizon if that is near enough, or else about the beginning."""
+    """What dateutil gives up to a horizon; if that is too far, the beginning of it."""
     reach = shifted(start, periods(rule, STEPS))
     counts = rule.end_criteria is not None and rule.end_criteria.count is not None
     if reach < horizon:
-        # Nobody else can tell where a rule that counts ends; others are looked at elsewhere.
+        # A rule that counts must be replayed; for others `known_around` looks at the far end.
         horizon = reach if counts else shifted(start, periods(rule, 300))
     return Known(rule, start, horizon)
 
 
 def known_around(rule: RecurrenceRule, start: datetime, moment: datetime) -> Known | None:
-    """What dateutil says when it starts whole periods later, a little before a moment."""
+    """What dateutil gives if it starts whole periods later, shortly before a moment."""
     period = periods(rule, 1)
     before = (moment - start) // period - 40
     if rule.frequency > WEEKLY or before < 0:
@@ -198,7 +198,7 @@ def matches(rule: RecurrenceRule, start: datetime, moment: datetime) -> bool:
 
 
 def intervals(frequency: Frequency, start: datetime, moment: datetime) -> int:
-    """From what unit to what unit of the frequency it is, counted in the calendar."""
+    """The units of the frequency from a start to a moment, counted in the calendar."""
     if frequency == YEARLY:
         return moment.year - start.year
     if frequency == MONTHLY:
@@ -233,14 +233,14 @@ def starts(draw: st.DrawFn) -> datetime:
 
 @st.composite
 def ages(draw: st.DrawFn) -> timedelta:
-    """From a day before the start to 30 years after it, most of them young."""
+    """From a day before the start to 30 years after it, mostly short."""
     limit = draw(st.sampled_from([60, 86_400, 86_400 * 40, 86_400 * 800, 86_400 * 365 * 30]))
     seconds = draw(st.integers(-min(limit, 86_400), limit))
     return timedelta(seconds=seconds, microseconds=draw(st.sampled_from([0, 0, 1, 999_999])))
 
 
 def some(values: st.SearchStrategy[int]) -> st.SearchStrategy[list[int]]:
-    """Mostly no list; otherwise one in any order, with repetitions."""
+    """Mostly an empty list; otherwise one in any order, with repetitions."""
     return st.one_of(st.just([]), st.just([]), st.lists(values, min_size=1, max_size=4))
 
 
@@ -271,13 +271,13 @@ def rules(draw: st.DrawFn, frequency: Frequency, start: datetime) -> RecurrenceR
 
 
 def periods(rule: RecurrenceRule, number: int) -> timedelta:
-    """So many intervals of a rule, or the time until year 9999 if that is less."""
+    """A number of intervals of a rule, at most the whole range of datetimes."""
     seconds = UNITS[rule.frequency].total_seconds() * rule.interval * number
     return timedelta(seconds=min(seconds, (LATEST - EARLIEST).total_seconds()))
 
 
 def shifted(moment: datetime, by: timedelta) -> datetime:
-    """A moment so much later, as far as there are datetimes."""
+    """A moment that much later, within the range of datetimes."""
     if by > LATEST - moment:
         return LATEST
     return EARLIEST if by < EARLIEST - moment else moment + by
@@ -286,7 +286,7 @@ def shifted(moment: datetime, by: timedelta) -> datetime:
 @pytest.mark.parametrize("frequency", FREQUENCIES, ids=lambda frequency: frequency.name)
 @examples(340)
 @given(data=st.data(), start=starts(), age=ages())
-def test_occurrences_are_dateutils(
+def test_occurrences_are_those_of_dateutil(
     frequency: Frequency, data: st.DataObject, start: datetime, age: timedelta
 ) -> None:
     rule = data.draw(rules(frequency, start))
@@ -314,19 +314,19 @@ def test_occurrences_are_dateutils(
 @pytest.mark.parametrize("frequency", FREQUENCIES, ids=lambda frequency: frequency.name)
 @examples(50)
 @given(data=st.data(), start=starts(), age=ages())
-def test_every_minute_around_a_moment_is_an_occurrence_by_definition_or_none(
+def test_occurrences_around_a_moment_match_the_definition(
     frequency: Frequency, data: st.DataObject, start: datetime, age: timedelta
 ) -> None:
     rule = data.draw(rules(frequency, start))
     if rule.end_criteria is not None and rule.end_criteria.count is not None:
         rule = replace(rule, end_criteria=None)
-    # Fine rules are looked at for two days, coarse ones at their time of day for two years.
+    # Two days of minutes for fine rules; two years of days, at the time of day, for coarse ones.
     by, number = (MINUTE, 2880) if frequency <= HOURLY else (DAY, 730)
     moment = shifted(start, age).replace(
         second=start.second, microsecond=0, **time_of_day(rule, start)
     )
     low, high = shifted(moment, -by * (number // 2)), shifted(moment, by * (number // 2))
-    # At the ends of time it may have been shifted to the middle of a minute.
+    # At the ends of the range it may have been shifted to the middle of a minute.
     low = low.replace(second=start.second, microsecond=0)
     expected = [
         each
@@ -360,7 +360,7 @@ def time_of_day(rule: RecurrenceRule, start: datetime) -> dict[str, Any]:
 def test_counting_agrees_with_seeking_at_any_age(
     data: st.DataObject, start: datetime, years: int
 ) -> None:
-    """The occurrence until which there are n is the last of n."""
+    """If n occurrences lie up to one, that one is the last of n."""
     rule = data.draw(rules(data.draw(st.sampled_from(FREQUENCIES)), start))
     rule = replace(rule, end_criteria=None)
     found = rule.next_after(start, shifted(start, timedelta(days=365 * years)))
@@ -377,7 +377,7 @@ def test_counting_agrees_with_seeking_at_any_age(
         assert one_less.last(start) == before
 
 
-def test_a_cycle_of_the_calendar_is_one() -> None:
-    """What everything above rests on."""
+def test_the_calendar_repeats_every_400_years() -> None:
+    """The seeking algorithm relies on it."""
     assert date(2000, 1, 1).toordinal() + 146_097 == date(2400, 1, 1).toordinal()
     assert 146_097 % 7 == 0
