@@ -1,4 +1,4 @@
-"""The days that the by-lists and the interval of a rule leave together: one after another."""
+"""Active days: those that the by-lists match and the interval meets, one after another."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from .days import DAYS, LAST_DAY, LAST_MONTH, MONTHS, Days, cycle_of, first_of
 from .phase import Phase
 
 _LEAPS = 6
-"""The steps from day to day that cost about as much as one look at a whole cycle of days."""
+"""Steps from day to day; this many cost about as much as intersecting a whole cycle of days."""
 
 
 class ActiveDays(Protocol):
     """The days on which a rule may have occurrences, up to year 9999."""
 
     def at_or_after(self, day: int) -> int | None:
-        """The first that is not before a day, which may be the one after the last of all."""
+        """Return the first active day from a day on, which may be the day after `LAST_DAY`."""
 
     def at_or_before(self, day: int, limit: int) -> int | None:
-        """The last that is not after a day, nor before the limit."""
+        """Return the last active day up to a day, and not before the limit."""
 
 
 class ByMonth:
-    """Those of some days that are in active months: for an interval that counts months or years.
+    """The days in months that the interval meets: for an interval of months or years, or of 1.
 
     Args:
-      days: What the by-lists leave of the calendar, not nothing.
-      phase: The months that the interval leaves; None for all.
+      days: The days that the by-lists match, at least one.
+      phase: The months that the interval meets; None for all.
     """
 
     __slots__ = ("_days", "_phase")
@@ -83,11 +83,11 @@ class ByMonth:
 
 
 class ByDay:
-    """Those of some days that are active themselves: for every other interval.
+    """The days that the interval meets: for every other interval.
 
     Args:
-      days: What the by-lists leave of the calendar, not nothing.
-      phase: The days that the interval leaves.
+      days: The days that the by-lists match, at least one.
+      phase: The days that the interval meets.
     """
 
     __slots__ = ("_calendar", "_days", "_phase")
@@ -119,7 +119,7 @@ class ByDay:
 
 
 def first_common(cycle: int, size: int, phase: Phase, low: int, limit: int) -> int | None:
-    """The least number that is in a cyclic set and in a phase, from `low` to the limit."""
+    """Return the least number from `low` to the limit that a cyclic set and a phase share."""
     while low <= limit:
         common = bits.turned(cycle, size, low % size) & phase.window(low, size)
         if common:
@@ -130,7 +130,7 @@ def first_common(cycle: int, size: int, phase: Phase, low: int, limit: int) -> i
 
 
 def last_common(cycle: int, size: int, phase: Phase, high: int, limit: int) -> int | None:
-    """The greatest number that is in a cyclic set and in a phase, from `high` down to the limit."""
+    """Return the greatest number from `high` down to the limit that both share."""
     while high >= limit:
         low = high - size + 1
         common = bits.turned(cycle, size, low % size) & phase.window(low, size)

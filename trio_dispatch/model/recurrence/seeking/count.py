@@ -1,8 +1,8 @@
-"""How many occurrences there are up to a day, and which day the n-th is on.
+"""How many occurrences are before a day, and which day has the n-th.
 
-Counting, too, is done a cycle of the calendar at a time, on sets of bits: a *layer* is a set of
-months or days each of which holds so many.  The layers of a cycle are counted whole until the
-cycle is reached that has the n-th, which is then found by halving.
+Counting works on a cycle of the calendar at a time, on sets of bits.  A *layer* is a set of months
+or days, and the number of occurrences that each of them holds.  The layers of whole cycles are
+counted until the cycle is reached that has the n-th occurrence, which is then found by halving.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from .days import DAYS, LAST_DAY, LAST_MONTH, MONTHS, Days, cycle_of, first_of
 from .phase import Phase
 
 Layers = list[tuple[int, int]]
-"""Sets of months or days, and how many each member holds."""
+"""Sets of months or days, and the number that each member holds."""
 
 
 class Tally(Protocol):
     """Occurrences counted from the beginning of the cycle in which a rule starts."""
 
     def before(self, day: int) -> int:
-        """How many there are before a day."""
+        """Return how many occurrences are before a day."""
 
     def find(self, number: int) -> tuple[int, int] | None:
-        """The day of the one with a number, the first being 0, and its number in that day."""
+        """Return the day of the n-th occurrence, counted from 0, and its number in that day."""
 
 
 class MonthTally:
-    """Counts active days, for an interval that counts months or years, or that leaves all days.
+    """Counts active days, for an interval that counts months or years, or that meets all days.
 
     Args:
       start: The day on which the rule starts.
@@ -65,10 +65,11 @@ class MonthTally:
 
 
 class DayTally:
-    """Counts what active days hold, for every other interval.
+    """Counts the occurrences on active days, for every other interval.
 
     Args:
-      planes: Days, and how many each of them holds; where they overlap it holds the sum.
+      planes: Sets of days, and how many occurrences each day of the set holds.  A day holds the
+        sum over the sets that it is in.
       start: The day on which the rule starts.
     """
 
@@ -89,7 +90,7 @@ class DayTally:
 
 
 def _before(layers: Callable[[int], Layers], size: int, cycle: int, member: int) -> int:
-    """What the members before one hold, from the beginning of a cycle on."""
+    """Return how much the members before one hold, from the beginning of a cycle on."""
     whole, rest = divmod(member, size)
     number = sum(_held(layers(each)) for each in range(cycle, whole))
     return number + _held(_lower(layers(whole), rest))
@@ -98,7 +99,7 @@ def _before(layers: Callable[[int], Layers], size: int, cycle: int, member: int)
 def _find(
     layers: Callable[[int], Layers], size: int, cycle: int, limit: int, number: int
 ) -> tuple[int, int] | None:
-    """The member that holds the one with a number, and the number within the member."""
+    """Return the member that holds the n-th occurrence, and its number within the member."""
     for each in range(cycle, limit // size + 1):
         these = layers(each)
         held = _held(these)

@@ -1,10 +1,10 @@
-"""The days of the calendar that the by-lists of a rule leave, whatever its interval.
+"""The days of the calendar that the by-lists of a rule match.
 
 The Gregorian calendar repeats every 400 years, weekdays included: 4,800 months, 146,097 days.
 Months are numbered from 0, January of year 1, and days from 0, the first of that month, a Monday.
-Which days of a month match depends on its number in the year, its length and the weekday of its
-first alone; so the months of a cycle with any match are a set of 4,800 bits that is put together
-from a few ready-made ones.
+Which days of a month match depends only on its number in the year, its length and the weekday of
+its first day.  So the months of a cycle that have a match are a set of 4,800 bits, put together
+from a few sets that are computed at import.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ ANY_MONTH = bits.below(12)
 
 
 def _lengths() -> Iterator[int]:
-    """The lengths of the months of a cycle."""
+    """Return the lengths of the months of a cycle."""
     for year in range(1, 401):
         leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
         yield 31
@@ -43,7 +43,7 @@ _FIRST = array("i", accumulate(_lengths(), initial=0))
 
 
 def _kinds() -> dict[tuple[int, int], int]:
-    """The months of a cycle, as sets of bits, by length and weekday of the first."""
+    """Return the months of a cycle, as sets of bits, by length and weekday of the first day."""
     kinds: dict[tuple[int, int], int] = {}
     for month in range(MONTHS):
         first = _FIRST[month]
@@ -56,13 +56,13 @@ _KINDS = _kinds()
 
 
 def month_of(day: int) -> int:
-    """The month in which a day is."""
+    """Return the month of a day."""
     that = date.fromordinal(day + 1)
     return 12 * that.year + that.month - 13
 
 
 def first_of(month: int) -> int:
-    """The first day of a month."""
+    """Return the first day of a month."""
     cycle, month = divmod(month, MONTHS)
     return cycle * DAYS + _FIRST[month]
 
@@ -70,13 +70,14 @@ def first_of(month: int) -> int:
 class Days:
     """The days that match some by-lists.
 
-    A day matches if its weekday and its month do, and its month day does counted either way.
+    A day matches if its weekday matches, its month matches, and its day of the month matches
+    counted from the beginning or from the end.
 
     Args:
-      weekdays: Those that match as a set of bits, Monday being 0.
-      monthdays: Those that match, day 1 being bit 0.
-      from_end: Those that match counted from the end of a month, its last day being bit 30.
-      months: Those that match, January being bit 0.
+      weekdays: The weekdays that match, as a set of bits; Monday is bit 0.
+      monthdays: The days of the month that match; day 1 is bit 0.
+      from_end: Those that match counted from the end of a month; the last day is bit 30.
+      months: The months that match; January is bit 0.
     """
 
     __slots__ = ("_from_end", "_monthdays", "_numbers", "_weekdays", "months")
@@ -91,10 +92,10 @@ class Days:
             if self._in_kind(*kind):
                 nonempty |= those
         self.months = self._restricted(nonempty)
-        """The months of a cycle in which any day matches."""
+        """The months of a cycle that have a matching day."""
 
     def in_month(self, month: int) -> int:
-        """The days of a month that match, the first being bit 0."""
+        """Return the days of a month that match; the first day is bit 0."""
         month %= MONTHS
         if not self._numbers >> month % 12 & 1:
             return 0
@@ -102,7 +103,7 @@ class Days:
         return self._in_kind(_FIRST[month + 1] - first, first % 7)
 
     def by_number(self) -> list[tuple[int, int]]:
-        """The months of a cycle that have so many days that match, and how many."""
+        """Return sets of months of a cycle, and the number of matching days that each month has."""
         sizes: dict[int, int] = {}
         for kind, months in _KINDS.items():
             size = self._in_kind(*kind).bit_count()
@@ -110,7 +111,7 @@ class Days:
         return [(self._restricted(months), size) for size, months in sizes.items() if size]
 
     def cycle(self) -> int:
-        """The days of a cycle that match."""
+        """Return the days of a cycle that match."""
         years: dict[tuple[int, int], str] = {}
         digits = []
         for january in reversed(range(0, MONTHS, 12)):
@@ -131,7 +132,7 @@ class Days:
         )
 
     def _restricted(self, months: int) -> int:
-        """Those of the months of a cycle that have a matching number in the year."""
+        """Return those of some months of a cycle whose number in the year matches."""
         if self._numbers == ANY_MONTH:
             return months
         return months & bits.repeated(self._numbers, 12, MONTHS)
@@ -139,5 +140,5 @@ class Days:
 
 @lru_cache(maxsize=32)
 def cycle_of(days: Days) -> int:
-    """The days of a cycle that match, remembered: 18 KB that few rules ever need."""
+    """Return the days of a cycle that match, cached: 18 KB, and few rules need them."""
     return days.cycle()

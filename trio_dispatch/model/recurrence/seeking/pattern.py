@@ -1,4 +1,4 @@
-"""The occurrences of a rule as minutes, as if they had neither beginning nor end."""
+"""The occurrences of a rule as minutes, as if the rule had neither a start nor an end."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class Pattern:
     """The times of the day on the active days.
 
     Args:
-      days: What the by-lists leave of the calendar, not nothing.
-      months: The months that the interval leaves; None for all.
-      phase: The days that the interval leaves; None for all.
-      times: The times of the day, at least one on each day that all of these leave.
+      days: The days that the by-lists match, at least one.
+      months: The months that the interval meets; None for all.
+      phase: The days that the interval meets; None for all.
+      times: The times of the day, at least one on each active day.
     """
 
     __slots__ = ("_active", "_days", "_months", "_phase", "_times")
@@ -38,7 +38,7 @@ class Pattern:
         self._times = times
 
     def at_or_after(self, minute: int) -> int | None:
-        """The first occurrence that is not before a minute."""
+        """Return the first occurrence from a minute on."""
         today, time = divmod(minute, DAY)
         day = self._active.at_or_after(today)
         if day == today:
@@ -49,7 +49,7 @@ class Pattern:
         return None if day is None else day * DAY + bits.least(self._times.on(day))
 
     def at_or_before(self, minute: int, limit: int) -> int | None:
-        """The last occurrence that is not after a minute, nor before the limit."""
+        """Return the last occurrence up to a minute, and not before the limit."""
         if minute < limit:
             return None
         today, time = divmod(minute, DAY)
@@ -67,7 +67,7 @@ class Pattern:
         return found if found >= limit else None
 
     def nth(self, number: int, start: int) -> int | None:
-        """The occurrence with a number, the first that is not before the start being number 1."""
+        """Return the n-th occurrence from the start on, counted from 1."""
         tally, each = self._tally(start)
         day, number = divmod(number - 1 + self._before(start, tally, each), each)
         found = tally.find(day)
@@ -77,12 +77,12 @@ class Pattern:
         return day * DAY + bits.nth(self._times.on(day), number + within)
 
     def number(self, first: int, last: int) -> int:
-        """How many occurrences there are from one to another, both included."""
+        """Return the number of occurrences from one to another, both included."""
         tally, each = self._tally(first)
         return self._before(last, tally, each) - self._before(first, tally, each) + 1
 
     def _before(self, minute: int, tally: Tally, each: int) -> int:
-        """How many there are before a minute, counted from where the tally counts."""
+        """Return the number of occurrences before a minute, from where the tally counts."""
         today, time = divmod(minute, DAY)
         number = tally.before(today) * each
         if time and self._active.at_or_after(today) == today:
@@ -90,7 +90,7 @@ class Pattern:
         return number
 
     def _tally(self, start: int) -> tuple[Tally, int]:
-        """What counts, and how many occurrences each one stands for that it counts."""
+        """Return a tally, and the number of occurrences for each one that it counts."""
         day = start // DAY
         if isinstance(self._times, ShiftingTimes):
             return DayTally(self._days, self._times.planes(), day), 1

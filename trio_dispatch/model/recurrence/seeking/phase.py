@@ -1,4 +1,4 @@
-"""Sets of integers that repeat with a period: what an interval leaves of the months or days."""
+"""Sets of integers that repeat with a period: the months or days that an interval meets."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ class Phase(Protocol):
     """A set of integers, without beginning or end, that repeats with a period."""
 
     def at_or_after(self, number: int) -> int:
-        """The least member that is not below a number."""
+        """Return the least member from a number on."""
 
     def at_or_before(self, number: int) -> int:
-        """The greatest member that is not above a number."""
+        """Return the greatest member up to a number."""
 
     def window(self, low: int, size: int) -> int:
-        """The members in ``range(low, low + size)`` as a set of bits, `low` being bit 0.
+        """Return the members in ``range(low, low + size)`` as a set of bits; `low` is bit 0.
 
-        It may have bits at `size` and above: they say nothing.
+        Bits at `size` and above are undefined.
         """
 
 
@@ -94,7 +94,7 @@ class Residues:
         return found
 
     def first_period(self, limit: int) -> bytes:
-        """The members from 0 to the period, or to the limit if that is less, eight a byte."""
+        """Return the members from 0 to the period or the limit, whichever is less, eight a byte."""
         remainders = self._remainders
         return bits.octets(remainders[: bisect_left(remainders, limit)], min(self.period, limit))
 
@@ -112,10 +112,10 @@ def _repeated(phase: Residues, size: int) -> int:
 
 @lru_cache(maxsize=16)
 def _octets(phase: Residues) -> bytes:
-    """A long period, as far as there are days: 456 KB at most."""
+    """Return the members up to the last day of the calendar: 456 KB at most."""
     return phase.first_period(LAST_DAY + 1)
 
 
 def _part(octets: bytes, low: int, size: int) -> int:
-    """The members from `low` on, as `window` gives them."""
+    """Return the members from `low` on, as `window` does."""
     return int.from_bytes(octets[low >> 3 : (low + size >> 3) + 1], "little") >> (low & 7)

@@ -1,4 +1,4 @@
-"""The occurrences of a rule with a start: finding, counting, and working them out from a rule."""
+"""The occurrences of a rule with a start: compiled from a rule, found, and counted."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ class Series(Protocol):
     """The occurrences of a rule with a start, in order.  All moments are in UTC."""
 
     def next_after(self, after: datetime, inclusive: bool) -> datetime | None:
-        """The first one later than a moment, or at it if `inclusive`."""
+        """Return the first occurrence later than a moment, or at it if `inclusive`."""
 
     def last_before(self, before: datetime, inclusive: bool) -> datetime | None:
-        """The last one earlier than a moment, or at it if `inclusive`."""
+        """Return the last occurrence earlier than a moment, or at it if `inclusive`."""
 
     def last(self) -> datetime | None:
-        """The last of all; None if there is none, or nothing ends them."""
+        """Return the last occurrence; None if there is none, or no end."""
 
     def count(self) -> int | None:
-        """How many there are; None if there are some and nothing ends them."""
+        """Return the number of occurrences; None if there are some, and no end."""
 
 
 class Never:
@@ -79,12 +79,12 @@ class Recurring:
     """The occurrences of a pattern from the first to the last.
 
     Args:
-      pattern: Gives the minutes.
-      second: The second of the minute at which they are.
-      first: The minute of the first.
-      last: The minute of the last.
-      ends: Whether anything but the end of year 9999 makes it the last.
-      number: How many there are, if that is known.
+      pattern: The minutes that are occurrences.
+      second: The second of the minute.
+      first: The minute of the first occurrence.
+      last: The minute of the last one.
+      ends: Whether the rule ends before the end of year 9999 ends it.
+      number: How many occurrences there are, if that is known.
     """
 
     __slots__ = ("_ends", "_first", "_last", "_number", "_pattern", "_second")
@@ -150,19 +150,19 @@ def recurring(
     count: int | None,
     until: datetime | None,
 ) -> Series:
-    """The occurrences of a rule, all of whose values make sense.
+    """Compile a valid rule.
 
     Args:
-      start: With what the rule starts, in UTC.
-      unit: What the interval counts, as RFC 5545 calls the frequency: MINUTELY to YEARLY.
-      interval: Every so many units.
-      minutes: 0 to 59; none means that they are not restricted, as with every list.
+      start: The rule's start, in UTC.
+      unit: The unit of the interval, as RFC 5545 calls the frequency: MINUTELY to YEARLY.
+      interval: The interval, in units.
+      minutes: 0 to 59; empty for no restriction, as every list.
       hours: 0 to 23.
       weekdays: 1 for Monday, to 7.
       monthdays: 1 to 31, or from the end of the month, -1 to -31.
       months: 1 to 12.
-      count: How many occurrences there are; None for no limit.
-      until: None is later than that, in UTC; None for no limit.
+      count: Stop after this many occurrences; None for no limit.
+      until: Stop after this moment in UTC; None for no limit.
     """
     from_minute = _minute_of(start)
     pattern = _pattern(
@@ -174,8 +174,8 @@ def recurring(
     )
     if pattern is None:
         return Never()
-    # What is before the first and after the last occurrence is answered without looking: there,
-    # looking would take longest.
+    # Questions about moments before the first or after the last occurrence are answered without
+    # seeking, which would take longest there.
     first = pattern.at_or_after(from_minute)
     if first is None:
         return Never()
@@ -196,7 +196,7 @@ def recurring(
 
 
 def _pattern(unit: str, interval: int, start: int, days: Days, times: int) -> Pattern | None:
-    """What the interval, counted from a minute, leaves of the days and times; None if nothing."""
+    """Return the days and times that the interval meets, counted from a minute; None for none."""
     if not days.months:
         return None
     if unit in _SLOTS:
@@ -219,7 +219,7 @@ def _pattern(unit: str, interval: int, start: int, days: Days, times: int) -> Pa
 
 
 def _fine_pattern(slot: int, interval: int, start: int, days: Days, times: int) -> Pattern | None:
-    """The same for an interval of so many slots, which are hours or minutes."""
+    """Do the same for an interval of hours or minutes, which are slots of 60 minutes or 1."""
     if DAY % (interval * slot) == 0:
         times &= stride_of(slot, interval, start).window(0, DAY)
         return Pattern(days, None, None, SameTimes(times)) if times else None
@@ -238,7 +238,7 @@ def _days(
     monthdays: Iterable[int],
     months: Iterable[int],
 ) -> Days:
-    """What the lists about days leave.  If none says which day, the start's is meant."""
+    """Return the days that the by-lists match.  If no list selects days, the start's does."""
     of_week = bits.of(day - 1 for day in weekdays)
     from_start = bits.of(day - 1 for day in monthdays if day > 0)
     from_end = bits.of(day + 31 for day in monthdays if day < 0)
@@ -260,12 +260,12 @@ def _days(
 
 @lru_cache(maxsize=512)
 def _matching(weekdays: int, monthdays: int, from_end: int, months: int) -> Days:
-    """The days, which many rules have in common."""
+    """Return the days, cached: many rules have the same."""
     return Days(weekdays, monthdays, from_end, months)
 
 
 def _times(unit: str, start: datetime, minutes: Iterable[int], hours: Iterable[int]) -> int:
-    """What the lists about times leave.  What neither they nor the interval say is the start's."""
+    """Return the times that the by-lists match; the start fills in what they leave open."""
     of_hour = bits.of(minutes)
     of_day = bits.of(hours)
     if not of_hour:
@@ -279,12 +279,12 @@ def _times(unit: str, start: datetime, minutes: Iterable[int], hours: Iterable[i
 
 
 def _minute_of(moment: datetime) -> int:
-    """The minute in which a moment is."""
+    """Return the minute of a moment."""
     return (moment.toordinal() - 1) * DAY + moment.hour * 60 + moment.minute
 
 
 def _is_later(second: int, moment: datetime, or_equal: bool) -> bool:
-    """Whether a whole second of a moment's own minute is later than it, or equal if so wanted."""
+    """Whether a second of a moment's minute is later than the moment, or equal if `or_equal`."""
     if second != moment.second:
         return second > moment.second
     return or_equal and not moment.microsecond

@@ -1,4 +1,4 @@
-"""The times of the day at which a rule has occurrences: sets of minutes of the day."""
+"""The times of the day of a rule: sets of minutes of the day."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DAY = 1440
 
 
 class SameTimes:
-    """The same on every day."""
+    """The same times on every day."""
 
     __slots__ = ("times",)
 
@@ -21,18 +21,18 @@ class SameTimes:
         self.times = times
 
     def on(self, day: int) -> int:
-        """The minutes of an active day that are occurrences."""
+        """Return the minutes of an active day that are occurrences."""
         return self.times
 
 
 class ShiftingTimes:
-    """What an interval of hours or minutes that does not divide the day leaves, other each day.
+    """Times that differ from day to day: an interval of hours or minutes does not divide the day.
 
     Args:
-      times: What the by-lists leave of the minutes of the day.
-      slot: The minutes that the unit of the interval has.
-      interval: Every so many units.
-      start: The minute from which they are counted.
+      times: The minutes of the day that the by-lists match.
+      slot: The minutes in the unit of the interval.
+      interval: The interval, in its unit.
+      start: The minute from which the interval is counted.
     """
 
     __slots__ = ("_first", "_interval", "_slot", "_stride", "_times")
@@ -45,11 +45,11 @@ class ShiftingTimes:
         self._stride = stride_of(slot, interval, start)
 
     def on(self, day: int) -> int:
-        """The minutes of an active day that are occurrences."""
+        """Return the minutes of an active day that are occurrences."""
         return self._times & self._stride.window(day * DAY, DAY)
 
     def days(self) -> tuple[int, Collection[int]]:
-        """The days on which there is any time: what to divide their numbers by, what remains."""
+        """Return the days that have any time: a divisor, and the remainders of their numbers."""
         period, found = self._remainders()
         if self._times == bits.below(DAY) and self._interval * self._slot <= DAY:
             return period, range(period)
@@ -61,11 +61,11 @@ class ShiftingTimes:
         return period, remainders
 
     def planes(self) -> list[tuple[Phase, int]]:
-        """How many times there are on each day: days, and a number that each of them has.
+        """Return how many times each day has: sets of days, and a number for each set.
 
-        Each of these is one more set to count, so there are as few as possible.  Mostly days have
-        one of two numbers or so; where they have many different ones, they are taken by the digits
-        of their numbers in base 2, and a day has the sum of those that it is in.
+        A day has the sum of the numbers of the sets that it is in.  Counting takes time for each
+        set, so there are as few as possible.  Mostly days have one of two or three numbers, and
+        there is a set for each.  With more, there is a set for each binary digit of the numbers.
         """
         period, found = self._remainders()
         held: dict[int, int] = {}
@@ -84,7 +84,7 @@ class ShiftingTimes:
         ]
 
     def _remainders(self) -> tuple[int, Iterator[tuple[int, int]]]:
-        """The days on which the interval meets each slot that the by-lists leave.
+        """Return on which days the interval meets each slot that the by-lists match.
 
         With `slots` in a day, the slot `at` of a day is met if
         ``day * slots + at == first (mod interval)``.  If their greatest common divisor divides
@@ -92,8 +92,8 @@ class ShiftingTimes:
         otherwise never.
 
         Returns:
-          What to divide the number of a day by, and for each slot ever met the remainder and the
-          occurrences in the slot.
+          The divisor of day numbers, and for each slot that is ever met the remainder and the
+          number of occurrences in the slot.
         """
         slots = DAY // self._slot
         divisor = gcd(slots, self._interval)
@@ -112,5 +112,5 @@ class ShiftingTimes:
 
 
 def stride_of(slot: int, interval: int, start: int) -> Stride:
-    """The minutes in every so many hours or minutes, whose length is a slot."""
+    """Return the minutes that an interval meets, counted in units of `slot` minutes."""
     return Stride(interval * slot, slot, start - start % slot)
