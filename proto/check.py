@@ -1,4 +1,4 @@
-"""Fail if the generated code is not what the definitions in this folder generate."""
+"""Fail if the generated code does not match the definitions in this folder."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
     python -m proto.generate
 
-Each package of the library that speaks a protocol has the code for that protocol, see `OUTPUTS`.
+Each package that speaks a protocol has the code for that protocol, see `OUTPUTS`.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ OUTPUTS = {
     "frequenz": LIBRARY / "api" / "_generated",
     "grpc": LIBRARY / "grpc" / "_generated",
 }
-"""For each folder of definitions, where its code goes."""
+"""For each folder of definitions, the folder of its generated code."""
 
 
 def generate(source: str, output: Path) -> None:
-    """Generate the code of one folder of definitions into `output`, which is made anew."""
+    """Generate the code of one folder of definitions into `output`, replacing its content."""
     shutil.rmtree(output, ignore_errors=True)
     output.mkdir(parents=True)
     status = protoc.main(

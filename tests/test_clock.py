@@ -14,7 +14,7 @@ from trio_dispatch import clock
 HOUR, SECOND = timedelta(hours=1), timedelta(seconds=1)
 
 
-async def test_a_mock_clock_has_a_virtual_wall_clock_that_moves_with_it(
+async def test_with_a_mock_clock_the_wall_clock_is_virtual(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     assert clock.now() == clock.VIRTUAL_START
@@ -22,7 +22,7 @@ async def test_a_mock_clock_has_a_virtual_wall_clock_that_moves_with_it(
     assert clock.now() == clock.VIRTUAL_START + HOUR
 
 
-async def test_sleep_until_wakes_at_the_moment_exactly(
+async def test_sleep_until_wakes_exactly_at_the_moment(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     for hours in (1, 24, 24 * 365):
@@ -47,7 +47,7 @@ async def test_the_virtual_clock_can_be_set_and_stepped(
 
 
 @pytest.mark.parametrize("step", [2 * HOUR, -2 * HOUR])
-async def test_who_sleeps_until_a_moment_minds_a_step_of_the_clock(
+async def test_sleep_until_follows_a_step_of_the_clock(
     step: timedelta, autojump_clock: trio.testing.MockClock
 ) -> None:
     moment = clock.VIRTUAL_START + HOUR
@@ -70,7 +70,7 @@ async def test_no_virtual_time_passes_while_threads_work(
 ) -> None:
     threshold = autojump_clock.autojump_threshold
     async with trio.open_nursery() as nursery:
-        # Whoever sleeps meanwhile must not be woken before the threads are done.
+        # This must not wake before the threads are done.
         nursery.start_soon(trio.sleep, 1)
         for _ in range(3):
             nursery.start_soon(clock.run_in_thread, time.sleep, 0.01)
@@ -82,7 +82,7 @@ async def test_no_virtual_time_passes_while_threads_work(
     assert autojump_clock.autojump_threshold == threshold
 
 
-def test_outside_of_trio_and_without_a_mock_clock_it_is_the_systems_clock() -> None:
+def test_without_a_mock_clock_the_time_is_the_systems() -> None:
     async def read() -> datetime:
         with pytest.raises(RuntimeError, match="MockClock"):
             clock.virtual_clock()
@@ -94,7 +94,7 @@ def test_outside_of_trio_and_without_a_mock_clock_it_is_the_systems_clock() -> N
 
 
 class Reading:
-    """A clock that shows what it is told to."""
+    """A clock that shows what the test sets."""
 
     def __init__(self) -> None:
         self.value = datetime(2026, 1, 1, tzinfo=UTC)
@@ -129,7 +129,7 @@ async def test_a_step_of_the_systems_clock_is_noticed_within_a_second(
         before = trio.current_time()
         await system.sleep_towards(far_away)
         assert trio.current_time() - before <= 1
-    # What is nearer than that is not waited for longer than needed.
+    # It does not oversleep a moment that is nearer than that.
     before = trio.current_time()
     await system.sleep_towards(reading.value + SECOND / 4)
     assert trio.current_time() - before == 0.25

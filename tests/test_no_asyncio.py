@@ -1,4 +1,4 @@
-"""Nothing here ever starts an asyncio event loop."""
+"""The library never starts an asyncio event loop."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from trio_dispatch import TargetIds, open_dispatcher
 from trio_dispatch.testing import open_test_service
 
 
-async def test_no_loop_is_made_while_a_dispatcher_and_a_service_run(
+async def test_a_dispatcher_and_a_service_start_no_event_loop(
     autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
@@ -47,7 +47,7 @@ async def test_no_loop_is_made_while_a_dispatcher_and_a_service_run(
             asyncio.get_running_loop()
 
 
-def test_no_module_of_ours_imports_asyncio() -> None:
+def test_no_module_imports_asyncio() -> None:
     root = Path(trio_dispatch.__file__).parent
     ours = [path for path in root.rglob("*.py") if "_generated" not in path.parts]
     assert len(ours) > 30

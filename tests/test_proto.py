@@ -1,4 +1,4 @@
-"""The protos state exactly the facts of the API."""
+"""The protocol definitions match the facts of the API."""
 
 from __future__ import annotations
 
@@ -94,12 +94,12 @@ def services(file: FileDescriptorProto) -> dict[str, Any]:
     }
 
 
-def test_the_files_are_those_of_the_api(compiled: dict[str, FileDescriptorProto]) -> None:
+def test_every_file_of_the_api_is_defined(compiled: dict[str, FileDescriptorProto]) -> None:
     assert compiled.keys() == FACTS.keys()
 
 
 @pytest.mark.parametrize("name", FACTS)
-def test_a_file_says_what_the_api_says(compiled: dict[str, FileDescriptorProto], name: str) -> None:
+def test_a_file_matches_the_api(compiled: dict[str, FileDescriptorProto], name: str) -> None:
     file, facts = compiled[name], FACTS[name]
     assert file.package == facts["package"]
     assert enums(file.enum_type) == facts["enums"]

@@ -1,9 +1,8 @@
 """The wall clock of a Trio run.
 
-There is one in each run.  It is the system's clock, unless the run has a
-`trio.testing.MockClock`: then it is a virtual one, which shows `VIRTUAL_START` when Trio's clock
-shows 0 and moves with it, so that a test sees the same times every time it runs.  Nothing else in
-this package reads a clock.
+Each run has one.  It is the system's clock, unless the run has a `trio.testing.MockClock`: then it
+is a virtual clock, which shows `VIRTUAL_START` at Trio's time 0 and advances with Trio's time, so
+that a test sees the same times in every run.  Nothing else in this package reads a clock.
 """
 
 from __future__ import annotations
@@ -28,9 +27,9 @@ __all__ = [
 ]
 
 VIRTUAL_START = datetime(2026, 1, 1, tzinfo=UTC)
-"""What a virtual clock shows at Trio time 0, unless it is set."""
+"""The time of a virtual clock at Trio's time 0, unless the clock was set."""
 
-_SLICE = 1.0  # A step of the system's clock goes unnoticed for so many seconds at the most.
+_SLICE = 1.0  # A step of the system's clock is noticed within this many seconds.
 _SMALL_STEP = timedelta(seconds=1)
 
 _T = TypeVar("_T")
@@ -43,7 +42,7 @@ class _WallClock(Protocol):
 
 
 class SystemClock:
-    """The system's clock, without small steps back: it stands still until they are made up for."""
+    """The system's clock.  After a small step back it stands still until it has caught up."""
 
     def __init__(self, read: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._read = read
@@ -56,8 +55,8 @@ class SystemClock:
         return self._latest
 
     async def sleep_towards(self, moment: datetime | None) -> None:
-        # The clock may be stepped, or the machine suspended, while Trio's own clock counts on:
-        # only looking again and again tells.
+        # The clock may be stepped, or the machine suspended, while Trio's clock runs on.  No event
+        # reports that, so the clock is read again at short intervals.
         await trio.sleep(min(_SLICE, _seconds_to(moment, self.now())))
 
 
@@ -65,7 +64,7 @@ class VirtualClock:
     """The wall clock of a run that has a `trio.testing.MockClock`.
 
     Attributes:
-      start: The moment it was last set to; `VIRTUAL_START`, if it was not.
+      start: The moment to which the clock was last set; `VIRTUAL_START` if it was never set.
     """
 
     def __init__(self) -> None:
@@ -76,35 +75,36 @@ class VirtualClock:
         return self._origin + timedelta(seconds=trio.current_time())
 
     def set(self, moment: datetime) -> None:
-        """Make it show this moment now.
+        """Set the clock to a moment.
 
-        Whoever sleeps until a moment looks at the clock again, as after a step of a real clock.
+        Tasks that sleep until a moment check the clock again, as after a step of a real clock.
         """
         self.start = _aware(moment)
         self._show(self.start)
 
     def step(self, by: timedelta) -> None:
-        """Move it forwards or backwards at once, as NTP or a person moves a real clock."""
+        """Step the clock forwards or backwards, as NTP or a person steps a real clock."""
         self._show(self.now() + by)
 
     async def advance(self, by: timedelta) -> None:
-        """Let so much time pass, and all happen that is due in it; see `advance_to`."""
+        """Let this much time pass, with everything that is due in it; see `advance_to`."""
         await self.advance_to(self.now() + by)
 
     async def advance_to(self, moment: datetime) -> None:
-        """Let time pass until it shows this moment, and all happen that is due by then.
+        """Let time pass until the clock shows this moment, with everything that is due by then.
 
-        Other tasks wake at their own moments, one after the other, as they do when this one sleeps.
-        At the end they have done what is due at the moment itself, too: every task waits for
-        something else than its turn.  A checkpoint.
+        Other tasks wake at their own moments, in order, as they do while a task sleeps.  When this
+        returns, they have also done what is due at the moment itself: every task is blocked.  A
+        checkpoint.
 
         Raises:
           ValueError: the moment is past, or has no time zone.
-          RuntimeError: time stands still: the `MockClock` neither jumps nor has a rate.
+          RuntimeError: virtual time stands still, because the `MockClock` has neither an autojump
+            threshold nor a rate.
         """
         moment = _aware(moment)
         if moment < self.now():
-            raise ValueError(f"{moment} is before {self.now()}: `set` and `step` go back")
+            raise ValueError(f"{moment} is before {self.now()}: use `set` or `step` to go back")
         _check_moves()
         await sleep_until(moment)
         await trio.testing.wait_all_tasks_blocked()
@@ -115,7 +115,8 @@ class VirtualClock:
         self._stepped = trio.Event()
 
     async def sleep_towards(self, moment: datetime | None) -> None:
-        # Not so long from now on, which is rounded: all who wait for a moment wake together.
+        # A deadline, not a duration, which would be rounded: all tasks that wait for the same
+        # moment wake together.
         at = math.inf if moment is None else (moment - self._origin).total_seconds()
         with trio.move_on_at(at):
             await self._stepped.wait()
@@ -131,13 +132,13 @@ def _check_moves() -> None:
     clock = _mock_clock()
     assert clock is not None
     try:
-        # While a thread is at work it is kept still, and moves again afterwards.
+        # While threads work the clock is held, and runs on afterwards.
         kept_still = _threads.get()._threads > 0
     except LookupError:
         kept_still = False
     if not kept_still and clock.rate == 0 and clock.autojump_threshold == math.inf:
         raise RuntimeError(
-            "time stands still in this run: it needs a trio.testing.MockClock(autojump_threshold=0)"
+            "virtual time stands still: use trio.testing.MockClock(autojump_threshold=0)"
         )
 
 
@@ -163,7 +164,7 @@ def _current() -> _WallClock:
 
 
 def _mock_clock() -> trio.testing.MockClock | None:
-    # Whoever has a MockClock has imported trio.testing; it takes long, and nobody else needs it.
+    # A program with a MockClock has imported trio.testing, which is slow to import.
     testing = sys.modules.get("trio.testing")
     clock = trio.lowlevel.current_clock()
     if testing is None or not isinstance(clock, testing.MockClock):
@@ -172,19 +173,19 @@ def _mock_clock() -> trio.testing.MockClock | None:
 
 
 def now() -> datetime:
-    """What the wall clock of this Trio run shows, in UTC; outside of Trio, the system's clock.
+    """Return the time of this run's wall clock, in UTC; outside of Trio, of the system's clock.
 
     It never goes back by less than a second: after a small step back of the system's clock it
-    stands still until the step is made up for.
+    stands still until the clock has caught up.
     """
     return _current().now()
 
 
 def virtual_clock() -> VirtualClock:
-    """The virtual clock of this run, to set it or step it.
+    """Return the virtual clock of this run, to set or step it.
 
     Raises:
-      RuntimeError: this run has no `trio.testing.MockClock`, and so no virtual clock.
+      RuntimeError: the run has no `trio.testing.MockClock`, and so no virtual clock.
     """
     clock = _current()
     if not isinstance(clock, VirtualClock):
@@ -193,17 +194,18 @@ def virtual_clock() -> VirtualClock:
 
 
 async def sleep_towards(moment: datetime | None) -> None:
-    """Sleep until a moment, for ever if it is None, or less long than that.
+    """Sleep until a moment at most, or for ever at most if it is None.
 
-    It returns within a second after the clock was stepped.  A checkpoint.
+    Returns within a second after the clock was stepped, and may return earlier for no reason.  A
+    checkpoint.
     """
     await _current().sleep_towards(moment)
 
 
 async def sleep_until(moment: datetime) -> None:
-    """Sleep until the wall clock shows a moment or a later one.  A checkpoint.
+    """Sleep until the wall clock shows the moment or a later one.  A checkpoint.
 
-    A step of the clock counts: after a step past the moment it returns within a second.
+    After a step of the clock past the moment, it returns within a second.
     """
     await trio.lowlevel.checkpoint()
     while now() < moment:
@@ -211,7 +213,7 @@ async def sleep_until(moment: datetime) -> None:
 
 
 class _StillClock:
-    """Keeps a `MockClock` from moving while any thread is at work."""
+    """Holds a `MockClock` while threads work."""
 
     def __init__(self, clock: trio.testing.MockClock) -> None:
         self._clock = clock
@@ -236,11 +238,11 @@ async def run_in_thread(
     limiter: trio.CapacityLimiter | None = None,
     abandon_on_cancel: bool = False,
 ) -> _T:
-    """Run a function in a worker thread, as `trio.to_thread.run_sync`; no virtual time passes.
+    """Run a function in a worker thread, like `trio.to_thread.run_sync`, while virtual time stands.
 
-    A `MockClock` that jumps ahead whenever all tasks wait would take a thread at work for an idle
-    program.  A checkpoint; a cancellation takes effect when the function has returned, or at once
-    if it is to be abandoned.
+    A `MockClock` that jumps ahead when all tasks wait would otherwise jump while a thread works.  A
+    checkpoint.  A cancellation takes effect when the function has returned, or at once with
+    `abandon_on_cancel`.
     """
     run = partial(trio.to_thread.run_sync, limiter=limiter, abandon_on_cancel=abandon_on_cancel)
     clock = _mock_clock()

@@ -1,4 +1,4 @@
-"""The base of the exceptions of this library."""
+"""The base class of the library's exceptions."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ __all__ = ["DispatchError"]
 
 
 class DispatchError(Exception):
-    """The base of every exception of this package."""
+    """The base class of every exception of this library."""

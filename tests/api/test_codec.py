@@ -1,4 +1,4 @@
-"""The API's messages: the golden ones, and domain objects there and back."""
+"""The API's messages: golden samples, and round trips of values."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ INT64 = {betterproto2.TYPE_INT64, betterproto2.TYPE_UINT64}
 
 
 def meaning(message: Any) -> Any:
-    """What a message means, written as the golden messages are."""
+    """The content of a message, in the notation of the golden messages."""
     name = type(message).__name__
     if name == "Struct":
         return {key: struct_value(value) for key, value in message.fields.items()}
@@ -113,7 +113,7 @@ def struct_value(value: Any) -> Any:
 
 
 @pytest.mark.parametrize("row", LEGAL, ids=lambda row: row["name"])
-def test_a_legal_message_means_what_it_says_and_survives_a_round_trip(row: dict[str, Any]) -> None:
+def test_a_valid_message_is_decoded_and_survives_a_round_trip(row: dict[str, Any]) -> None:
     cls = message_class(row)
     message = WIRE.decode(bytes.fromhex(row["hex"]), cls)
     assert meaning(message) == row["json"]
@@ -121,17 +121,17 @@ def test_a_legal_message_means_what_it_says_and_survives_a_round_trip(row: dict[
 
 
 @pytest.mark.parametrize("row", ILLEGAL, ids=lambda row: row["name"])
-def test_an_illegal_message_is_refused(row: dict[str, Any]) -> None:
+def test_an_invalid_message_is_rejected(row: dict[str, Any]) -> None:
     with pytest.raises(DecodeError):
         WIRE.decode(bytes.fromhex(row["hex"]), message_class(row))
 
 
-def test_all_golden_messages_are_here() -> None:
+def test_no_golden_message_is_missing() -> None:
     assert (len(LEGAL), len(ILLEGAL)) == (67, 7)
 
 
 @pytest.mark.parametrize("row", DISPATCHES, ids=lambda row: row["name"])
-def test_a_dispatch_is_the_same_in_the_domain(row: dict[str, Any]) -> None:
+def test_a_dispatch_has_the_content_of_its_message(row: dict[str, Any]) -> None:
     said = row["json"]
     dispatch = decode_dispatch(bytes.fromhex(row["hex"]))
     data = said["data"]
@@ -192,7 +192,7 @@ def test_recurrence() -> None:
     )
 
 
-def test_nanoseconds_survive_the_domain() -> None:
+def test_nanoseconds_survive_a_round_trip() -> None:
     start, update = time_from_nanos(1_000_000_001), time_from_nanos(2_000_000_003)
     message = wire.Dispatch(
         metadata=wire.DispatchMetadata(dispatch_id=1, create_time=start, update_time=update),
@@ -202,7 +202,7 @@ def test_nanoseconds_survive_the_domain() -> None:
     assert encode_dispatch(decode_dispatch(data)) == data
 
 
-def test_a_dispatch_that_makes_no_sense_spoils_only_itself() -> None:
+def test_an_undecodable_dispatch_does_not_spoil_its_page() -> None:
     good = WIRE.decode(encode_dispatch(make_dispatch(1)), wire.Dispatch)
     no_start = wire.Dispatch(metadata=wire.DispatchMetadata(dispatch_id=2))
     page = bytearray()
@@ -253,5 +253,5 @@ def test_signatures(golden: dict[str, Any]) -> None:
     )
 
 
-def test_without_a_secret_there_is_only_the_key() -> None:
+def test_without_a_secret_only_the_key_is_sent() -> None:
     assert request_metadata("k", None, "Any", datetime.now(UTC)) == {"key": "k"}

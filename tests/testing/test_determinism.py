@@ -1,4 +1,4 @@
-"""The same test prints the same log each time, whatever Python's hashes and addresses are."""
+"""A test logs the same each time, whatever Python's hashes and addresses are."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 SCENARIO = '''
-"""Half a day on which much goes wrong, with everything that chance has a hand in."""
+"""Half a day with many faults and everything that depends on random numbers."""
 
 import logging
 import random
@@ -87,7 +87,7 @@ async def test_half_a_day(virtual_clock, dispatch_service, dispatcher, nursery):
 def log_of(folder: Path, hash_seed: int) -> str:
     folder.mkdir()
     (folder / "pytest.ini").write_text("[pytest]\ntrio_mode = true\n")
-    # Other addresses, too.
+    # Different addresses.
     (folder / "conftest.py").write_text(
         f"ballast = [object() for _ in range({hash_seed * 7777})]\n"
     )
@@ -105,7 +105,7 @@ def log_of(folder: Path, hash_seed: int) -> str:
     return (folder / "log").read_text()
 
 
-def test_the_same_test_prints_the_same_log_twice(tmp_path: Path) -> None:
+def test_the_log_of_a_test_is_the_same_each_time(tmp_path: Path) -> None:
     with ThreadPoolExecutor() as executor:
         logs = list(executor.map(lambda seed: log_of(tmp_path / str(seed), seed), range(3)))
     assert len(logs[0].splitlines()) > 1500

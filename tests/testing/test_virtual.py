@@ -1,4 +1,4 @@
-"""Virtual time, dispatches for it, and chance that decides the same each time."""
+"""Virtual time, dispatches for it, and random decisions that repeat."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ SECOND, HOUR, DAY = timedelta(seconds=1), timedelta(hours=1), timedelta(days=1)
 MARCH = datetime(2026, 3, 2, tzinfo=UTC)
 
 
-async def test_the_clock_starts_when_it_is_told_to(autojump_clock: trio.testing.MockClock) -> None:
+async def test_the_clock_can_be_set_to_start_at_a_moment(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
     assert virtual_clock().now() == virtual_clock().start == VIRTUAL_START
     await trio.sleep(10)
     wall = virtual_clock(MARCH.astimezone(timezone(HOUR)))
@@ -31,7 +33,7 @@ async def test_the_clock_starts_when_it_is_told_to(autojump_clock: trio.testing.
     assert wall.start == MARCH
 
 
-async def test_time_passes_and_what_is_due_in_it_happens(
+async def test_advance_does_what_is_due(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     done: list[datetime] = []
@@ -50,7 +52,7 @@ async def test_time_passes_and_what_is_due_in_it_happens(
         await wall.advance(2.5 * HOUR)
         assert done == [MARCH + HOUR] * 3 + [MARCH + 2 * HOUR] * 3
         done.clear()
-        # What is due at the moment itself is done, too.
+        # What is due at the moment itself is done as well.
         await wall.advance_to(MARCH + 3 * HOUR)
         assert done == [MARCH + 3 * HOUR] * 3
         assert wall.now() == MARCH + 3 * HOUR
@@ -58,7 +60,7 @@ async def test_time_passes_and_what_is_due_in_it_happens(
         nursery.cancel_scope.cancel()
 
 
-async def test_all_who_wait_for_a_moment_wake_together(
+async def test_tasks_that_wait_for_the_same_moment_wake_together(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     rng = random.Random(1)
@@ -83,9 +85,9 @@ async def test_all_who_wait_for_a_moment_wake_together(
             assert len(set(woken)) == 1
 
 
-async def test_time_does_not_go_back_by_passing(autojump_clock: trio.testing.MockClock) -> None:
+async def test_advance_does_not_go_back(autojump_clock: trio.testing.MockClock) -> None:
     wall = virtual_clock(MARCH)
-    with pytest.raises(ValueError, match=r"2026-03-01 .* is before 2026-03-02 .* `set` and `step`"):
+    with pytest.raises(ValueError, match=r"2026-03-01 .* is before 2026-03-02 .* `set` or `step`"):
         await wall.advance_to(MARCH - DAY)
     with pytest.raises(ValueError, match="is before"):
         await wall.advance(-SECOND)
@@ -96,7 +98,7 @@ async def test_time_does_not_go_back_by_passing(autojump_clock: trio.testing.Moc
     assert wall.now() == MARCH
 
 
-async def test_where_time_stands_still_that_is_told(mock_clock: trio.testing.MockClock) -> None:
+async def test_advance_fails_where_time_stands_still(mock_clock: trio.testing.MockClock) -> None:
     with pytest.raises(RuntimeError, match="autojump_threshold=0"):
         await virtual_clock().advance(HOUR)
     mock_clock.autojump_threshold = 0
@@ -104,7 +106,7 @@ async def test_where_time_stands_still_that_is_told(mock_clock: trio.testing.Moc
     assert clock.now() == VIRTUAL_START + HOUR
 
 
-async def test_time_passes_when_the_threads_at_work_have_ended(
+async def test_advance_waits_for_threads(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     at_work, go_on = trio.Event(), trio.Event()
@@ -127,12 +129,12 @@ async def test_time_passes_when_the_threads_at_work_have_ended(
         assert go_on.is_set()
 
 
-async def test_without_a_mock_clock_there_is_no_virtual_one() -> None:
+async def test_without_a_mock_clock_the_virtual_clock_is_an_error() -> None:
     with pytest.raises(RuntimeError, match=r"trio\.testing\.MockClock"):
         virtual_clock(MARCH)
 
 
-async def test_a_dispatch_starts_when_the_clock_does(
+async def test_a_dispatch_starts_with_the_clock(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     assert make_dispatch().start_time == VIRTUAL_START
@@ -142,7 +144,7 @@ async def test_a_dispatch_starts_when_the_clock_does(
     assert make_dispatch().create_time == make_dispatch().update_time == MARCH - DAY
 
 
-def test_a_dispatch_needs_only_what_matters() -> None:
+def test_make_dispatch_has_defaults_for_every_field() -> None:
     assert make_dispatch() == Dispatch(
         id=1,
         type="CHARGE",
@@ -196,11 +198,11 @@ def run(seed: int) -> list[int]:
         return result
 
 
-def test_the_same_seed_gives_the_same_order_and_another_another() -> None:
+def test_the_order_follows_from_the_seed() -> None:
     assert run(1) == run(1) != run(2) == run(2)
 
 
-def test_afterwards_all_is_as_before() -> None:
+def test_deterministic_restores_the_random_state() -> None:
     state = random.getstate(), scheduler._r.getstate()
     flag = scheduler._ALLOW_DETERMINISTIC_SCHEDULING
     with deterministic():
@@ -214,6 +216,6 @@ def test_afterwards_all_is_as_before() -> None:
     assert random.getstate() == state[0]
 
 
-def test_trio_still_has_what_makes_it_deterministic() -> None:
+def test_trio_has_the_internals_that_deterministic_uses() -> None:
     assert isinstance(scheduler._r, random.Random)
     assert isinstance(scheduler._ALLOW_DETERMINISTIC_SCHEDULING, bool)

@@ -31,22 +31,22 @@ class _Fields(TypedDict, total=False):
 
 
 def make_dispatch(id: int = 1, **fields: Unpack[_Fields]) -> Dispatch:
-    """A dispatch of which only what matters to a test need be said.
+    """Make a dispatch from the fields that matter to a test.
 
-    What is not said: it is active, has the type ``"CHARGE"`` and the target component 1, starts
-    when the virtual clock does (what it was last set to, or `trio_dispatch.clock.VIRTUAL_START`),
-    runs for an hour, and was created a day before that.
+    By default it is active, has the type ``"CHARGE"`` and the target component 1, starts at the
+    start of the virtual clock (`VirtualClock.start`), runs for an hour, and was created a day
+    before it starts.
 
-    Ids are not counted up: tests name the dispatches that they tell apart, and two without a name
-    are the same one, which `LocalService.put` replaces.
+    Ids are not counted up: give each dispatch an id.  `LocalService.put` replaces a dispatch with
+    the same id.
 
     Args:
-      id: What the service calls it.
-      fields: The fields of `trio_dispatch.Dispatch`.
+      id: The dispatch's id.
+      fields: Other fields of `trio_dispatch.Dispatch`.
 
     Raises:
-      ValueError: a field makes no sense.
-      TypeError: there is no such field.
+      ValueError: the value of a field is invalid.
+      TypeError: a field is unknown.
     """
     start = _virtual_start()
     told = start - timedelta(days=1)
@@ -64,5 +64,5 @@ def make_dispatch(id: int = 1, **fields: Unpack[_Fields]) -> Dispatch:
 def _virtual_start() -> datetime:
     try:
         return clock.virtual_clock().start
-    except RuntimeError:  # there is none here, say in a module that a test imports
+    except RuntimeError:  # outside of a Trio run with a MockClock
         return VIRTUAL_START

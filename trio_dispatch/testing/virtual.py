@@ -1,4 +1,4 @@
-"""Time and chance in a test: virtual, and the same each time."""
+"""Virtual time, and random decisions that repeat."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["VirtualClock", "deterministic", "virtual_clock"]
 
 
 def virtual_clock(start: datetime | None = None) -> VirtualClock:
-    """The virtual wall clock of this Trio run, set to a moment if one is given::
+    """Return the virtual wall clock of this Trio run, after setting it if a moment is given::
 
         async def main():
             clock = virtual_clock(datetime(2026, 3, 2, tzinfo=UTC))
@@ -26,7 +26,7 @@ def virtual_clock(start: datetime | None = None) -> VirtualClock:
         trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
 
     Raises:
-      RuntimeError: this run has no `trio.testing.MockClock`.
+      RuntimeError: the run has no `trio.testing.MockClock`.
       ValueError: the moment has no time zone.
     """
     wall = clock.virtual_clock()
@@ -37,22 +37,21 @@ def virtual_clock(start: datetime | None = None) -> VirtualClock:
 
 @contextmanager
 def deterministic(seed: int = 0) -> Iterator[None]:
-    """Let chance decide the same each time, for Trio runs inside of the block::
+    """Make the random decisions of Trio runs inside of the block repeatable::
 
         with deterministic():
             trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
 
-    It decides in which order Trio's tasks have their turns, and how long is waited before a next
-    try: both are still shuffled, but by what the seed gives, as is all else that comes from the
-    module `random`.  Afterwards `random` goes on as if nothing had been.
+    Trio runs its tasks in random order, and retries wait for a random time.  Inside of the block
+    these decisions, and all other numbers of the module `random`, follow from the seed.  Afterwards
+    `random` continues as if the block had not been there.
 
-    Threads take the time they take: with a cache, or a database, the order of what they bring is
-    not the same each time.
+    Threads are not covered: with a cache or a database, the order of their results may differ.
 
     Args:
-      seed: Another one gives another order.
+      seed: Selects the sequence of random numbers.
     """
-    # What Hypothesis sets, too.
+    # Hypothesis sets the same.
     flag = "_ALLOW_DETERMINISTIC_SCHEDULING"
     kept = random.getstate(), scheduler._r.getstate(), getattr(scheduler, flag)
     random.seed(seed)

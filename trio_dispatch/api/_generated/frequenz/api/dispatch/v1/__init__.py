@@ -62,7 +62,7 @@ betterproto2.check_compiler_version(_COMPILER_VERSION)
 class RecurrenceRuleFrequency(betterproto2.Enum):
     UNSPECIFIED = 0
     """
-    It does not recur.
+    The dispatch does not recur.
     """
 
     MINUTELY = 1
@@ -208,7 +208,7 @@ class CreateMicrogridDispatchRequest(betterproto2.Message):
 
     start_immediately: "bool | None" = betterproto2.field(3, betterproto2.TYPE_BOOL, optional=True)
     """
-    Start now: the service puts its own time into `start_time`.
+    Start now: the service sets `start_time` to its present time.
     """
 
 
@@ -254,7 +254,7 @@ default_message_pool.register_message(
 @dataclass(eq=False, repr=False)
 class Dispatch(betterproto2.Message):
     """
-    A dispatch as the service keeps it.
+    A dispatch as the service stores it.
     """
 
     metadata: "DispatchMetadata | None" = betterproto2.field(
@@ -270,12 +270,12 @@ default_message_pool.register_message("frequenz.api.dispatch.v1", "Dispatch", Di
 @dataclass(eq=False, repr=False)
 class DispatchData(betterproto2.Message):
     """
-    What its author says of a dispatch.
+    The content of a dispatch, which its author gives.
     """
 
     type: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
     """
-    What is to be done, in the words of those who act on it.
+    What has to be done; actors choose their dispatches by it.
     """
 
     start_time: "datetime.datetime | None" = betterproto2.field(
@@ -284,7 +284,7 @@ class DispatchData(betterproto2.Message):
 
     duration: "int | None" = betterproto2.field(3, betterproto2.TYPE_UINT32, optional=True)
     """
-    How long each occurrence runs, in whole seconds.  Absent: without end.
+    The length of each run in seconds.  Absent: the run has no end.
     """
 
     target: "TargetComponents | None" = betterproto2.field(
@@ -293,19 +293,19 @@ class DispatchData(betterproto2.Message):
 
     is_active: "bool" = betterproto2.field(5, betterproto2.TYPE_BOOL)
     """
-    Whether it is to run at all.
+    Whether the dispatch runs at all.
     """
 
     is_dry_run: "bool" = betterproto2.field(6, betterproto2.TYPE_BOOL)
     """
-    Whether it is only to be rehearsed.
+    Whether actors must not touch the hardware.
     """
 
     payload: "____google__protobuf__.Struct | None" = betterproto2.field(
         7, betterproto2.TYPE_MESSAGE, optional=True
     )
     """
-    Whatever else the actor has to know.
+    Further parameters for the actor.
     """
 
     recurrence: "RecurrenceRule | None" = betterproto2.field(
@@ -319,7 +319,7 @@ default_message_pool.register_message("frequenz.api.dispatch.v1", "DispatchData"
 @dataclass(eq=False, repr=False)
 class DispatchFilter(betterproto2.Message):
     """
-    Which dispatches a list is to have: those that pass every part that is set.
+    A filter for lists.  A dispatch passes if it passes every part that is set.
 
     Oneofs:
         - recurrence:
@@ -363,7 +363,7 @@ class DispatchFilter(betterproto2.Message):
 
     queries: "list[str]" = betterproto2.field(10, betterproto2.TYPE_STRING, repeated=True)
     """
-    Any of these: `#4` is the dispatch with id 4, anything else a part of the type's name.
+    Any of these: `#4` matches the id 4, any other text is searched in the type.
     """
 
 
@@ -373,7 +373,7 @@ default_message_pool.register_message("frequenz.api.dispatch.v1", "DispatchFilte
 @dataclass(eq=False, repr=False)
 class DispatchFilterRecurrenceFilter(betterproto2.Message):
     """
-    Whether a dispatch recurs is asked by `is_recurring`; this one has no content yet.
+    Without content so far; `is_recurring` asks whether a dispatch recurs.
     """
 
     pass
@@ -387,7 +387,7 @@ default_message_pool.register_message(
 @dataclass(eq=False, repr=False)
 class DispatchMetadata(betterproto2.Message):
     """
-    What the service says of a dispatch.
+    What the service knows about a dispatch.
     """
 
     dispatch_id: "int" = betterproto2.field(1, betterproto2.TYPE_UINT64)
@@ -404,7 +404,7 @@ class DispatchMetadata(betterproto2.Message):
         4, betterproto2.TYPE_MESSAGE, unwrap=lambda: ____google__protobuf__.Timestamp, optional=True
     )
     """
-    When its last occurrence ends; absent if there is no last one.
+    When the last run ends; absent if there is no last run.
     """
 
 
@@ -476,7 +476,7 @@ default_message_pool.register_message(
 @dataclass(eq=False, repr=False)
 class RecurrenceRule(betterproto2.Message):
     """
-    How a dispatch recurs: a rule in the sense of RFC 5545, in UTC, counted from its start time.
+    A recurrence rule in the sense of RFC 5545, in UTC, with the start time as DTSTART.
     """
 
     freq: "RecurrenceRuleFrequency" = betterproto2.field(
@@ -485,7 +485,7 @@ class RecurrenceRule(betterproto2.Message):
 
     interval: "int" = betterproto2.field(2, betterproto2.TYPE_UINT32)
     """
-    Every how many of the frequency's periods.
+    The recurrence uses every Nth period of the frequency.
     """
 
     end_criteria: "RecurrenceRuleEndCriteria | None" = betterproto2.field(
@@ -508,7 +508,7 @@ class RecurrenceRule(betterproto2.Message):
 
     bymonthdays: "list[int]" = betterproto2.field(7, betterproto2.TYPE_INT32, repeated=True)
     """
-    1 to 31 from the first day of a month on, -1 to -31 from its last day back.
+    1 to 31 counted from the first day of the month, -1 to -31 from the last.
     """
 
     bymonths: "list[int]" = betterproto2.field(8, betterproto2.TYPE_UINT32, repeated=True)
@@ -523,7 +523,7 @@ default_message_pool.register_message("frequenz.api.dispatch.v1", "RecurrenceRul
 @dataclass(eq=False, repr=False)
 class RecurrenceRuleEndCriteria(betterproto2.Message):
     """
-    What ends the recurrence.  Nothing set: nothing does.
+    The end of the recurrence; with no member set, there is none.
 
     Oneofs:
         - count_or_until:
@@ -533,7 +533,7 @@ class RecurrenceRuleEndCriteria(betterproto2.Message):
         1, betterproto2.TYPE_UINT32, optional=True, group="count_or_until"
     )
     """
-    After so many occurrences.
+    The number of occurrences.
     """
 
     until_time: "datetime.datetime | None" = betterproto2.field(
@@ -544,7 +544,7 @@ class RecurrenceRuleEndCriteria(betterproto2.Message):
         group="count_or_until",
     )
     """
-    With the last occurrence that is not after this moment.
+    No occurrence is later than this moment.
     """
 
 
@@ -600,7 +600,7 @@ default_message_pool.register_message(
 @dataclass(eq=False, repr=False)
 class TargetComponents(betterproto2.Message):
     """
-    Which components a dispatch is for.
+    The components that a dispatch is for.
 
     Oneofs:
         - components:
@@ -711,7 +711,7 @@ class UpdateMicrogridDispatchRequest(betterproto2.Message):
         3, betterproto2.TYPE_MESSAGE, optional=True
     )
     """
-    Which fields are to be changed.  One that is named here and not set in `update` is cleared.
+    The fields to change.  A field that is named here but not set in `update` is cleared.
     """
 
     update: "UpdateMicrogridDispatchRequestDispatchUpdate | None" = betterproto2.field(
@@ -802,7 +802,7 @@ default_message_pool.register_message(
 
 class MicrogridDispatchServiceStub(betterproto2_grpclib.ServiceStub):
     """
-    Keeps the dispatches of microgrids and tells of their changes.
+    Stores the dispatches of microgrids and streams their changes.
     """
 
     async def list_microgrid_dispatches(
@@ -814,7 +814,7 @@ class MicrogridDispatchServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "ListMicrogridDispatchesResponse":
         """
-        The dispatches of a microgrid that a filter leaves, page by page.
+        Lists the dispatches of a microgrid that pass a filter, page by page.
         """
 
         return await self._unary_unary(
@@ -835,7 +835,7 @@ class MicrogridDispatchServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "AsyncIterator[StreamMicrogridDispatchesResponse]":
         """
-        Every change of a microgrid's dispatches from now on.
+        Streams every change of a microgrid's dispatches from now on.
         """
 
         async for response in self._unary_stream(
@@ -857,7 +857,7 @@ class MicrogridDispatchServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "CreateMicrogridDispatchResponse":
         """
-        Adds a dispatch; its id and times are the service's to give.
+        Creates a dispatch.  The service gives it its id and times.
         """
 
         return await self._unary_unary(
@@ -878,7 +878,7 @@ class MicrogridDispatchServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "UpdateMicrogridDispatchResponse":
         """
-        Changes the named fields of a dispatch and leaves the others.
+        Changes the named fields of a dispatch.
         """
 
         return await self._unary_unary(
@@ -899,7 +899,7 @@ class MicrogridDispatchServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "GetMicrogridDispatchResponse":
         """
-        One dispatch, by its id.
+        Returns one dispatch.
         """
 
         return await self._unary_unary(
@@ -920,7 +920,7 @@ class MicrogridDispatchServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "DeleteMicrogridDispatchResponse":
         """
-        Removes a dispatch for good.
+        Deletes a dispatch for good.
         """
 
         return await self._unary_unary(
@@ -944,14 +944,14 @@ from ...common.v1alpha8.microgrid import (
 
 class MicrogridDispatchServiceBase(betterproto2_grpclib.ServiceBase):
     """
-    Keeps the dispatches of microgrids and tells of their changes.
+    Stores the dispatches of microgrids and streams their changes.
     """
 
     async def list_microgrid_dispatches(
         self, message: "ListMicrogridDispatchesRequest"
     ) -> "ListMicrogridDispatchesResponse":
         """
-        The dispatches of a microgrid that a filter leaves, page by page.
+        Lists the dispatches of a microgrid that pass a filter, page by page.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
@@ -960,7 +960,7 @@ class MicrogridDispatchServiceBase(betterproto2_grpclib.ServiceBase):
         self, message: "StreamMicrogridDispatchesRequest"
     ) -> "AsyncIterator[StreamMicrogridDispatchesResponse]":
         """
-        Every change of a microgrid's dispatches from now on.
+        Streams every change of a microgrid's dispatches from now on.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
@@ -970,7 +970,7 @@ class MicrogridDispatchServiceBase(betterproto2_grpclib.ServiceBase):
         self, message: "CreateMicrogridDispatchRequest"
     ) -> "CreateMicrogridDispatchResponse":
         """
-        Adds a dispatch; its id and times are the service's to give.
+        Creates a dispatch.  The service gives it its id and times.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
@@ -979,7 +979,7 @@ class MicrogridDispatchServiceBase(betterproto2_grpclib.ServiceBase):
         self, message: "UpdateMicrogridDispatchRequest"
     ) -> "UpdateMicrogridDispatchResponse":
         """
-        Changes the named fields of a dispatch and leaves the others.
+        Changes the named fields of a dispatch.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
@@ -988,7 +988,7 @@ class MicrogridDispatchServiceBase(betterproto2_grpclib.ServiceBase):
         self, message: "GetMicrogridDispatchRequest"
     ) -> "GetMicrogridDispatchResponse":
         """
-        One dispatch, by its id.
+        Returns one dispatch.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
@@ -997,7 +997,7 @@ class MicrogridDispatchServiceBase(betterproto2_grpclib.ServiceBase):
         self, message: "DeleteMicrogridDispatchRequest"
     ) -> "DeleteMicrogridDispatchResponse":
         """
-        Removes a dispatch for good.
+        Deletes a dispatch for good.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)

@@ -21,17 +21,17 @@ betterproto2.check_compiler_version(_COMPILER_VERSION)
 @dataclass(eq=False, repr=False)
 class PaginationInfo(betterproto2.Message):
     """
-    Where in a long list a page stands.
+    The position of a page in a list.
     """
 
     total_items: "int" = betterproto2.field(1, betterproto2.TYPE_UINT32)
     """
-    How many items the whole list has, over all of its pages.
+    How many items the list has, over all pages.
     """
 
     next_page_token: "str | None" = betterproto2.field(2, betterproto2.TYPE_STRING, optional=True)
     """
-    The token that asks for the next page.  Absent or empty: this was the last one.
+    The token of the next page.  Absent or empty on the last page.
     """
 
 
@@ -43,8 +43,8 @@ default_message_pool.register_message(
 @dataclass(eq=False, repr=False)
 class PaginationParams(betterproto2.Message):
     """
-    Which part of a long list is asked for: the first request says how long its pages are to be,
-    every further one hands back the token of the page before.
+    The page of a list that a request asks for.  The first request has the page size, each further
+    request the token from the page before.
 
     Oneofs:
         - params:
@@ -54,14 +54,14 @@ class PaginationParams(betterproto2.Message):
         1, betterproto2.TYPE_UINT32, optional=True, group="params"
     )
     """
-    How many items a page may have.
+    How many items a page has at most.
     """
 
     page_token: "str | None" = betterproto2.field(
         2, betterproto2.TYPE_STRING, optional=True, group="params"
     )
     """
-    The token that came with the page before.
+    The token from the page before.
     """
 
 

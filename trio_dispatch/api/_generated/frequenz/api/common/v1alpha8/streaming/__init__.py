@@ -14,27 +14,27 @@ betterproto2.check_compiler_version(_COMPILER_VERSION)
 
 class Event(betterproto2.Enum):
     """
-    What happened to the thing that a stream message is about.
+    What happened to the subject of a stream message.
     """
 
     UNSPECIFIED = 0
     """
-    Not said.
+    Unknown.
     """
 
     CREATED = 1
     """
-    It is new.
+    It was created.
     """
 
     UPDATED = 2
     """
-    Its content changed.
+    Its content has changed.
     """
 
     DELETED = 3
     """
-    It is gone; the message has its last content.
+    It was deleted; the message has its last content.
     """
 
     @classmethod

@@ -19,7 +19,7 @@ betterproto2.check_compiler_version(_COMPILER_VERSION)
 @dataclass(eq=False, repr=False)
 class Interval(betterproto2.Message):
     """
-    A span of time, half-open.  A bound that is not set does not bound.
+    A half-open time range.  A bound that is not set does not limit it.
     """
 
     start_time: "datetime.datetime | None" = betterproto2.field(
@@ -29,7 +29,7 @@ class Interval(betterproto2.Message):
         optional=True,
     )
     """
-    The first moment that belongs to the span.
+    The first moment of the time range.
     """
 
     end_time: "datetime.datetime | None" = betterproto2.field(
@@ -39,7 +39,7 @@ class Interval(betterproto2.Message):
         optional=True,
     )
     """
-    The first moment that no longer belongs to it.
+    The first moment after the time range.
     """
 
 

@@ -47,7 +47,7 @@ class BatteryType(betterproto2.Enum):
 
 class ElectricalComponentCategory(betterproto2.Enum):
     """
-    What an electrical component of a microgrid is.
+    The category of an electrical component.
     """
 
     UNSPECIFIED = 0
@@ -143,7 +143,7 @@ class ElectricalComponentCategory(betterproto2.Enum):
 
 class EvChargerType(betterproto2.Enum):
     """
-    Which current a charging point for electric vehicles gives.
+    The kind of current of a charging point for electric vehicles.
     """
 
     UNSPECIFIED = 0
