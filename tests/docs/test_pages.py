@@ -1,10 +1,13 @@
-"""The examples of the pages that have no test of their own run as they stand."""
+"""The examples of the pages that have no test module of their own run unchanged."""
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import subprocess
+import sys
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,8 +17,10 @@ import trio
 import trio.testing
 
 import trio_dispatch
-from trio_dispatch import TargetIds, open_client
-from trio_dispatch.service import Keys, open_service
+from trio_dispatch import ActorRun, Dispatcher, TargetIds, open_client, open_dispatcher
+from trio_dispatch.grpc import open_channel
+from trio_dispatch.service import Key, Keys, open_service
+from trio_dispatch.testing import TEST_KEY, make_dispatch, open_test_service
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -31,7 +36,7 @@ def test_notifications() -> None:
 
 
 def names_of(example: str, **replaced: str) -> dict[str, Any]:
-    """What an example defines, with other settings than those that it names."""
+    """Run an example with some settings replaced, and return what it defines."""
     for old, new in replaced.items():
         assert old in example
         example = example.replace(old, new)
@@ -80,6 +85,84 @@ async def test_an_actor(
             nursery.cancel_scope.cancel()
 
 
+async def test_why_it_did_not_run(
+    autojump_clock: trio.testing.MockClock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (example,) = examples("howto/not-running.md")
+    explain = names_of(example)["explain"]
+
+    async def charge(run: ActorRun) -> None:
+        await trio.sleep_forever()
+
+    async with (
+        open_test_service() as service,
+        open_dispatcher(microgrid_id=1, channel=service.channel, key=TEST_KEY) as dispatcher,
+        trio.open_nursery() as nursery,
+    ):
+        await nursery.start(dispatcher.run_actors, "CHARGE", charge)
+        await service.put(make_dispatch(1, dry_run=True))
+        await service.put(make_dispatch(2))
+        await trio.sleep(1)
+        for id_, said in (
+            (1, "not run: it is a dry run;"),
+            (2, "charge TaskState.RUNNING attempt 1"),
+            (3, "dispatch 3 is not known"),
+        ):
+            explain(dispatcher, id_)
+            printed = capsys.readouterr().out
+            assert printed.startswith("connection: live since ")
+            assert said in printed
+        nursery.cancel_scope.cancel()
+
+
+async def test_many_microgrids(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    page, failing = examples("howto/many-microgrids.md")
+    keys = Keys([Key("secret", microgrids=frozenset({1, 2, 3}))])
+    with trio.fail_after(30):
+        async with open_service(keys=keys) as service, trio.open_nursery() as nursery:
+            serve = partial(service.server.serve_tcp, 0, host="127.0.0.1")
+            ((_, port, *_), *_) = await nursery.start(serve)
+            url = f"grpc://localhost:{port}?ssl=false"
+            replaced = {"grpc://localhost:50051?ssl=false": url}
+            names = names_of(
+                page + failing,
+                **replaced,
+                **{'f"dispatches-': f'f"{tmp_path}/dispatches-'},
+            )
+            async with open_client(url, key="secret") as client:
+                for microgrid_id in (1, 2, 3):
+                    await client.create(
+                        microgrid_id,
+                        type="CHARGE",
+                        start_time="NOW",
+                        duration=None,
+                        target=TargetIds(7),
+                        payload={"site": str(microgrid_id)},
+                    )
+            nursery.start_soon(names["main"])
+            printed = ""
+            while printed.count("charges TargetIds(7)") < 3:
+                await trio.sleep(0.01)
+                printed += capsys.readouterr().out
+            async with open_channel(url) as channel:
+                await names["follow_or_report"](4, channel, "secret")
+            assert "microgrid 4 is not followed" in caplog.text
+            nursery.cancel_scope.cancel()
+
+
+def test_the_settings_for_deploying_leave_time_for_the_last_command() -> None:
+    page = (DOCS / "howto/deploying.md").read_text()
+    default = inspect.signature(Dispatcher.run_actors).parameters["grace"].default
+    times = re.findall(r"TimeoutStopSec=(\d+)|--stop-timeout (\d+) ", page)
+    assert times
+    for found in times:
+        assert timedelta(seconds=int("".join(found))) >= 2 * default
+    (example,) = examples("howto/deploying.md")
+    subprocess.run([sys.executable, "-W", "error", "-c", example], check=True)
+
+
 ROWS = [
     (theirs, ours)
     for theirs, ours in re.findall(
@@ -92,17 +175,17 @@ ROWS = [
 
 
 @pytest.mark.parametrize("name", sorted({ours for _, ours in ROWS if ours}))
-def test_every_name_that_one_moves_to_exists(name: str) -> None:
+def test_every_name_of_ours_on_the_migration_page_exists(name: str) -> None:
     first, _, rest = name.partition(".")
     if first == "trio":
         assert hasattr(trio, rest)
     elif name != "int":
         owner = getattr(trio_dispatch, first)
-        # What an instance has is made in its `__init__`, or is a field.
+        # Instance attributes are set in `__init__`, or are fields.
         assert not rest or hasattr(owner, rest) or f"{rest}:" in owner.__doc__
 
 
-# Runs in the environment of the peers: the names that are not there, and those that were left out.
+# Runs in the environment of the peers: prints the names that do not exist, and those left out.
 THEIRS = """
 import inspect, sys
 import frequenz.client.dispatch as client, frequenz.dispatch as dispatch
@@ -130,7 +213,7 @@ print(*sorted(name for name in named if not there(name)), "|", *sorted(wanted - 
 """
 
 
-def test_every_name_that_one_moves_from_is_there_and_none_is_left_out() -> None:
+def test_the_migration_page_has_every_name_of_theirs() -> None:
     theirs = sorted({theirs for theirs, _ in ROWS})
     python = os.environ.get(
         "TRIO_DISPATCH_INTEROP_PYTHON", DOCS.parent / ".venv-interop/bin/python"

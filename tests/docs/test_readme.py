@@ -19,8 +19,8 @@ EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 def main_of(example: str, port: int) -> Any:
     """The `main` of an example, with the port replaced."""
-    source, run, rest = example.partition("trio.run(main)")
-    assert (run, rest.strip()) == ("trio.run(main)", "")
+    source, run, rest = example.rpartition("\ntrio")
+    assert (run + rest).strip() in {"trio.run(main)", "trio_dispatch.run(main)"}
     assert ":50051" in source
     names: dict[str, Any] = {}
     exec(source.replace(":50051", f":{port}"), names)
@@ -42,11 +42,13 @@ async def test_the_examples_run(capsys: pytest.CaptureFixture[str]) -> None:
             assert printed.startswith("created Dispatch(id=1, type='CHARGE'")
             row = await service.store.get(1, 1)
             await service.store.update(1, 1, without_rule, now=row.updated)
-            while printed.count(f"charge {battery}") < 2:
+            started = [f"charge {battery}", *(f"battery {n} charges with 5.0 kW" for n in (7, 8))]
+            while not all(line in printed for line in started):
                 await trio.lowlevel.checkpoint()
                 printed += capsys.readouterr().out
             await service.store.delete(1, 1)
-            while not (f"stop {battery}" in printed and f"stop charging {battery}" in printed):
+            stopped = [f"stop {battery}", "battery 7 stops", "battery 8 stops"]
+            while not all(line in printed for line in stopped):
                 await trio.lowlevel.checkpoint()
                 printed += capsys.readouterr().out
             nursery.cancel_scope.cancel()

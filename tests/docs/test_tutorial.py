@@ -1,9 +1,10 @@
-"""The tutorial, followed word by word, but for the port and for what pip has installed."""
+"""The tutorial, followed word by word, except for the port and for `pip install`."""
 
 from __future__ import annotations
 
 import os
 import re
+import signal
 import socket
 import sys
 from collections.abc import AsyncIterator
@@ -16,24 +17,22 @@ import trio
 PAGE = (Path(__file__).parents[2] / "docs" / "tutorial.md").read_text()
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 FILE = re.compile(r"[Ss]ave this as `([\w.]+)`:\s*\n```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
+BATTERY = re.compile(r"battery \d: .* kW")
 
 
-def commands(page: str) -> list[str]:
-    return [
-        line.removeprefix("$ ")
-        for kind, block in BLOCK.findall(page)
-        if kind == "console"
-        for line in block.splitlines()
-        if line.startswith("$ ")
-    ]
-
-
-def write_files(page: str, folder: Path) -> set[str]:
-    """Save what is to be saved; the names of the files."""
-    files = dict(FILE.findall(page))
-    for name, content in files.items():
-        (folder / name).write_text(content)
-    return set(files)
+def steps(page: str) -> list[tuple[list[str], list[str]]]:
+    """The commands of each block, and the lines that the block after it says the actor prints."""
+    found: list[tuple[list[str], list[str]]] = []
+    for kind, block in BLOCK.findall(page):
+        lines = block.splitlines()
+        if kind == "console":
+            found.append(([line[2:] for line in lines if line.startswith("$ ")], []))
+        elif kind == "text" and found:
+            # Text after a prompt that has its answer already belongs to Ctrl-C.
+            if found[-1][1]:
+                found.append((["Ctrl-C"], []))
+            found[-1][1].extend(lines)
+    return found
 
 
 def free_port() -> int:
@@ -48,16 +47,28 @@ class Program:
 
     def __init__(self, process: trio.Process) -> None:
         self.process = process
-        self._said = ""
+        self._unread: list[str] = []
+        self._partial = ""
 
-    async def says(self, text: str) -> None:
-        """Wait until it has said that, and forget all up to there."""
+    async def prints(self, *expected: str) -> None:
+        """Wait until it has printed these lines, in any order, and no other line of a battery."""
+        missing = list(expected)
+        while missing:
+            while not self._unread:
+                await self._read()
+            line = self._unread.pop(0)
+            found = next((each for each in missing if line.startswith(each)), None)
+            if found is not None:
+                missing.remove(found)
+            else:
+                assert not BATTERY.match(line), f"{line!r} in place of {missing}"
+
+    async def _read(self) -> None:
         assert self.process.stdout is not None
-        while text not in self._said:
-            some = await self.process.stdout.receive_some()
-            assert some, f"it ended without {text!r}: {self._said}"
-            self._said += some.decode()
-        self._said = self._said.partition(text)[2]
+        some = await self.process.stdout.receive_some()
+        assert some, "the program has ended"
+        *lines, self._partial = (self._partial + some.decode()).split("\n")
+        self._unread += lines
 
 
 @asynccontextmanager
@@ -90,33 +101,43 @@ async def run(command: str, folder: Path, env: dict[str, str]) -> str:
 
 async def test_the_tutorial(tmp_path: Path) -> None:
     page = PAGE.replace("50051", str(free_port()))
-    assert write_files(page, tmp_path) == {"battery.py", "charge.py", "test_charge.py"}
-    setup, (serve, *rest) = commands(page)[:3], commands(page)[3:]
-    assert setup[2] == "pip install 'trio-dispatch[cli,testing]'"
+    files = dict(FILE.findall(page))
+    assert files.keys() == {"battery.py", "charge.py", "test_charge.py"}
+    for name, content in files.items():
+        (tmp_path / name).write_text(content)
+    install, (serve, _), settings, (create, _), (program, _), *tries, plan, test = steps(page)
+    assert install[0][2] == "pip install 'trio-dispatch[cli,testing]'"
     env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     env |= {"PYTHONUNBUFFERED": "1", "TZ": "UTC", "HOME": str(tmp_path)}
-    with trio.fail_after(60):
+    env |= dict(re.findall(r"(\w+)='?([^'\n]*)", "\n".join(settings[0])))
+    with trio.fail_after(120):
         # It listens elsewhere than the tutorial does by default.
         listen = re.search(r"serving on grpc://([\d.:]+)", page)
         assert listen is not None
-        async with running(f"{serve} --listen {listen[1]}", tmp_path, env) as service:
-            await service.says("serving on grpc://127.0.0.1:")
-            while rest[0].startswith("export "):
-                name, _, value = rest.pop(0).removeprefix("export ").partition("=")
-                env[name] = value.strip("'")
-            create, show, program, *now, night, noon, timeline, picture, test = rest
-            assert "CHARGE" in await run(create, tmp_path, env)
-            assert "CHARGE" in await run(show, tmp_path, env)
-            async with running(program, tmp_path, env) as charge:
-                await charge.says("ready, with 1 dispatch(es)")
-                said = re.findall(r"^battery: \d kW$", page, re.MULTILINE)
-                assert len(said) == len(now) == 3
-                for command, answer in zip(now, said, strict=True):
-                    await run(command, tmp_path, env)
-                    await charge.says(answer)
+        async with running(f"{serve[0]} --listen {listen[1]}", tmp_path, env) as service:
+            await service.prints("serving on grpc://127.0.0.1:")
+            for command in create:
+                assert "CHARGE" in await run(command, tmp_path, env)
+            async with running(program[0], tmp_path, env) as charge:
+                await charge.prints("ready, with 1 dispatch(es)")
+                assert len(tries) == 6
+                for commands, printed in tries:
+                    if commands == ["Ctrl-C"]:
+                        charge.process.send_signal(signal.SIGINT)
+                    else:
+                        for command in commands:
+                            await run(command, tmp_path, env)
+                    await charge.prints(*printed)
+                assert await charge.process.wait() == 128 + signal.SIGINT
+            async with running(program[0], tmp_path, env) as charge:
+                await charge.prints("ready, with 4 dispatch(es)", "battery 7: 4 kW")
+                charge.process.terminate()
+                await charge.prints("battery 7: 0 kW")
+                assert await charge.process.wait() == 128 + signal.SIGTERM
+            night, noon, timeline, picture = plan[0]
             for command in (night, noon):
                 assert "next run" in await run(command, tmp_path, env)
             assert "CHARGE" in await run(timeline, tmp_path, env)
             await run(picture, tmp_path, env)
             assert "<html" in (tmp_path / "plan.html").read_text()
-            assert "1 passed" in await run(test, tmp_path, env)
+            assert "1 passed" in await run(test[0][0], tmp_path, env)
