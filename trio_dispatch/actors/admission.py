@@ -91,6 +91,7 @@ class Admission(Generic[P]):
             self._say(dispatch, record, refused.level, text, refused.bug)
             since = clock.now() if record.refusal is None else record.refusal.since
             record.refusal = self._info(dispatch, since, refused)
+            record.valid = None
             return None
         record.refusal = None
         return admitted
@@ -155,7 +156,6 @@ class Admission(Generic[P]):
             payload = self._options.parse(dispatch.payload)
         except Exception as error:
             if valid is None or self._options.on_invalid == "stop":
-                record.valid = None
                 raise _RefusedError(
                     f"its payload is invalid: {_said(error)}", level=logging.ERROR
                 ) from error
