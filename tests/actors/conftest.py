@@ -1,4 +1,4 @@
-"""What the tests of actors share."""
+"""Fixtures for the tests of actors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A last command is carried out, and does not undo what comes after it."""
+"""The last command of an actor is sent, and before the first command of the next actor."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from trio_dispatch.testing import LocalService
 
 
 class Batteries:
-    """What was last set, of each component."""
+    """The set-points of simulated components, and a log of them."""
 
     def __init__(self, takes: float = 1) -> None:
         self.power: dict[int, float] = {}
@@ -55,7 +55,7 @@ class Batteries:
 @pytest.mark.parametrize(
     "how", ["stop", "deletion", "cancelled", "dispatcher closed", "error", "error of an actor"]
 )
-async def test_the_last_command_is_carried_out(
+async def test_last_command_is_sent_however_the_actor_is_stopped(
     autojump_clock: trio.testing.MockClock, service: LocalService, how: str
 ) -> None:
     batteries = Batteries()
@@ -107,7 +107,7 @@ async def test_the_last_command_is_carried_out(
     assert batteries.log == [(1, 1, 7), (6, 1, 0)]
 
 
-async def test_the_dispatcher_is_still_at_work_for_the_last_command(
+async def test_dispatcher_still_works_during_the_last_command(
     autojump_clock: trio.testing.MockClock, service: LocalService
 ) -> None:
     reports: list[Dispatch] = []
@@ -127,7 +127,7 @@ async def test_the_dispatcher_is_still_at_work_for_the_last_command(
     assert [dispatch.id for dispatch in reports] == [1]
 
 
-async def test_a_cleanup_ends_its_grace_after_the_cancellation_however_late_it_begins(
+async def test_cleanup_ends_one_grace_after_the_cancellation_however_late_it_is_entered(
     autojump_clock: trio.testing.MockClock,
     service: LocalService,
     caplog: pytest.LogCaptureFixture,
@@ -154,7 +154,7 @@ async def test_a_cleanup_ends_its_grace_after_the_cancellation_however_late_it_b
     assert not [each for each in cut if "still running" in each]
 
 
-async def test_a_cleanup_without_a_cancellation_ends_its_grace_after_it_began(
+async def test_cleanup_without_a_cancellation_ends_one_grace_after_it_was_entered(
     autojump_clock: trio.testing.MockClock, service: LocalService
 ) -> None:
     ends: list[float] = []
@@ -165,7 +165,7 @@ async def test_a_cleanup_without_a_cancellation_ends_its_grace_after_it_began(
             await trio.sleep_forever()
         ends.append(now())
         with run.cleanup() as scope:
-            # Shielded here, too.
+            # The block is shielded although nothing was cancelled.
             await trio.sleep(2)
         ends.append(now())
         assert not scope.cancelled_caught
@@ -178,14 +178,14 @@ async def test_a_cleanup_without_a_cancellation_ends_its_grace_after_it_began(
     assert ends == [5, 7]
 
 
-async def test_a_cleanup_of_what_failed_is_bounded(
+async def test_cleanup_of_an_actor_that_failed_is_bounded(
     autojump_clock: trio.testing.MockClock, service: LocalService
 ) -> None:
     ends: list[float] = []
 
     async def actor(run: ActorRun) -> None:
         try:
-            raise KeyError("gone wrong")
+            raise KeyError("broken")
         finally:
             with run.cleanup():
                 await trio.sleep_forever()
@@ -199,7 +199,7 @@ async def test_a_cleanup_of_what_failed_is_bounded(
 
 @pytest.mark.parametrize("first", [1, 2])
 @pytest.mark.parametrize("recurring", [False, True])
-async def test_of_two_dispatches_that_touch_the_second_stands(
+async def test_last_command_of_one_dispatch_comes_before_the_first_of_the_next(
     autojump_clock: trio.testing.MockClock, service: LocalService, first: int, recurring: bool
 ) -> None:
     batteries = Batteries()
@@ -216,10 +216,10 @@ async def test_of_two_dispatches_that_touch_the_second_stands(
         assert batteries.power == {1: 3 - first}
 
 
-async def test_of_many_pairs_that_touch_at_once_the_second_stands(
+async def test_many_pairs_of_touching_dispatches_keep_their_order(
     autojump_clock: trio.testing.MockClock, service: LocalService
 ) -> None:
-    # More than the dispatcher deals with at once, so that starts come well before stops.
+    # More than the dispatcher announces in one step: the starts come well before the stops.
     batteries = Batteries(takes=0)
     for n in range(400):
         target = TargetIds(n)
@@ -232,7 +232,7 @@ async def test_of_many_pairs_that_touch_at_once_the_second_stands(
 
 
 @pytest.mark.parametrize("types", [("CHARGE", "DISCHARGE"), ("DISCHARGE", "CHARGE")])
-async def test_of_two_types_that_touch_on_one_battery_the_second_stands(
+async def test_touching_dispatches_of_two_types_keep_their_order(
     autojump_clock: trio.testing.MockClock, service: LocalService, types: tuple[str, str]
 ) -> None:
     batteries = Batteries()
@@ -240,7 +240,7 @@ async def test_of_two_types_that_touch_on_one_battery_the_second_stands(
         for half in (0, 1):
             one = {"type": types[half], "target": TargetIds(n), "payload": {"power": half + 1}}
             await service.put(lasting(2 * n + half, 60 * half, 60, **one))
-    # One that changes its type in mid-run.
+    # A dispatch that changes its type while it runs.
     await service.put(lasting(99, 0, None, type=types[0], payload={"power": 1}))
     async with acting(service, batteries.charge) as dispatcher, trio.open_nursery() as nursery:
         await nursery.start(dispatcher.run_actors, "DISCHARGE", batteries.charge)
@@ -256,7 +256,7 @@ async def test_of_two_types_that_touch_on_one_battery_the_second_stands(
         nursery.cancel_scope.cancel()
 
 
-async def test_what_starts_on_other_components_does_not_wait(
+async def test_start_on_other_components_does_not_wait(
     autojump_clock: trio.testing.MockClock, service: LocalService
 ) -> None:
     batteries = Batteries()
@@ -288,7 +288,7 @@ CATEGORY = TargetCategories(ElectricalComponentCategory.BATTERY)
         (CATEGORY, TargetCategories(ElectricalComponentCategory.CHP), 65),
     ],
 )
-async def test_what_overlaps(
+async def test_start_on_overlapping_target_waits(
     autojump_clock: trio.testing.MockClock,
     service: LocalService,
     old: Target,
@@ -313,7 +313,7 @@ async def test_what_overlaps(
 
 
 async def linger(diary: Diary, run: ActorRun) -> None:
-    """An actor that takes 30 s to end."""
+    """An actor that takes 30 s to stop."""
     diary.note(f"{run.dispatch.id} starts")
     try:
         await trio.sleep_forever()
@@ -323,7 +323,7 @@ async def linger(diary: Diary, run: ActorRun) -> None:
         diary.note(f"{run.dispatch.id} ends")
 
 
-async def test_who_stays_too_long_is_not_waited_for(
+async def test_start_does_not_wait_longer_than_the_grace(
     autojump_clock: trio.testing.MockClock,
     service: LocalService,
     caplog: pytest.LogCaptureFixture,
@@ -335,7 +335,7 @@ async def test_who_stays_too_long_is_not_waited_for(
     await service.put(lasting(3, 75, 60, target=one))
     async with acting(service, partial(linger, diary)):
         await trio.sleep(100)
-    # From when it was cancelled, not from when the next one began to wait.
+    # The grace counts from the cancellation, not from when the next actor began to wait.
     assert diary.entries[:4] == [
         (0, "1 starts"),
         (70, "2 starts"),
@@ -353,7 +353,7 @@ async def test_who_stays_too_long_is_not_waited_for(
         assert "dispatch 1: " in warning
 
 
-async def test_who_waits_may_be_stopped_or_change_before_it_has_begun(
+async def test_waiting_actor_follows_updates_and_stops(
     autojump_clock: trio.testing.MockClock, service: LocalService
 ) -> None:
     diary = Diary()
@@ -372,7 +372,7 @@ async def test_who_waits_may_be_stopped_or_change_before_it_has_begun(
     assert "2 starts" not in [what for _, what in diary.entries]
 
 
-async def test_what_begins_again_while_it_leaves_waits_to_the_end_however_often(
+async def test_dispatch_that_starts_again_waits_until_its_actor_has_returned(
     autojump_clock: trio.testing.MockClock, service: LocalService
 ) -> None:
     diary = Diary()

@@ -1,4 +1,4 @@
-"""Actors that fail, linger, or do not care."""
+"""Actors that fail, or that do not stop."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
 
 
-async def test_one_that_raises_is_started_again_while_its_run_lasts(
+async def test_actor_that_fails_is_called_again_while_its_run_lasts(
     autojump_clock: trio.testing.MockClock,
     service: LocalService,
     caplog: pytest.LogCaptureFixture,
@@ -54,11 +54,11 @@ async def test_one_that_raises_is_started_again_while_its_run_lasts(
     assert "actor: failed; next attempt in" in first.getMessage()
     assert first.exc_info is not None
     assert isinstance(first.exc_info[1], FaultError)
-    # The other one is undisturbed.
+    # The other actor is not affected.
     assert diary.entries == [(0, "2: 2 None"), (600, "2: end")]
 
 
-async def test_a_minute_of_health_is_a_new_beginning(
+async def test_pauses_are_short_again_after_a_minute_without_an_error(
     autojump_clock: trio.testing.MockClock, service: LocalService
 ) -> None:
     pauses: list[float] = []
@@ -79,7 +79,7 @@ async def test_a_minute_of_health_is_a_new_beginning(
     assert max(pauses) <= 0.5
 
 
-async def test_one_that_failed_knows_what_has_changed_meanwhile(
+async def test_actor_that_is_called_again_is_shown_the_present_dispatch(
     autojump_clock: trio.testing.MockClock, service: LocalService
 ) -> None:
     seen: list[float] = []
@@ -103,7 +103,7 @@ async def test_one_that_failed_knows_what_has_changed_meanwhile(
 
 
 @pytest.mark.parametrize("when", ["at the start", "in mid-run", "while it is cancelled"])
-async def test_an_error_that_is_to_be_raised_ends_all(
+async def test_error_is_raised_and_cancels_all_actors_with_on_error_raise(
     autojump_clock: trio.testing.MockClock, service: LocalService, when: str
 ) -> None:
     diary = Diary()
@@ -121,7 +121,7 @@ async def test_an_error_that_is_to_be_raised_ends_all(
     await service.put(lasting(1, 0, 10))
     await service.put(lasting(2, 0, None))
     async with dispatching(service) as dispatcher:
-        # As itself, not in a group.
+        # The error itself, not a group of errors.
         with pytest.raises(FaultError, match=when):
             await dispatcher.run_actors("CHARGE", actor, on_error="raise")
         end = {"at the start": 0, "in mid-run": 5, "while it is cancelled": 10}[when]
@@ -129,7 +129,7 @@ async def test_an_error_that_is_to_be_raised_ends_all(
         assert now() == end
 
 
-async def test_errors_of_several_are_told_together(
+async def test_errors_of_several_actors_are_raised_in_a_group(
     autojump_clock: trio.testing.MockClock, service: LocalService
 ) -> None:
     async def actor(run: ActorRun) -> None:
@@ -149,7 +149,7 @@ async def test_errors_of_several_are_told_together(
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
 @pytest.mark.parametrize("on_error", ["restart", "raise"])
 @pytest.mark.parametrize("grouped", [False, True])
-async def test_what_is_no_error_but_an_end_is_passed_on(
+async def test_keyboard_interrupt_and_system_exit_are_raised_always(
     autojump_clock: trio.testing.MockClock,
     service: LocalService,
     error: type[BaseException],
@@ -183,7 +183,7 @@ async def test_what_is_no_error_but_an_end_is_passed_on(
         assert diary.entries[-1] == (10, "2: end")
 
 
-async def test_an_error_in_the_cleanup_is_logged_and_disturbs_nobody(
+async def test_error_in_a_cleanup_is_logged_and_affects_no_other_actor(
     autojump_clock: trio.testing.MockClock,
     service: LocalService,
     caplog: pytest.LogCaptureFixture,
@@ -194,7 +194,7 @@ async def test_an_error_in_the_cleanup_is_logged_and_disturbs_nobody(
         if run.dispatch.id == 2:
             await diary.actor(run)
         if run.dispatch.id == 3:
-            # An error beside the cancellation, in a group.
+            # An error and a cancellation, in one group.
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(clumsy)
                 await trio.sleep_forever()
@@ -225,7 +225,7 @@ async def test_an_error_in_the_cleanup_is_logged_and_disturbs_nobody(
         assert message.endswith("actor: failed")
 
 
-async def test_an_error_in_the_cleanup_of_everything_is_logged(
+async def test_error_in_the_final_cleanup_is_logged(
     autojump_clock: trio.testing.MockClock,
     service: LocalService,
     caplog: pytest.LogCaptureFixture,
@@ -242,7 +242,7 @@ async def test_an_error_in_the_cleanup_of_everything_is_logged(
     assert len(logged(caplog)) == 1
 
 
-async def test_one_that_stays_is_told_of_again_and_again_and_not_replaced(
+async def test_actor_that_does_not_stop_is_reported_and_not_replaced(
     autojump_clock: trio.testing.MockClock,
     service: LocalService,
     caplog: pytest.LogCaptureFixture,
@@ -265,19 +265,19 @@ async def test_one_that_stays_is_told_of_again_and_again_and_not_replaced(
     await service.put(lasting(2, 0, 10))
     async with acting(service, actor):
         await trio.sleep(20)
-        # It runs again, while it is still there from the last time.
+        # The dispatch starts again while its last actor has not returned.
         await service.put(lasting(1, 20, 100))
         await trio.sleep(30)
         assert sorted(diary.entries[:2]) == [(0, "1 starts"), (0, "2 starts")]
         assert diary.entries[2:] == [(10, "2 ends"), (45, "1 ends"), (45, "1 starts")]
-    told = [each for each in logged(caplog) if "still running" in each]
-    assert [each.split(", ")[-1] for each in told] == [
+    reports = [each for each in logged(caplog) if "still running" in each]
+    assert [each.split(", ")[-1] for each in reports] == [
         f"{seconds} s after it was cancelled" for seconds in (10, 20, 30)
     ]
-    assert all("microgrid 1, dispatch 1: " in each and "actor" in each for each in told)
+    assert all("microgrid 1, dispatch 1: " in each and "actor" in each for each in reports)
 
 
-async def test_one_that_stays_when_all_is_cancelled_is_told_of_and_waited_for(
+async def test_run_actors_waits_for_an_actor_that_does_not_stop(
     autojump_clock: trio.testing.MockClock,
     service: LocalService,
     caplog: pytest.LogCaptureFixture,
@@ -290,11 +290,11 @@ async def test_one_that_stays_when_all_is_cancelled_is_told_of_and_waited_for(
     async with acting(service, actor, grace=3 * SECOND):
         await trio.sleep(1)
     assert now() == 100
-    told = [each for each in logged(caplog) if "still running" in each]
-    assert len(told) == 32
+    reports = [each for each in logged(caplog) if "still running" in each]
+    assert len(reports) == 32
 
 
-async def test_one_that_swallows_its_cancellation_and_returns_is_done(
+async def test_actor_that_swallows_its_cancellation_and_returns_has_finished(
     autojump_clock: trio.testing.MockClock,
     service: LocalService,
     caplog: pytest.LogCaptureFixture,

@@ -32,7 +32,7 @@ class MergeByZone:
         return {str(dispatch.payload["zone"])}
 
 
-async def test_one_runs_from_the_first_start_to_the_last_stop(
+async def test_shared_actor_runs_from_the_first_start_to_the_last_stop(
     autojump_clock: trio.testing.MockClock, service: LocalService
 ) -> None:
     diary = Diary()
@@ -60,7 +60,7 @@ async def test_one_runs_from_the_first_start_to_the_last_stop(
     ]
 
 
-async def test_dry_runs_have_an_actor_of_their_own(
+async def test_dry_runs_have_their_own_actor(
     autojump_clock: trio.testing.MockClock, service: LocalService
 ) -> None:
     diary = Diary()
@@ -68,7 +68,7 @@ async def test_dry_runs_have_an_actor_of_their_own(
         await service.put(lasting(1, 0, 100))
         await service.put(lasting(2, 10, 100, dry_run=True))
         await trio.sleep(20)
-        # It moves to the others, where it started last.
+        # It joins the other group, in which it started last.
         await service.put(lasting(2, 10, 100))
         await trio.sleep(200)
     assert diary.entries[:2] == [(0, "1: 1 None"), (10, "2: 2 None")]
@@ -76,7 +76,7 @@ async def test_dry_runs_have_an_actor_of_their_own(
     assert diary.entries[4:] == [(110, "1: end")]
 
 
-async def test_a_change_of_one_that_is_not_shown_is_none(
+async def test_change_of_a_dispatch_that_does_not_drive_is_not_shown(
     autojump_clock: trio.testing.MockClock, service: LocalService
 ) -> None:
     diary = Diary()
@@ -89,7 +89,9 @@ async def test_a_change_of_one_that_is_not_shown_is_none(
     assert diary.entries == [(0, "1: 1 1"), (10, "1: 2 2"), (30, "1: 1 3"), (100, "1: end")]
 
 
-async def test_by_target(autojump_clock: trio.testing.MockClock, service: LocalService) -> None:
+async def test_dispatches_with_the_same_target_share_an_actor(
+    autojump_clock: trio.testing.MockClock, service: LocalService
+) -> None:
     diary = Diary()
     async with acting(service, diary.actor, merge=MergeByTypeTarget()):
         await service.put(lasting(1, 0, 100, target=TargetIds(1, 2)))
@@ -108,7 +110,7 @@ async def test_by_target(autojump_clock: trio.testing.MockClock, service: LocalS
     ]
 
 
-def test_identities_are_exact() -> None:
+def test_identities_tell_types_targets_and_dry_runs_apart() -> None:
     def identity(strategy: MergeStrategy, **fields: Any) -> Hashable:
         (identity,) = strategy.identities(make_dispatch(**fields))
         return identity
@@ -133,7 +135,7 @@ def test_identities_are_exact() -> None:
     assert identity(MergeByType()) != identity(MergeByType(), dry_run=True)
 
 
-async def test_identities_with_the_same_hash_are_not_the_same(
+async def test_identities_are_compared_by_value(
     autojump_clock: trio.testing.MockClock, service: LocalService
 ) -> None:
     class Same:
@@ -163,14 +165,14 @@ async def test_identities_with_the_same_hash_are_not_the_same(
         ]
 
 
-async def test_a_move_to_another_group_is_a_stop_and_a_start(
+async def test_update_that_changes_the_identity_stops_one_actor_and_starts_another(
     autojump_clock: trio.testing.MockClock, service: LocalService
 ) -> None:
     diary = Diary()
     async with acting(service, diary.actor, merge=MergeByZone()):
         await service.put(lasting(1, 0, 100, payload={"zone": "north", "power": 1}))
         await trio.sleep(10)
-        # The old one has its last command first: it is the same component.
+        # The first actor sends its last command first, because it acts on the same component.
         await service.put(lasting(1, 0, 100, payload={"zone": "south", "power": 1}))
         await trio.sleep(10)
         await service.put(lasting(1, 0, 100, payload={"zone": "south", "power": 2}))
@@ -184,7 +186,7 @@ async def test_a_move_to_another_group_is_a_stop_and_a_start(
     ]
 
 
-async def test_one_that_returned_is_started_by_who_joins_and_by_further_occurrences(
+async def test_shared_actor_that_returned_is_called_by_joins_and_further_occurrences(
     autojump_clock: trio.testing.MockClock, service: LocalService
 ) -> None:
     started = []
@@ -197,10 +199,10 @@ async def test_one_that_returned_is_started_by_who_joins_and_by_further_occurren
         await service.put(lasting(1, 0, 60, recurrence=minutely))
         await service.put(lasting(2, 10, 20))
         await trio.sleep(15)
-        # Neither an update nor that another one is shown starts it.
+        # Neither an update nor another driving dispatch calls the actor.
         await service.put(lasting(1, 0, 60, recurrence=minutely, payload={"power": 1}))
         await trio.sleep(20)
-        # One that moves in from elsewhere joins, even if it does not come to be shown.
+        # A dispatch that joins calls it, even if it does not drive.
         await service.put(lasting(3, -10, 1000, dry_run=True))
         await trio.sleep(10)
         await service.put(lasting(3, -10, 1000))
@@ -208,7 +210,7 @@ async def test_one_that_returned_is_started_by_who_joins_and_by_further_occurren
     assert started == [(0, 1), (10, 2), (35, 3), (45, 1), (60, 1)]
 
 
-async def test_one_that_returns_without_a_look_at_a_start_that_was_shown_is_not_done_with_it(
+async def test_shared_actor_that_returned_without_seeing_a_start_is_called_again(
     autojump_clock: trio.testing.MockClock, service: LocalService
 ) -> None:
     started = []
@@ -219,7 +221,7 @@ async def test_one_that_returns_without_a_look_at_a_start_that_was_shown_is_not_
 
     async with acting(service, actor, merge=MergeByType(), dry_runs=True):
         await service.put(lasting(1, 0, 1000))
-        # One that is not shown, and so was nothing to look at; then one that is.
+        # A join that is not shown, so the actor cannot have seen it; then one that is shown.
         await service.put(lasting(2, -10, 1000, dry_run=True))
         await trio.sleep(10)
         await service.put(lasting(2, -10, 1000))
@@ -231,7 +233,7 @@ async def test_one_that_returns_without_a_look_at_a_start_that_was_shown_is_not_
     assert [each for each in started if each[1] != 2] == [(0, 1), (100, 3), (130, 4)]
 
 
-async def test_one_without_an_identity_is_not_run_and_harms_nobody(
+async def test_dispatch_for_which_the_strategy_fails_is_not_run(
     autojump_clock: trio.testing.MockClock,
     service: LocalService,
     caplog: pytest.LogCaptureFixture,
@@ -256,7 +258,7 @@ async def test_one_without_an_identity_is_not_run_and_harms_nobody(
     assert "MergeByZone" in errors[0]
 
 
-async def test_an_error_of_a_strategy_is_raised_where_errors_are(
+async def test_error_of_a_strategy_is_raised_with_on_error_raise(
     autojump_clock: trio.testing.MockClock, service: LocalService
 ) -> None:
     await service.put(lasting(2, 0, 100))
@@ -267,7 +269,7 @@ async def test_an_error_of_a_strategy_is_raised_where_errors_are(
             )
 
 
-async def test_an_identity_that_has_no_hash_is_told(
+async def test_identities_that_are_not_a_set_are_logged(
     autojump_clock: trio.testing.MockClock, service: LocalService, caplog: pytest.LogCaptureFixture
 ) -> None:
     class MergeByList:

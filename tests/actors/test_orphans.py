@@ -1,4 +1,4 @@
-"""What ran when the last process died is stopped by who is told of it."""
+"""Orphans: dispatches that a crashed process left running."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from trio_dispatch.testing import LocalService
 
 
 def left_behind(cache: Path, *dispatches: Dispatch) -> None:
-    """A cache of a process that died while these dispatches ran."""
+    """Write the cache of a process that crashed while these dispatches ran."""
     ids = [dispatch.id for dispatch in dispatches]
     _save(cache, 1, START, {dispatch.id: dispatch for dispatch in dispatches}, ids)
 
@@ -58,7 +58,7 @@ async def test_each_orphan_of_the_type_is_handed_over_once(
     ]
 
 
-async def test_what_starts_on_the_same_components_waits_for_it(
+async def test_start_on_the_same_components_waits_for_on_orphan(
     autojump_clock: trio.testing.MockClock, service: LocalService, cache: Path
 ) -> None:
     diary = Diary()
@@ -88,7 +88,7 @@ async def test_what_starts_on_the_same_components_waits_for_it(
     assert diary.entries[:3] == [(101, "3: 3 None"), (105, "off"), (105, "2: 2 None")]
 
 
-async def test_it_has_its_grace_even_when_all_is_cancelled(
+async def test_on_orphan_has_its_grace_when_everything_is_cancelled(
     autojump_clock: trio.testing.MockClock,
     service: LocalService,
     cache: Path,
@@ -111,7 +111,7 @@ async def test_it_has_its_grace_even_when_all_is_cancelled(
     assert [each for each in messages if "on_orphan: cancelled after 10 s" in each]
 
 
-async def test_its_errors_are_logged(
+async def test_error_of_on_orphan_is_logged(
     autojump_clock: trio.testing.MockClock,
     service: LocalService,
     cache: Path,
@@ -133,7 +133,7 @@ async def test_its_errors_are_logged(
     assert "on_orphan" in error.getMessage()
 
 
-async def test_its_errors_are_raised_where_errors_are(
+async def test_error_of_on_orphan_is_raised_with_on_error_raise(
     autojump_clock: trio.testing.MockClock, service: LocalService, cache: Path
 ) -> None:
     left_behind(cache, lasting(1, -10, 60))
@@ -150,7 +150,7 @@ async def test_its_errors_are_raised_where_errors_are(
             await dispatcher.run_actors("CHARGE", actor, on_error="raise", on_orphan=on_orphan)
 
 
-async def test_without_anyone_to_stop_it_it_is_told(
+async def test_orphan_is_logged_without_on_orphan(
     autojump_clock: trio.testing.MockClock,
     service: LocalService,
     cache: Path,
@@ -168,7 +168,7 @@ async def test_without_anyone_to_stop_it_it_is_told(
 
 
 @pytest.mark.parametrize("types", [("CHARGE", "OTHER"), ("OTHER", "CHARGE")])
-async def test_what_starts_waits_for_an_orphan_of_another_type(
+async def test_start_waits_for_an_orphan_of_another_type(
     autojump_clock: trio.testing.MockClock,
     service: LocalService,
     cache: Path,
@@ -200,7 +200,7 @@ async def test_what_starts_waits_for_an_orphan_of_another_type(
     assert diary.entries[:2] == [(103, "off"), (103, "2: 2 None")]
 
 
-async def test_but_not_for_ever_if_nobody_sees_to_it(
+async def test_start_does_not_wait_long_for_an_orphan_that_is_not_handed_over(
     autojump_clock: trio.testing.MockClock, service: LocalService, cache: Path
 ) -> None:
     diary = Diary()
@@ -213,7 +213,7 @@ async def test_but_not_for_ever_if_nobody_sees_to_it(
     assert diary.entries[:2] == [(110, "2: 2 None"), (130, "3: 3 None")]
 
 
-async def test_an_orphan_is_not_handed_over_again_when_its_components_may_be_in_use(
+async def test_orphan_is_not_handed_over_again(
     autojump_clock: trio.testing.MockClock, service: LocalService, cache: Path
 ) -> None:
     diary = Diary()

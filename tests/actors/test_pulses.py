@@ -1,4 +1,4 @@
-"""Pulses: an actor that runs once, to its end."""
+"""Pulses: an actor is called once and runs to its end."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MINUTELY = RecurrenceRule(Frequency.MINUTELY)
 
 
 class Switch:
-    """An actor that takes its time."""
+    """An actor that acts for some time."""
 
     def __init__(self, takes: float) -> None:
         self.takes = takes
@@ -43,7 +43,7 @@ class Switch:
             raise
 
 
-async def test_a_pulse_runs_its_actor_to_the_end(
+async def test_pulse_runs_its_actor_to_the_end(
     autojump_clock: trio.testing.MockClock, service: LocalService
 ) -> None:
     switch = Switch(takes=500)
@@ -51,7 +51,7 @@ async def test_a_pulse_runs_its_actor_to_the_end(
         await service.put(lasting(1, 10, 0))
         await service.put(lasting(2, 10, 0))
         await trio.sleep(1000)
-    # They are not merged.
+    # Pulses are not merged.
     assert sorted(switch.log) == [
         (10, "on", 10),
         (10, "on", 10),
@@ -60,7 +60,7 @@ async def test_a_pulse_runs_its_actor_to_the_end(
     ]
 
 
-async def test_an_actor_for_runs_does_for_pulses(
+async def test_loop_over_changes_ends_after_a_pulse(
     autojump_clock: trio.testing.MockClock, service: LocalService
 ) -> None:
     diary = Diary()
@@ -71,7 +71,7 @@ async def test_an_actor_for_runs_does_for_pulses(
         assert diary.entries == [(10, "1: 1 5"), (10, "1: end")]
 
 
-async def test_one_that_comes_while_another_is_acted_upon_waits_and_only_the_newest(
+async def test_newest_pulse_waits_for_an_earlier_one(
     autojump_clock: trio.testing.MockClock,
     service: LocalService,
     caplog: pytest.LogCaptureFixture,
@@ -96,7 +96,7 @@ async def test_one_that_comes_while_another_is_acted_upon_waits_and_only_the_new
 
 
 @pytest.mark.parametrize("how", ["deleted", "deactivated", "cancelled"])
-async def test_only_that_cancels_one(
+async def test_withdrawal_cancels_a_pulse(
     autojump_clock: trio.testing.MockClock, service: LocalService, how: str
 ) -> None:
     switch = Switch(takes=200)
@@ -114,7 +114,7 @@ async def test_only_that_cancels_one(
 
 
 @pytest.mark.parametrize("how", ["payload", "type", "postponed", "no longer a pulse", "nothing"])
-async def test_nothing_else_does(
+async def test_other_changes_do_not_cancel_a_pulse(
     autojump_clock: trio.testing.MockClock, service: LocalService, how: str
 ) -> None:
     switch = Switch(takes=200)
@@ -134,21 +134,21 @@ async def test_nothing_else_does(
     assert switch.log == [(0, "on", 0), (200, "done", 0)]
 
 
-async def test_activated_again_at_once(
+async def test_pulse_after_a_withdrawal_is_acted_upon(
     autojump_clock: trio.testing.MockClock, service: LocalService
 ) -> None:
     switch = Switch(takes=20)
     async with acting(service, switch.actor):
         await service.put(lasting(1, 0, 0))
         await trio.sleep(5)
-        # The second pulse is due as soon as it is heard of, and is not what was withdrawn.
+        # The second pulse is due at once, and is not withdrawn.
         await service.put(lasting(1, 0, 0, active=False))
         await service.put(lasting(1, 5, 0))
         await trio.sleep(100)
     assert switch.log == [(0, "on", 0), (6, "cut", 0), (6, "on", 5), (26, "done", 5)]
 
 
-async def test_one_that_fails_is_logged_and_not_run_again(
+async def test_pulse_whose_actor_fails_is_logged_and_not_repeated(
     autojump_clock: trio.testing.MockClock,
     service: LocalService,
     caplog: pytest.LogCaptureFixture,
@@ -168,7 +168,7 @@ async def test_one_that_fails_is_logged_and_not_run_again(
     assert errors[0].startswith("microgrid 1, dispatch 1: ")
 
 
-async def test_one_whose_error_is_to_be_raised(
+async def test_error_of_a_pulse_is_raised_with_on_error_raise(
     autojump_clock: trio.testing.MockClock, service: LocalService
 ) -> None:
     async def actor(run: ActorRun) -> None:
@@ -180,7 +180,7 @@ async def test_one_whose_error_is_to_be_raised(
             await dispatcher.run_actors("CHARGE", actor, on_error="raise")
 
 
-async def test_one_waits_for_the_last_command_of_what_is_being_stopped(
+async def test_pulse_waits_for_the_last_command_of_a_run(
     autojump_clock: trio.testing.MockClock, service: LocalService
 ) -> None:
     diary = Diary()
@@ -204,7 +204,7 @@ async def test_one_waits_for_the_last_command_of_what_is_being_stopped(
 
 
 @pytest.mark.parametrize("how", ["deleted", "deactivated"])
-async def test_one_that_waits_for_its_turn_is_not_begun_when_it_is_withdrawn(
+async def test_pulse_that_is_withdrawn_while_it_waits_is_not_acted_upon(
     autojump_clock: trio.testing.MockClock, service: LocalService, how: str
 ) -> None:
     diary = Diary()
@@ -229,7 +229,7 @@ async def test_one_that_waits_for_its_turn_is_not_begun_when_it_is_withdrawn(
     assert diary.entries == [(0, "2")]
 
 
-async def test_without_the_dispatcher_none_is_begun(
+async def test_closing_the_dispatcher_cancels_pulses(
     autojump_clock: trio.testing.MockClock, service: LocalService
 ) -> None:
     switch = Switch(takes=1000)

@@ -1,4 +1,4 @@
-"""Actors that write down what happens to them, and a dispatcher that runs them."""
+"""Actors that record what happens to them, and a dispatcher that runs them."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hou
 
 
 def at(seconds: float) -> datetime:
-    """A moment, so many seconds from the start."""
+    """Return the moment that is a number of seconds after the start."""
     return START + seconds * SECOND
 
 
 def now() -> float:
-    """The seconds since the start."""
+    """Return the seconds since the start."""
     return (clock.now() - START).total_seconds()
 
 
 def lasting(id: int, start: float, seconds: float | None, **fields: Any) -> Dispatch:
-    """A dispatch that starts so many seconds from the start, for so many seconds; one component."""
+    """Return a dispatch that starts and lasts so many seconds, for the component with its id."""
     defaults: dict[str, Any] = {
         "start_time": at(start),
         "duration": None if seconds is None else timedelta(seconds=seconds),
@@ -44,7 +44,7 @@ def lasting(id: int, start: float, seconds: float | None, **fields: Any) -> Disp
 async def acting(
     service: LocalService, actor: Any, *, type: str = "CHARGE", cache: Any = None, **options: Any
 ) -> AsyncIterator[Dispatcher]:
-    """A dispatcher that runs an actor while the block does."""
+    """Run an actor with a dispatcher for the time of the block."""
     async with (
         dispatching(service, cache=cache) as dispatcher,
         trio.open_nursery() as nursery,
@@ -55,7 +55,7 @@ async def acting(
 
 
 class Diary:
-    """What happened to actors, and when, in seconds since the start."""
+    """A record of what happened to actors, and when, in seconds since the start."""
 
     def __init__(self) -> None:
         self.entries: list[tuple[float, str]] = []
@@ -64,7 +64,7 @@ class Diary:
         self.entries.append((round(now(), 3), what))
 
     async def actor(self, run: ActorRun) -> None:
-        """Notes what it is told until it is cancelled."""
+        """An actor that notes what it is shown until it is cancelled."""
         first = run.dispatch.id
         try:
             async for dispatch in run.changes:
@@ -76,6 +76,6 @@ class Diary:
                 self.note(f"{first}: end")
 
     async def noting(self, what: str, run: ActorRun) -> None:
-        """Notes something else, too."""
+        """The same, and notes something first."""
         self.note(what)
         await self.actor(run)

@@ -15,6 +15,7 @@ from typing import Generic, TypeVar
 
 from .. import clock
 from ..model.dispatch import Dispatch
+from ..model.formatting import format_ranges, format_target
 from ..model.payload import JSON
 from ..model.target import TargetIds
 from .merge import MergeByComponent
@@ -178,8 +179,8 @@ class Admission(Generic[P]):
             named = target
         else:
             raise _RefusedError(
-                f"its target {target!r} cannot be resolved to components without "
-                "merge=MergeByComponent(components)",
+                f"its target {format_target(target)} is not by ids; "
+                "merge=MergeByComponent(components) resolves it",
                 level=logging.WARNING,
             )
         named = TargetIds(*named, *target)
@@ -187,11 +188,10 @@ class Admission(Generic[P]):
             target = TargetIds(*target & self._options.targets)
         if not target:
             raise _RefusedError(
-                f"its target {dispatch.target!r} contains no component of this process"
+                f"its target {format_target(dispatch.target)} contains no component of this process"
             )
         if len(target) < len(named):
-            ignored = TargetIds(*named - target)
-            text = f"{ignored!r} of its target are not components of this process, and ignored"
+            text = f"components {format_ranges(named - target)} ignored: not of this process"
             self._say(dispatch, record, logging.INFO, text)
         return with_content(dispatch, target, dispatch.payload)
 

@@ -1,4 +1,4 @@
-"""Leaving actors: at every moment, many at once, by a signal."""
+"""Stopping actors: at every step, many at once, by a signal."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from trio_dispatch.testing import LocalService, open_test_service
 
 
 class Light:
-    """What is on has to be off in the end."""
+    """Lights that actors switch on, and must have switched off in the end."""
 
     def __init__(self) -> None:
         self.on: set[int] = set()
@@ -29,7 +29,7 @@ class Light:
 
     @contextmanager
     def switch(self, id_: int) -> Iterator[None]:
-        assert id_ not in self.on, "two actors for the same dispatch"
+        assert id_ not in self.on, "two actors for one dispatch"
         self.on.add(id_)
         self.switched += 1
         yield
@@ -49,7 +49,7 @@ class Light:
 
 
 async def live(service: LocalService, light: Light, on_error: Literal["restart", "raise"]) -> None:
-    """Everything that actors go through: starts, changes, stops, pulses, failures, the end."""
+    """Go through starts, changes, stops, pulses, failures and the end."""
     async with (
         dispatching(service) as dispatcher,
         trio.open_nursery() as nursery,
@@ -64,7 +64,9 @@ async def live(service: LocalService, light: Light, on_error: Literal["restart",
         nursery.cancel_scope.cancel()
 
 
-async def test_cancelled_at_every_step(autojump_clock: trio.testing.MockClock) -> None:
+async def test_cancellation_at_every_step_leaves_nothing_on(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
     steps = switched = 0
     finished = False
     while not finished:
@@ -95,7 +97,7 @@ async def test_cancelled_at_every_step(autojump_clock: trio.testing.MockClock) -
 
 
 def task_names() -> list[str]:
-    """The names of all tasks of this run."""
+    """Return the names of all tasks of this run."""
     tasks = [trio.lowlevel.current_root_task()]
     for task in tasks:
         assert task is not None
@@ -104,7 +106,7 @@ def task_names() -> list[str]:
 
 
 @pytest.mark.parametrize("merged", [False, True])
-async def test_a_thousand_in_a_second(
+async def test_a_thousand_actors_start_and_stop_in_a_second(
     autojump_clock: trio.testing.MockClock, service: LocalService, merged: bool
 ) -> None:
     alive: set[int] = set()
@@ -176,7 +178,7 @@ trio.run(main)
 
 
 @pytest.mark.parametrize("how", ["idle", "busy"])
-def test_ctrl_c(how: str) -> None:
+def test_ctrl_c_lets_actors_send_their_last_command(how: str) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", INTERRUPTED, how],
         stdout=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""When actors are started, told and stopped."""
+"""When actors are started, shown changes, and stopped."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from trio_dispatch.testing import LocalService
 MINUTELY = RecurrenceRule(Frequency.MINUTELY)
 
 
-async def test_from_the_start_to_the_stop(
+async def test_actor_runs_from_the_start_to_the_stop(
     autojump_clock: trio.testing.MockClock, service: LocalService
 ) -> None:
     diary = Diary()
@@ -28,7 +28,7 @@ async def test_from_the_start_to_the_stop(
     assert diary.entries == [(10, "1: 1 5"), (30, "1: end")]
 
 
-async def test_what_runs_already_is_started_before_it_says_so(
+async def test_actors_of_present_runs_are_started_before_task_status(
     autojump_clock: trio.testing.MockClock, service: LocalService
 ) -> None:
     started = []
@@ -43,7 +43,7 @@ async def test_what_runs_already_is_started_before_it_says_so(
         assert sorted(started) == [1, 2, 3]
 
 
-async def test_a_run_shows_what_holds(
+async def test_run_shows_the_present_dispatch(
     autojump_clock: trio.testing.MockClock, service: LocalService
 ) -> None:
     shown: list[tuple[Any, ...]] = []
@@ -62,7 +62,7 @@ async def test_a_run_shows_what_holds(
             (1, {"dry_run": True}),
             (1, {"dry_run": True, "duration": None}),
             (1, {"dry_run": True, "duration": 10 * MINUTE}),
-            # Of no concern to who acts:
+            # Not relevant to an actor:
             (1, {"dry_run": True, "duration": 10 * MINUTE, "end_time": at(9999)}),
         ]
         for wait, changes in steps:
@@ -80,7 +80,7 @@ async def test_a_run_shows_what_holds(
 
 
 @pytest.mark.parametrize("how", ["delete", "deactivate", "type", "postpone", "shorten"])
-async def test_a_run_that_is_taken_back(
+async def test_actor_is_cancelled_when_its_dispatch_runs_no_more(
     autojump_clock: trio.testing.MockClock, service: LocalService, how: str
 ) -> None:
     diary = Diary()
@@ -102,7 +102,7 @@ async def test_a_run_that_is_taken_back(
     assert diary.entries == [(0, "1: 1 None"), (5, "1: end")]
 
 
-async def test_who_comes_from_another_type_is_started(
+async def test_dispatch_that_changes_to_the_type_starts_an_actor(
     autojump_clock: trio.testing.MockClock, service: LocalService
 ) -> None:
     diary = Diary()
@@ -114,7 +114,7 @@ async def test_who_comes_from_another_type_is_started(
     assert diary.entries == [(5, "1: 1 None"), (10, "1: end")]
 
 
-async def test_a_further_occurrence_while_it_runs_is_a_change(
+async def test_further_occurrence_during_a_run_is_a_change(
     autojump_clock: trio.testing.MockClock, service: LocalService
 ) -> None:
     until: dict[int, list[Any]] = {1: [], 2: []}
@@ -131,7 +131,7 @@ async def test_a_further_occurrence_while_it_runs_is_a_change(
     assert until[2] == [(n, at(n + 90)) for n in (0, 60, 120)]
 
 
-async def test_several_loops_over_the_changes_are_independent(
+async def test_loops_over_changes_are_independent(
     autojump_clock: trio.testing.MockClock, service: LocalService
 ) -> None:
     seen: dict[str, list[object]] = {"quick": [], "slow": []}
@@ -155,7 +155,7 @@ async def test_several_loops_over_the_changes_are_independent(
     assert seen["slow"] == [0, 2, 4, 5]
 
 
-async def test_back_and_forth_is_no_change_for_who_has_not_seen_it(
+async def test_change_that_is_undone_before_it_is_seen_is_not_shown(
     autojump_clock: trio.testing.MockClock, service: LocalService
 ) -> None:
     seen = []
@@ -174,7 +174,7 @@ async def test_back_and_forth_is_no_change_for_who_has_not_seen_it(
     assert seen == [0]
 
 
-async def test_waiting_for_a_change_with_a_timeout_loses_none(
+async def test_waiting_for_a_change_with_a_timeout_loses_no_change(
     autojump_clock: trio.testing.MockClock, service: LocalService
 ) -> None:
     seen = []
@@ -192,7 +192,7 @@ async def test_waiting_for_a_change_with_a_timeout_loses_none(
     assert seen == [*range(20)]
 
 
-async def test_an_actor_that_returns_is_started_by_the_next_occurrence_and_no_update(
+async def test_actor_that_returned_is_called_by_the_next_occurrence_and_not_by_an_update(
     autojump_clock: trio.testing.MockClock, service: LocalService
 ) -> None:
     started = []
@@ -206,14 +206,14 @@ async def test_an_actor_that_returns_is_started_by_the_next_occurrence_and_no_up
         await trio.sleep(10)
         await service.put(lasting(1, 0, 60, recurrence=MINUTELY, payload={"n": 1}))
         await trio.sleep(10)
-        # What runs is moved: no further occurrence.
+        # The present run is moved, which is no further occurrence.
         await service.put(lasting(1, 15, 45, recurrence=MINUTELY, payload={"n": 2}))
         await trio.sleep(110)
     assert started == [(0, None), (75, 2)]
 
 
 @pytest.mark.parametrize("steps", [0, 5, 20])
-async def test_an_occurrence_that_starts_while_the_actor_returns_is_not_lost(
+async def test_occurrence_that_starts_while_the_actor_returns_is_not_lost(
     autojump_clock: trio.testing.MockClock, service: LocalService, steps: int
 ) -> None:
     started = []
@@ -231,7 +231,7 @@ async def test_an_occurrence_that_starts_while_the_actor_returns_is_not_lost(
     assert started == [60 * n for n in range(21)]
 
 
-async def test_an_occurrence_that_an_actor_has_seen_before_it_returns_is_done_with(
+async def test_occurrence_that_the_actor_saw_before_it_returned_does_not_call_it_again(
     autojump_clock: trio.testing.MockClock, service: LocalService
 ) -> None:
     started = []
@@ -248,7 +248,7 @@ async def test_an_occurrence_that_an_actor_has_seen_before_it_returns_is_done_wi
     assert started == [0, 120]
 
 
-async def test_the_dispatcher_is_closed_under_them(
+async def test_closing_the_dispatcher_cancels_the_actors(
     autojump_clock: trio.testing.MockClock, service: LocalService
 ) -> None:
     diary = Diary()
@@ -259,12 +259,12 @@ async def test_the_dispatcher_is_closed_under_them(
             await trio.sleep(5)
         await trio.sleep(1)
         assert diary.entries == [(0, "1: 1 None"), (5, "1: end")]
-    # It has returned.
+    # run_actors has returned.
     with pytest.raises(trio.ClosedResourceError):
         await dispatcher.run_actors("CHARGE", diary.actor)
 
 
-async def test_too_long_without_the_service(
+async def test_actors_stop_after_max_offline(
     autojump_clock: trio.testing.MockClock, service: LocalService
 ) -> None:
     diary = Diary()
@@ -286,7 +286,7 @@ async def test_too_long_without_the_service(
         nursery.cancel_scope.cancel()
 
 
-async def test_a_step_of_the_clock(
+async def test_clock_steps_start_and_stop_actors(
     autojump_clock: trio.testing.MockClock, service: LocalService
 ) -> None:
     diary = Diary()
@@ -302,7 +302,7 @@ async def test_a_step_of_the_clock(
     assert [what for _, what in diary.entries] == ["1: 1 None", "1: end"] * 2
 
 
-async def test_tasks_have_the_names_of_the_actor_and_of_what_it_is_for(
+async def test_task_is_named_after_the_actor_and_the_dispatch(
     autojump_clock: trio.testing.MockClock, service: LocalService
 ) -> None:
     names = []
@@ -332,7 +332,7 @@ async def test_tasks_have_the_names_of_the_actor_and_of_what_it_is_for(
         ({"actor": None}, "actor None is not an async function of an ActorRun"),
     ],
 )
-async def test_arguments_that_make_no_sense(
+async def test_invalid_arguments_are_value_errors(
     autojump_clock: trio.testing.MockClock,
     service: LocalService,
     options: dict[str, Any],
@@ -343,7 +343,7 @@ async def test_arguments_that_make_no_sense(
             await dispatcher.run_actors(**{"type": "CHARGE", "actor": Diary().actor, **options})
 
 
-async def test_an_actor_that_is_not_async_is_told_at_once(
+async def test_actor_that_is_not_async_is_a_value_error(
     autojump_clock: trio.testing.MockClock, service: LocalService
 ) -> None:
     def actor(run: ActorRun) -> str:
@@ -355,7 +355,7 @@ async def test_an_actor_that_is_not_async_is_told_at_once(
             await dispatcher.run_actors("CHARGE", actor)  # type: ignore[arg-type]
 
 
-async def test_a_function_that_gives_a_coroutine_is_an_actor(
+async def test_function_that_returns_a_coroutine_is_an_actor(
     autojump_clock: trio.testing.MockClock, service: LocalService
 ) -> None:
     diary = Diary()

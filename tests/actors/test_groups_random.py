@@ -1,9 +1,9 @@
-"""Who runs, when, and with which parameters: against a plain reckoning of what the service keeps.
+"""Which actors run when, and what they are shown, compared with brute force.
 
 Each seed is a type of its own, with some dispatches that are created, changed and deleted at random
-for ten minutes; many seeds share a dispatcher.  The actor of a seed writes down what it is told.
-The reckoning knows nothing of messages: it looks at what the service kept at every moment at which
-anything may have changed.
+for ten minutes; many seeds share a dispatcher.  The actor of a seed records what it is shown.
+Brute force knows no messages: it looks at what the service kept at every moment at which anything
+may have changed.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ IDS = 6
 # What is a change to an actor: which dispatch, and what of it.
 Shown = tuple[int, object, dict[str, object], bool, timedelta | None, datetime | None]
 # When, and what; None for the end.
-Told = tuple[datetime, Shown | None]
+Record = tuple[datetime, Shown | None]
 
 
 class MergeByZone:
-    """A strategy of one's own, by something that updates change."""
+    """A user's strategy, by a field that updates change."""
 
     def identities(self, dispatch: Dispatch) -> set[Hashable]:
         return {str(dispatch.payload["zone"])}
@@ -61,7 +61,7 @@ STRATEGIES: list[MergeStrategy | None] = [
 
 
 def random_dispatch(rng: random.Random, id_: int, type_: str, now: int) -> Dispatch:
-    """A dispatch on a grid of ten seconds, so that many touch."""
+    """A dispatch on a grid of ten seconds, so that many runs touch."""
     kind = rng.choice(["once", "once", "recurring", "endless", "pulse"])
     start = now // 10 * 10 + 10 * rng.randint(-6, 20)
     rule = None
@@ -72,7 +72,7 @@ def random_dispatch(rng: random.Random, id_: int, type_: str, now: int) -> Dispa
     elif kind == "endless":
         duration = None
     elif kind == "pulse":
-        # Not a late one: that it may still be sent has its own tests.
+        # In the future: late pulses have their own tests.
         start = now // 10 * 10 + 10 * rng.randint(1, 20)
         duration = 0
         rule = rng.choice([None, RecurrenceRule(Frequency.MINUTELY)])
@@ -105,7 +105,7 @@ class Seed:
         now = 0
         while (now := now + rng.choice([0, 0, 10, 10, 20, 50])) < END - 100:
             id_ = self.number * IDS + rng.randint(1, IDS)
-            # Never at a moment at which something starts or ends by itself, and one at a time.
+            # One change at a time, and never when a run starts or ends.
             second = now + rng.randint(1, 9)
             if self.changes and second <= self.changes[-1][0]:
                 continue
@@ -115,17 +115,16 @@ class Seed:
             else:
                 dispatch = random_dispatch(rng, id_, self.type, second)
                 if id_ in known and dispatch.duration == known[id_].duration is None:
-                    # That a run without end began at another time is told to nobody: nothing has
-                    # changed that matters to who acts.
+                    # A run without an end that only began at another time is not announced.
                     dispatch = replace(dispatch, start_time=known[id_].start_time)
                 known[id_] = dispatch
                 self.changes.append((second, id_, dispatch))
-        # What has been told of each identity.
-        self.told: dict[Hashable, list[Told]] = {}
+        # What was shown, by identity.
+        self.records: dict[Hashable, list[Record]] = {}
 
     async def act(self, run: ActorRun) -> None:
-        """Write down what an actor of this story is told."""
-        log = self.told.setdefault(identity_of(self.merge, run.dispatch), [])
+        """An actor that records what it is shown."""
+        log = self.records.setdefault(identity_of(self.merge, run.dispatch), [])
         try:
             async for dispatch in run.changes:
                 assert dispatch.type == self.type
@@ -146,11 +145,11 @@ def identity_of(merge: MergeStrategy | None, dispatch: Dispatch) -> Hashable:
     return identity
 
 
-# The reckoning.
+# Brute force.
 
 
 def occurrences(dispatch: Dispatch) -> Iterator[datetime]:
-    """All that matter, by adding minutes."""
+    """Yield the occurrences of a dispatch, by adding minutes."""
     start = dispatch.start_time
     yield start
     while dispatch.recurrence is not None and dispatch.duration is not None and start < at(END):
@@ -159,7 +158,7 @@ def occurrences(dispatch: Dispatch) -> Iterator[datetime]:
 
 
 def run_at(dispatch: Dispatch, moment: datetime) -> tuple[datetime, datetime | None] | None:
-    """Since when and until when it runs at a moment, if it does."""
+    """Return the begin and the end of the run at a moment; None if the dispatch does not run."""
     begun = [start for start in occurrences(dispatch) if start <= moment]
     if not dispatch.active or not begun:
         return None
@@ -169,9 +168,9 @@ def run_at(dispatch: Dispatch, moment: datetime) -> tuple[datetime, datetime | N
     return (begun[-1], end) if moment < end else None
 
 
-def reckon(seed: Seed) -> dict[Hashable, list[Told]]:
-    """What each actor was to be told, second by second where anything may change."""
-    told: dict[Hashable, list[Told]] = {}
+def brute_force(seed: Seed) -> dict[Hashable, list[Record]]:
+    """Return what each actor must be shown, found by looking whenever something may change."""
+    records: dict[Hashable, list[Record]] = {}
     kept: dict[int, Dispatch] = {}
     changes = {second: (id_, dispatch) for second, id_, dispatch in seed.changes}
     shown: dict[Hashable, Shown] = {}
@@ -186,25 +185,25 @@ def reckon(seed: Seed) -> dict[Hashable, list[Told]]:
         due = groups_at(seed.merge, kept, moment)
         for identity in shown.keys() - due.keys():
             del shown[identity]
-            told[identity].append((moment, None))
+            records[identity].append((moment, None))
         for identity, what in due.items():
             if shown.get(identity) != what:
                 shown[identity] = what
-                told.setdefault(identity, []).append((moment, what))
+                records.setdefault(identity, []).append((moment, what))
         for dispatch in kept.values():
             is_pulse = dispatch.active and dispatch.duration == timedelta()
             if is_pulse and second not in changes and moment in occurrences(dispatch):
-                log = told.setdefault(("pulse", dispatch.id), [])
+                log = records.setdefault(("pulse", dispatch.id), [])
                 log += [(moment, shown_of(dispatch, moment)), (moment, None)]
     for identity in shown:
-        told[identity].append((at(END), None))
-    return told
+        records[identity].append((at(END), None))
+    return records
 
 
 def groups_at(
     merge: MergeStrategy | None, kept: Mapping[int, Dispatch], moment: datetime
 ) -> dict[Hashable, Shown]:
-    """What each actor that runs at a moment is shown."""
+    """Return what each actor that runs at a moment is shown."""
     latest: dict[Hashable, tuple[datetime, int]] = {}
     shown = {}
     for dispatch in kept.values():
@@ -234,7 +233,7 @@ async def tell_story(service: LocalService, seed: Seed) -> None:
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, TOGETHER))
-async def test_actors_run_as_the_service_says(
+async def test_actors_are_shown_what_brute_force_finds(
     autojump_clock: trio.testing.MockClock, first: int
 ) -> None:
     seeds = [Seed(number) for number in range(first, min(first + TOGETHER, SEEDS))]
@@ -258,10 +257,10 @@ async def test_actors_run_as_the_service_says(
         nursery.cancel_scope.cancel()
     changes = runs = 0
     for seed in seeds:
-        assert seed.told == reckon(seed), f"seed {seed.number}, {seed.merge}"
-        logs = seed.told.values()
+        assert seed.records == brute_force(seed), f"seed {seed.number}, {seed.merge}"
+        logs = seed.records.values()
         changes += sum(what is not None for log in logs for _, what in log)
         runs += sum(what is None for log in logs for _, what in log)
-    # They are not all about nothing.
+    # The stories contain runs and changes.
     assert runs > 5 * len(seeds)
     assert changes > 1.2 * runs
