@@ -120,8 +120,10 @@ async def test_only_the_components_of_this_process_are_shown(
     assert sorted(logged(caplog)) == [
         "microgrid 1, dispatch 2: components 3 ignored: not of this process",
         "microgrid 1, dispatch 3: not run: its target 3,4 contains no component of this process",
-        "microgrid 1, dispatch 4: not run: its target battery is not by ids; "
-        + "merge=MergeByComponent(components) resolves it",
+        (
+            "microgrid 1, dispatch 4: not run: its target battery is not by ids; "
+            "merge=MergeByComponent(components) resolves it"
+        ),
         "microgrid 1, dispatch 5: components 3 ignored: not of this process",
     ]
 

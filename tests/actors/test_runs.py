@@ -28,7 +28,7 @@ async def test_runs_show_state_attempts_and_the_last_error(
                 await trio.sleep(5)
 
     async with acting(service, actor) as dispatcher:
-        assert dispatcher.runs == ()
+        assert list(dispatcher.runs) == []
         await service.put(lasting(1, 10, 20))
         await service.put(lasting(2, 10, 60))
         await service.put(lasting(3, 10, 60))
@@ -43,7 +43,7 @@ async def test_runs_show_state_attempts_and_the_last_error(
         await trio.sleep(12)
         assert [run.state for run in dispatcher.runs] == [TaskState.STOPPING, TaskState.RUNNING]
         await trio.sleep(60)
-        assert dispatcher.runs == ()
+        assert list(dispatcher.runs) == []
 
 
 async def test_runs_of_all_types_are_shown_until_their_actors_have_returned(
@@ -60,7 +60,7 @@ async def test_runs_of_all_types_are_shown_until_their_actors_have_returned(
         await nursery.start(dispatcher.run_actors, "OTHER", actor)
         assert [run.dispatch.id for run in dispatcher.runs] == [1, 2, 3]
         nursery.cancel_scope.cancel()
-    assert dispatcher.runs == ()
+    assert list(dispatcher.runs) == []
 
 
 async def test_runs_cannot_be_changed(
