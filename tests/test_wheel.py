@@ -42,7 +42,7 @@ REVEALED = [
     "SyncPhase",
     "TargetIds | TargetCategories | None",
     "datetime",
-    "Mapping[str, Any]",
+    "Mapping[str, bool | float | str | Sequence[...] | Mapping[str, ...] | None]",
     "tuple[Dispatch, ...]",
     "Dispatch",
     "EventKind",
