@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 from contextlib import aclosing, suppress
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -33,18 +34,48 @@ GOOD: dict[str, Any] = {
 }
 
 
+def nested(levels: int) -> dict[str, Any]:
+    payload: dict[str, Any] = {}
+    for _ in range(levels - 1):
+        payload = {"a": payload}
+    return payload
+
+
+CIRCLE: dict[str, Any] = {}
+CIRCLE["a"] = CIRCLE
+FIRST, LAST = datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59)  # noqa: DTZ001
+EAST, WEST = timezone(timedelta(hours=14)), timezone(-timedelta(hours=12))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"start_time": "now"}, "start_time 'now' is neither an aware datetime nor 'NOW'"),
         ({"start_time": datetime(2026, 1, 1)}, "has no time zone"),  # noqa: DTZ001
+        ({"start_time": FIRST.replace(tzinfo=EAST)}, "start_time .* is not within years 1 to 9999"),
+        ({"start_time": LAST.replace(tzinfo=WEST)}, "start_time .* is not within years 1 to 9999"),
+        ({"start_time": 5}, "start_time 5 is not a datetime"),
         ({"duration": timedelta(seconds=-1)}, "is not a number of whole seconds"),
+        ({"duration": timedelta(seconds=0.5)}, "is not a number of whole seconds"),
+        ({"duration": timedelta(seconds=2**32)}, "is not a number of whole seconds"),
+        ({"duration": timedelta.max}, "is not a number of whole seconds"),
+        ({"duration": 60}, "duration 60 is not a timedelta"),
         ({"target": [1, 2]}, r"target \[1, 2\] is not a TargetIds"),
         ({"type": 5}, "type 5 is not a str"),
+        ({"type": "A\ud800"}, "type .* has a lone surrogate"),
         ({"active": "yes"}, "active 'yes' is not a bool"),
         ({"recurrence": "daily"}, "recurrence 'daily' is not a RecurrenceRule"),
         ({"payload": {"a": object()}}, r"payload\['a'\]"),
+        ({"payload": {"a": "\udfff"}}, r"payload\['a'\]: .* has a lone surrogate"),
+        ({"payload": {"\ud800": 1}}, "payload: the key .* has a lone surrogate"),
+        ({"payload": {"a": math.nan}}, r"payload\['a'\]: nan is not JSON"),
+        ({"payload": {"a": -math.inf}}, r"payload\['a'\]: -inf is not JSON"),
+        ({"payload": {"a": 10**400}}, "is too large for a float"),
+        ({"payload": nested(31)}, "payload is nested deeper than 30 levels"),
+        ({"payload": nested(5000)}, "payload is nested too deeply, or contains itself"),
+        ({"payload": CIRCLE}, "payload is nested too deeply, or contains itself"),
     ],
+    ids=lambda value: None if isinstance(value, str) else next(iter(value)),
 )
 async def test_create_rejects_an_invalid_argument(
     autojump_clock: trio.testing.MockClock, change: dict[str, Any], message: str
@@ -55,12 +86,37 @@ async def test_create_rejects_an_invalid_argument(
         assert await service.dispatches() == {}
 
 
-@pytest.mark.parametrize("key", ["secret\n", "schl\u00fcssel", "a\0b"])
+@pytest.mark.parametrize("key", ["secret\n", "schl\u00fcssel", "a\0b", " secret"])
 async def test_a_key_that_cannot_be_sent_is_rejected_and_not_shown(key: str) -> None:
-    with pytest.raises(ValueError, match="not printable ASCII") as caught:
+    with pytest.raises(ValueError, match=r"^the API key ") as caught:
         async with open_client("grpc://localhost", key=key):
             pytest.fail("opened")
     assert key.strip() not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"start_time": LAST.replace(tzinfo=EAST)},
+        {"duration": timedelta(seconds=2**32 - 1), "start_time": clock.VIRTUAL_START},
+        {"duration": None},
+        {"type": "\0"},
+        {"type": "\U0010ffff\ufdd0"},
+        {"target": TargetIds(0, 2**64 - 1)},
+        {"payload": {"": "\0", "a\0": [0.1, -0.0, 5e-324, 1.7976931348623157e308, 2**53]}},
+        {"payload": nested(5)},
+    ],
+    ids=str,
+)
+async def test_values_at_the_edge_come_back_as_they_were_given(
+    autojump_clock: trio.testing.MockClock, change: dict[str, Any]
+) -> None:
+    async with open_test_service() as service:
+        fields = GOOD | {"start_time": clock.VIRTUAL_START + timedelta(days=1)} | change
+        made = await service.client.create(1, **fields)
+        assert {name: getattr(made, name) for name in change} == change
+        assert await service.client.get(1, made.id) == made
+        assert [page.dispatches async for page in service.client.list(1)] == [(made,)]
 
 
 async def test_other_calls_reject_invalid_arguments(autojump_clock: trio.testing.MockClock) -> None:
@@ -86,6 +142,14 @@ async def test_other_calls_reject_invalid_arguments(autojump_clock: trio.testing
             ({"targets": [5]}, "target 5 is not"),
             ({"sort_by": "size"}, "sort_by 'size' is not one of start_time"),
             ({"ids": [-1]}, "id -1 is not"),
+            ({"ids": [True]}, "id True is not"),
+            ({"queries": "HEAT"}, "queries 'HEAT' is a str"),
+            ({"queries": ["\ud800"]}, "query .* has a lone surrogate"),
+            ({"queries": [5]}, "query 5 is not a str"),
+            ({"page_size": 0}, "page_size 0 is not"),
+            ({"page_size": 2**32}, "page_size 4294967296 is not"),
+            ({"page_size": "9"}, "page_size '9' is not"),
+            ({"end_from": LAST.replace(tzinfo=WEST)}, "end_from .* is not within years 1"),
         ]
         for arguments, message in invalid:
             async with aclosing(client.list(1, **arguments)) as pages:
@@ -204,6 +268,13 @@ async def test_a_call_timeout_is_a_positive_timedelta(value: Any) -> None:
     with pytest.raises(ValueError, match=r"call_timeout .* is not a positive timedelta"):
         async with open_client("grpc://localhost", key="k", call_timeout=value):
             pytest.fail("opened")
+
+
+async def test_a_secret_that_cannot_be_used_is_rejected_and_not_shown() -> None:
+    with pytest.raises(ValueError, match="sign_secret contains a lone surrogate") as caught:
+        async with open_client("grpc://localhost", key="k", sign_secret="hush\udc80"):
+            pytest.fail("opened")
+    assert "hush" not in str(caught.value)
 
 
 async def test_a_secret_needs_a_key() -> None:

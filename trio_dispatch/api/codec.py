@@ -46,10 +46,10 @@ def _encode_timestamp(moment: datetime) -> bytes:
 
 WIRE = MessageCodec(
     builders={Timestamp: build_time},
-    encoders={Timestamp: _encode_timestamp},
+    encoders={Timestamp: _encode_timestamp, bytes: bytes},
     decoders={bytes: bytes},
 )
-"""The API's messages.  A message that is asked for as `bytes` is left as it came."""
+"""The API's messages.  With `bytes` as the message type, bytes pass as they are."""
 
 _fields = MessageCodec(builders=BUILDERS)
 

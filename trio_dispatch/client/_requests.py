@@ -14,11 +14,11 @@ from ..api.codec import (
     rule_to_wire,
     target_to_wire,
 )
-from ..api.wire import FieldMask, Interval, PaginationParams
+from ..api.wire import FieldMask, Interval, PaginationParams, Struct
 from ..model.payload import Payload
 from ..model.recurrence.rule import RecurrenceRule
 from ..model.target import Target
-from ..model.validation import check_id, utc
+from ..model.validation import check_id, check_text, shown, utc
 
 SortBy = Literal["start_time", "create_time", "update_time"]
 _SORT_FIELDS = {
@@ -26,6 +26,9 @@ _SORT_FIELDS = {
     "create_time": wire.SortField.CREATE_TIME,
     "update_time": wire.SortField.LAST_UPDATE_TIME,
 }
+# Parsers of protobuf read up to 100 nested messages, and a level of a payload is up to three.
+_MAX_DEPTH = 30
+_MAX_PAGE_SIZE = 2**32 - 1
 _RULE_PATHS = (
     "freq",
     "interval",
@@ -40,7 +43,23 @@ _RULE_PATHS = (
 
 def _check(name: str, value: object, kind: type) -> None:
     if not isinstance(value, kind):
-        raise ValueError(f"{name} {value!r} is not a {kind.__name__}")
+        raise ValueError(f"{name} {shown(value)} is not a {kind.__name__}")
+
+
+def _payload(content: Mapping[str, Any]) -> Struct:
+    payload = Payload(content)
+    if _depth(payload) > _MAX_DEPTH:
+        raise ValueError(f"payload is nested deeper than {_MAX_DEPTH} levels")
+    return payload_to_wire(payload)
+
+
+def _depth(value: object) -> int:
+    match value:
+        case Mapping():
+            return 1 + max(map(_depth, value.values()), default=0)
+        case tuple():
+            return 1 + max(map(_depth, value), default=0)
+    return 0
 
 
 class Unset:
@@ -74,8 +93,16 @@ def list_request(
     check_id("microgrid_id", microgrid_id)
     for id_ in ids:
         check_id("id", id_)
+    if isinstance(queries, str):
+        raise ValueError(f"queries {shown(queries)} is a str: give a collection of strings")
+    for query in queries:
+        check_text("query", query)
+    if page_size is not None and not (
+        isinstance(page_size, int) and 1 <= page_size <= _MAX_PAGE_SIZE
+    ):
+        raise ValueError(f"page_size {shown(page_size)} is not an integer from 1 to 2**32 - 1")
     if sort_by is not None and sort_by not in _SORT_FIELDS:
-        raise ValueError(f"sort_by {sort_by!r} is not one of {', '.join(_SORT_FIELDS)}")
+        raise ValueError(f"sort_by {shown(sort_by)} is not one of {', '.join(_SORT_FIELDS)}")
     request = wire.ListMicrogridDispatchesRequest(
         microgrid_id=microgrid_id,
         filter=wire.DispatchFilter(
@@ -112,14 +139,14 @@ def create_request(
 ) -> wire.CreateMicrogridDispatchRequest:
     """Make the request that creates a dispatch."""
     check_id("microgrid_id", microgrid_id)
-    _check("type", type, str)
+    check_text("type", type)
     _check("active", active, bool)
     _check("dry_run", dry_run, bool)
     if recurrence is not None:
         _check("recurrence", recurrence, RecurrenceRule)
     at_once = start_time == "NOW"
     if isinstance(start_time, str) and not at_once:
-        raise ValueError(f"start_time {start_time!r} is neither an aware datetime nor 'NOW'")
+        raise ValueError(f"start_time {shown(start_time)} is neither an aware datetime nor 'NOW'")
     return wire.CreateMicrogridDispatchRequest(
         microgrid_id=microgrid_id,
         dispatch_data=wire.DispatchData(
@@ -129,7 +156,7 @@ def create_request(
             target=target_to_wire(target),
             is_active=active,
             is_dry_run=dry_run,
-            payload=payload_to_wire(Payload(payload)) if payload else None,
+            payload=_payload(payload) if payload else None,
             recurrence=rule_to_wire(recurrence),
         ),
         start_immediately=True if at_once else None,
@@ -167,7 +194,7 @@ def update_request(
         update.is_active = active
     if not isinstance(payload, Unset):
         paths.append("payload")
-        update.payload = payload_to_wire(Payload(payload))
+        update.payload = _payload(payload)
     if not isinstance(recurrence, Unset):
         if recurrence is not None:
             _check("recurrence", recurrence, RecurrenceRule)

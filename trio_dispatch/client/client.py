@@ -10,7 +10,6 @@ from typing import Any, Literal, TypeVar
 
 import betterproto2
 
-from .. import clock
 from ..api import wire
 from ..api.codec import WIRE
 from ..api.replies import (
@@ -22,7 +21,6 @@ from ..api.replies import (
     decode_page,
     decode_updated,
 )
-from ..api.signing import request_metadata
 from ..api.wire import PaginationParams
 from ..errors import DispatchError
 from ..grpc import Cardinality, Channel, open_channel
@@ -32,6 +30,7 @@ from ..model.target import Target
 from ..model.undecodable import Undecodable
 from ..model.validation import check_id
 from ._requests import UNSET, SortBy, Unset, create_request, list_request, update_request
+from .credentials import Credentials
 from .errors import service_errors
 from .stream import DispatchStream
 
@@ -50,6 +49,10 @@ __all__ = [
 
 _SERVICE = "/frequenz.api.dispatch.v1.MicrogridDispatchService/"
 _CALL_TIMEOUT = timedelta(seconds=60)
+# The service decides how long a page is.  A few long dispatches exceed the usual 4 MiB.
+_MAX_MESSAGE_SIZE = 16 * 2**20
+# A service may give pages on which nothing passes the filter; not without end.
+_MAX_EMPTY_PAGES = 1000
 
 _T = TypeVar("_T")
 
@@ -90,7 +93,7 @@ async def open_client(
     url = server_url or _environment("DISPATCH_API_URL")
     if url is None:
         raise ValueError("no server_url: give it, or set DISPATCH_API_URL in the environment")
-    async with open_channel(url) as own:
+    async with open_channel(url, max_message_size=_MAX_MESSAGE_SIZE) as own:
         yield DispatchClient(own, key=key, sign_secret=secret, call_timeout=call_timeout)
 
 
@@ -114,7 +117,7 @@ class DispatchClient:
 
     Raises:
       ValueError: the API key is not printable ASCII, there is a secret without a key, or the
-        timeout is not positive.
+        timeout is not a positive timedelta.
     """
 
     def __init__(
@@ -125,19 +128,14 @@ class DispatchClient:
         sign_secret: str | None = None,
         call_timeout: timedelta = _CALL_TIMEOUT,
     ) -> None:
-        # A key that was read from a file often ends with a newline.  The key itself is not shown.
-        if key is not None and not (key.isascii() and key.isprintable()):
-            raise ValueError(
-                "the API key contains a newline or another character that is not printable ASCII"
-            )
-        if sign_secret is not None and key is None:
-            raise ValueError("sign_secret was given without a key: signed requests need both")
         if not isinstance(call_timeout, timedelta) or call_timeout <= timedelta():
             raise ValueError(f"call_timeout {call_timeout!r} is not a positive timedelta")
         self._channel = channel
-        self._key = key
-        self._secret = sign_secret
+        self._credentials = Credentials(key, sign_secret)
         self._timeout = call_timeout.total_seconds()
+
+    def __repr__(self) -> str:
+        return f"<DispatchClient on {self._channel!r}>"
 
     async def list(
         self,
@@ -178,6 +176,7 @@ class DispatchClient:
 
         Raises:
           ServiceError: a page could not be read.
+          DispatchError: the pages of the service do not end.
           ValueError: an argument is invalid; the message names it.
         """
         request = list_request(
@@ -196,11 +195,19 @@ class DispatchClient:
             page_size=page_size,
         )
         what = f"microgrid {microgrid_id}: list"
+        tokens: set[str] = set()
+        empty = 0
         while True:
             page = await self._call("ListMicrogridDispatches", request, decode_page, what)
             yield page
             if not page.next_token:
                 return
+            if page.next_token in tokens:
+                raise DispatchError(f"{what}: page {len(tokens) + 1} has the token of another page")
+            tokens.add(page.next_token)
+            empty = 0 if page.dispatches or page.undecodable else empty + 1
+            if empty == _MAX_EMPTY_PAGES:
+                raise DispatchError(f"{what}: {empty} empty pages in a row, and still no last page")
             request.pagination_params = PaginationParams(page_token=page.next_token)
 
     async def get(self, microgrid_id: int, dispatch_id: int) -> Dispatch:
@@ -219,7 +226,7 @@ class DispatchClient:
         found = await self._call(
             "GetMicrogridDispatch", request, decode_found, what, _absent(microgrid_id, dispatch_id)
         )
-        return _decodable(found, f"{what}: the dispatch")
+        return _checked(found, dispatch_id, f"{what}: the dispatch")
 
     async def create(
         self,
@@ -260,7 +267,7 @@ class DispatchClient:
             recurrence=recurrence,
         )
         created = await self._call("CreateMicrogridDispatch", request, decode_created, what)
-        return _decodable(created, f"{what}: done, but the reply")
+        return _checked(created, None, f"{what}: done, but the reply")
 
     async def update(
         self,
@@ -303,7 +310,7 @@ class DispatchClient:
             what,
             _absent(microgrid_id, dispatch_id),
         )
-        return _decodable(updated, f"{what}: done, but the reply")
+        return _checked(updated, dispatch_id, f"{what}: done, but the reply")
 
     async def delete(self, microgrid_id: int, dispatch_id: int) -> None:
         """Delete a dispatch for good.
@@ -340,7 +347,7 @@ class DispatchClient:
             wire.StreamMicrogridDispatchesRequest,
             bytes,
             codec=WIRE,
-            metadata=self._metadata(method),
+            metadata=self._credentials.metadata(method),
         ) as call:
             with service_errors(what):
                 await call.send_message(request, end=True)
@@ -354,30 +361,34 @@ class DispatchClient:
         what: str,
         not_found: str | None = None,
     ) -> _T:
+        # Encoded here, so that a value that protobuf cannot express is the caller's ValueError.
+        data = WIRE.encode(request, type(request))
         with service_errors(what, not_found):
             async with self._channel.request(
                 _SERVICE + method,
                 Cardinality.UNARY_UNARY,
-                type(request),
+                bytes,
                 bytes,
                 codec=WIRE,
                 timeout=self._timeout,
-                metadata=self._metadata(method),
+                metadata=self._credentials.metadata(method),
             ) as call:
-                await call.send_message(request, end=True)
+                await call.send_message(data, end=True)
                 reply = await call.recv_message()
             assert reply is not None
             return decode(reply)
 
-    def _metadata(self, method: str) -> dict[str, str]:
-        if self._key is None:
-            return {}
-        return request_metadata(self._key, self._secret, method, clock.now())
 
+def _checked(found: Dispatch | Undecodable, dispatch_id: int | None, subject: str) -> Dispatch:
+    """Return the dispatch of a reply.
 
-def _decodable(found: Dispatch | Undecodable, subject: str) -> Dispatch:
+    Raises:
+      DispatchError: the reply has no dispatch that can be decoded, or another dispatch.
+    """
     if isinstance(found, Undecodable):
         raise DispatchError(f"{subject} cannot be decoded: {found.reason}")
+    if dispatch_id is not None and found.id != dispatch_id:
+        raise DispatchError(f"{subject} is dispatch {found.id}")
     return found
 
 
