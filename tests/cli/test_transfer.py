@@ -22,8 +22,8 @@ from trio_dispatch.cli._formats import Format, read_entries
 from trio_dispatch.cli._import_db import import_into
 from trio_dispatch.cli._settings import Settings
 from trio_dispatch.service import open_store
-from trio_dispatch.service.bulk import add_all
-from trio_dispatch.service.memory import MemoryStore
+from trio_dispatch.service.store.bulk import add_all
+from trio_dispatch.service.store.memory import MemoryStore
 from trio_dispatch.testing import make_dispatch, open_test_service
 
 LATER = datetime(2090, 1, 1, 7, tzinfo=UTC)

@@ -41,7 +41,7 @@ async def test_the_examples_run(capsys: pytest.CaptureFixture[str]) -> None:
             printed = capsys.readouterr().out
             assert printed.startswith("created Dispatch(id=1, type='CHARGE'")
             row = await service.store.get(1, 1)
-            await service.store.update(1, 1, without_rule, now=row.updated)
+            await service.store.update(1, 1, without_rule, now=row.update_time)
             started = [f"charge {battery}", *(f"battery {n} charges with 5.0 kW" for n in (7, 8))]
             while not all(line in printed for line in started):
                 await trio.lowlevel.checkpoint()

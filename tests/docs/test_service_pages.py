@@ -29,7 +29,7 @@ from trio_dispatch.cli._serve import GRACE
 from trio_dispatch.cli._serve_command import backup, serve
 from trio_dispatch.service import Key, Keys, Right, open_service
 from trio_dispatch.service.auth import WINDOW
-from trio_dispatch.service.handlers import CUT_GRACE
+from trio_dispatch.service.handlers import DISCONNECT_GRACE
 from trio_dispatch.service.metrics import Metrics
 
 PAGES = Path(__file__).parents[2] / "docs" / "howto"
@@ -188,7 +188,7 @@ def test_the_line_of_the_log_has_the_fields_that_it_has() -> None:
 
 def test_the_numbers() -> None:
     assert f"have {GRACE:.0f} seconds" in SERVICE
-    assert f"after {CUT_GRACE:.0f} seconds" in SERVICE
+    assert f"after {DISCONNECT_GRACE:.0f} seconds" in SERVICE
     assert f"good for {WINDOW // 60} minutes" in SECURITY
 
 

@@ -197,6 +197,7 @@ class Walk:
     sort: tuple[int, int]
     size: int
     order: list[int]
+    total: int
     token: str
 
 

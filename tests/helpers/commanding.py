@@ -21,7 +21,7 @@ from trio_dispatch.cli._commands import cli
 from trio_dispatch.cli._settings import Settings
 from trio_dispatch.model.dispatch import Dispatch
 from trio_dispatch.service import Keys, Store, open_service, open_store
-from trio_dispatch.service.memory import MemoryStore
+from trio_dispatch.service.store.memory import MemoryStore
 from trio_dispatch.testing import LocalService
 
 KEY = "cli-key"

@@ -16,6 +16,8 @@ from trio_dispatch.api.codec import WIRE, time_to_nanos
 from trio_dispatch.client.client import DispatchClient
 from trio_dispatch.grpc import Channel, open_channel
 from trio_dispatch.service import DispatchService, Keys, Store, open_service
+from trio_dispatch.service.store.rows import Change
+from trio_dispatch.service.store.watchers import Watcher
 
 HOUR = timedelta(hours=1)
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -73,6 +75,15 @@ async def create(client: DispatchClient, microgrid_id: int = 1, **changes: objec
 async def listed(client: DispatchClient, microgrid_id: int = 1, **filters: object) -> list[int]:
     pages = client.list(microgrid_id, **filters)  # type: ignore[arg-type]
     return [dispatch.id async for page in pages for dispatch in page]
+
+
+async def take(watcher: Watcher, count: int) -> list[Change]:
+    """Return the next changes of a watcher, which must be waiting or still to come."""
+    taken: list[Change] = []
+    while len(taken) < count:
+        taken += await anext(watcher)
+    assert len(taken) == count
+    return taken
 
 
 def target(*ids: int) -> wire.TargetComponents:

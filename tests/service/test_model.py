@@ -158,7 +158,8 @@ class Player:
         """Read the first page of a list."""
         there = [e for e in self.model.entries.values() if e.microgrid_id == microgrid_id]
         ordered = sorted(there, key=lambda e: e.key(sort[0]), reverse=sort[1] != 1)
-        walk = Walk(microgrid_id, filter_, sort, size, [e.id for e in ordered], "")
+        total = sum(map(filter_.passes, there))
+        walk = Walk(microgrid_id, filter_, sort, size, [e.id for e in ordered], total, "")
         await self.page(walk, PaginationParams(page_size=size))
         self.model.walks.append(walk)
 
@@ -195,10 +196,7 @@ class Player:
         assert info is not None
         walk.token = info.next_page_token or ""
         assert bool(walk.token) == (len(candidates) > walk.size)
-        assert info.total_items == sum(
-            entry.microgrid_id == walk.microgrid_id and walk.filter.passes(entry)
-            for entry in self.model.entries.values()
-        )
+        assert info.total_items == walk.total
 
     async def wait(self, seconds: float) -> None:
         await trio.sleep(seconds)

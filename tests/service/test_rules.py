@@ -16,7 +16,7 @@ from trio_dispatch.api.wire import (
     Struct,
 )
 from trio_dispatch.service import InvalidRequestError
-from trio_dispatch.service.rules import SECOND, UPDATE_PATHS, new_data, run_end, updated_data
+from trio_dispatch.service.rules import SECOND, UPDATE_PATHS, last_run_end, new_data, updated_data
 
 Update = wire.UpdateMicrogridDispatchRequestDispatchUpdate
 RuleUpdate = wire.UpdateMicrogridDispatchRequestDispatchUpdateRecurrenceRuleUpdate
@@ -227,7 +227,7 @@ def test_start_immediately(sent: datetime | None) -> None:
     ],
 )
 def test_a_mask_names_only_what_there_is(paths: list[str]) -> None:
-    with pytest.raises(InvalidRequestError, match="update_mask: cannot name"):
+    with pytest.raises(InvalidRequestError, match=r"update_mask: contains .* cannot be updated"):
         updated_data(data(), Update(start_time=START), paths, now=NOW)
 
 
@@ -325,5 +325,5 @@ UNTIL = wire.RecurrenceRuleEndCriteria(until_time=START + timedelta(days=2, hour
 def test_the_end_of_the_last_run(
     changes: dict[str, Any], after: int | Callable[[], int] | None
 ) -> None:
-    end = run_end(data(**changes))
+    end = last_run_end(data(**changes))
     assert end == (None if after is None else NOW + after)  # type: ignore[operator]

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from ..service import open_store
-from ..service.bulk import BulkResult, add_all
+from ..service.store.bulk import BulkResult, add_all
 from ._formats import Entry
 from ._progress import Progress
 from ._run import FAILED, Failure
@@ -46,7 +46,7 @@ async def import_into(
         with Progress("imported") as progress:
             for begin in range(0, len(entries), _PAGE):
                 some = [entry.dispatch for entry in entries[begin : begin + _PAGE]]
-                result: BulkResult = await add_all(store, settings.microgrid, some, page=_PAGE)
+                result: BulkResult = await add_all(store, settings.microgrid, some, page_size=_PAGE)
                 added += result.added
                 present += result.present
                 foreign += result.foreign

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextvars import ContextVar
 from typing import Any, Final, Generic, TypeVar
 
@@ -126,12 +127,16 @@ class ServerStream(grpclib.server.Stream[R, S], Generic[R, S]):
 
     async def send_message(self, message: S) -> None:
         """Send a message, waiting while the client does not read."""
+        if self._send_message_done and not self._cardinality.server_streaming:
+            raise ProtocolError("the one message was sent already")
+        await self.send_messages([message])
+
+    async def send_messages(self, messages: Sequence[S]) -> None:
+        """Send several messages of a streaming call together, with a single checkpoint."""
         if self._send_trailing_metadata_done:
             raise ProtocolError("the call has ended")
-        streaming = self._cardinality.server_streaming
-        if self._send_message_done and not streaming:
-            raise ProtocolError("the one message was sent already")
-        data = frame_message(self._codec.encode(message, self._reply_type))
+        encode, reply_type = self._codec.encode, self._reply_type
+        data = b"".join(frame_message(encode(message, reply_type)) for message in messages)
         await trio.lowlevel.checkpoint_if_cancelled()
         stream = self._http2
         if not self._send_initial_metadata_done:
@@ -139,9 +144,10 @@ class ServerStream(grpclib.server.Stream[R, S], Generic[R, S]):
             await stream.send_headers(self._response_headers(), flush=False)
         self._send_message_done = True
         # A single reply goes with the status, without which it does not count.
-        if not await stream.send_data(data, flush=streaming) and stream.failure is not None:
+        flush = self._cardinality.server_streaming
+        if not await stream.send_data(data, flush=flush) and stream.failure is not None:
             raise stream.failure.error()
-        self.messages_sent += 1
+        self.messages_sent += len(messages)
         await trio.lowlevel.cancel_shielded_checkpoint()
 
     async def send_trailing_metadata(

@@ -1,6 +1,6 @@
-"""The dispatch service: what keeps the dispatches of microgrids and speaks the API.
+"""The dispatch service: it stores the dispatches of microgrids and serves the API.
 
-`open_service` embeds one in a program::
+`open_service` embeds it in a program::
 
     async with (
         open_store("dispatches.db") as store,
@@ -10,55 +10,61 @@
         await nursery.start(partial(service.server.serve_tcp, 50051, host="127.0.0.1"))
         ...
 
-As a program of its own it is ``trio-dispatch serve``.
+``trio-dispatch serve`` runs it as a program of its own.
 """
 
-from .auth import Authenticator, Key, Keys, Right
-from .backup import backup_file
+from typing import TYPE_CHECKING
+
+from .auth import Authenticator
 from .errors import (
     InvalidRequestError,
     NotFoundError,
+    StoreBusyError,
     StoreCorruptError,
     StoreError,
     StoreFullError,
     StoreUnavailableError,
+    WatcherTooSlowError,
 )
-from .listing import Page, Query, SortKey, Span, Where
+from .keys import Key, Keys, Right
 from .observe import FinishedCall, Observer, log_call, observing
-from .row import Change, Row
-from .service import DispatchService, open_service, open_store
-from .store import Store
-from .watchers import Watcher, Watchers, WatchersStatistics, WatcherTooSlowError
+from .service import DispatchService, open_service
+from .store import Store, WatchersStatistics, backup_file, open_store
+
+if TYPE_CHECKING:
+    from .metrics import Metrics
 
 __all__ = [
     "Authenticator",
-    "Change",
     "DispatchService",
     "FinishedCall",
     "InvalidRequestError",
     "Key",
     "Keys",
+    "Metrics",
     "NotFoundError",
     "Observer",
-    "Page",
-    "Query",
     "Right",
-    "Row",
-    "SortKey",
-    "Span",
     "Store",
+    "StoreBusyError",
     "StoreCorruptError",
     "StoreError",
     "StoreFullError",
     "StoreUnavailableError",
-    "Watcher",
     "WatcherTooSlowError",
-    "Watchers",
     "WatchersStatistics",
-    "Where",
     "backup_file",
     "log_call",
     "observing",
     "open_service",
     "open_store",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name == "Metrics":
+        # Imported when it is asked for: prometheus-client is an optional dependency.
+        from .metrics import Metrics  # noqa: PLC0415
+
+        return Metrics
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

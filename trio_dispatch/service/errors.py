@@ -1,4 +1,4 @@
-"""What a dispatch service refuses, and what its store cannot do."""
+"""Errors of a dispatch service and of its store."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from ..errors import DispatchError
 __all__ = [
     "InvalidRequestError",
     "NotFoundError",
+    "StoreBusyError",
     "StoreCorruptError",
     "StoreError",
     "StoreFullError",
     "StoreUnavailableError",
+    "WatcherTooSlowError",
 ]
 
 
@@ -18,8 +20,8 @@ class InvalidRequestError(DispatchError, ValueError):
     """A request breaks a rule of the API.
 
     Attributes:
-      field: The field of the request, say ``"dispatch_data.type"``.
-      rule: What it has to be.
+      field: The field of the request, for example ``"dispatch_data.type"``.
+      rule: What the field must be.
     """
 
     def __init__(self, field: str, rule: str) -> None:
@@ -29,26 +31,35 @@ class InvalidRequestError(DispatchError, ValueError):
 
 
 class NotFoundError(DispatchError, LookupError):
-    """A microgrid has no dispatch with this id, whether or not another one has."""
+    """A microgrid has no dispatch with this id; another microgrid may have one."""
 
     def __init__(self, microgrid_id: int, dispatch_id: int) -> None:
         super().__init__(f"microgrid {microgrid_id} has no dispatch {dispatch_id}")
 
 
 class StoreError(DispatchError):
-    """A store cannot be opened, or cannot do what it was asked to."""
+    """A store cannot be opened, or an operation on it failed."""
 
 
 class StoreUnavailableError(StoreError):
-    """A store cannot work now: it is locked by someone else, closed, or its disk fails it.
+    """A store cannot work at the moment: it is locked, closed, or its disk fails.
 
-    What was asked for was not done; once the cause is gone the store works again.
+    The operation had no effect, unless the message says otherwise.  The store works again once the
+    cause is gone.
     """
 
 
+class StoreBusyError(StoreError):
+    """A list took too long and was stopped; a simpler filter may be quick enough."""
+
+
 class StoreFullError(StoreError):
-    """A store has no room: nothing was changed, and what it has is still there."""
+    """A store has no room left: nothing was changed, and its dispatches are still there."""
 
 
 class StoreCorruptError(StoreError):
-    """The file of a store has been damaged."""
+    """The file of a store is damaged."""
+
+
+class WatcherTooSlowError(DispatchError):
+    """A watcher was disconnected because too many changes were waiting for it."""

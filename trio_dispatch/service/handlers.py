@@ -2,153 +2,206 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextvars import ContextVar
-from typing import Any, cast
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
 
 import trio
+from grpclib.const import Handler
 
 from .. import clock
 from ..api import wire
 from ..api.codec import WIRE, time_to_nanos
 from ..api.decoding import build_time
 from ..api.wire import PaginationInfo, Timestamp
-from ..errors import DispatchError
-from ..grpc import MessageCodec, Proceed, ServerStream, current_call
-from .auth import Right, require
-from .listing import read_query
-from .refusals import refusal_of, refusals
+from ..grpc import Cardinality, MessageCodec, ServerStream
+from .auth import require
+from .grpc_errors import mapped_to_grpc, to_grpc_error
+from .keys import Right
+from .listing import encode_page_token, read_query
 from .rules import new_data, updated_data
 from .store import Store
-from .watchers import OnCut
+from .store.rows import Change
+from .store.watchers import Watcher
 
-__all__ = ["CODEC", "Handlers", "end_who_is_cut"]
+__all__ = ["CODEC", "DISCONNECT_GRACE", "Encoded", "Handlers"]
 
-CUT_GRACE = 10.0
-"""So many seconds a watcher that was cut off has to read what is on its way and that it was cut."""
+DISCONNECT_GRACE: Final = 10.0
+"""For this number of seconds a disconnected watcher can still receive its status."""
+
+_Q = TypeVar("_Q")
+
+
+class Encoded(bytes):
+    """A reply that is encoded already: a store keeps dispatches as the bytes that are sent."""
+
 
 CODEC = MessageCodec(
     builders={Timestamp: build_time},
     encoders={
         Timestamp: lambda moment: WIRE.encode(moment, Timestamp),
-        # A store keeps dispatches as the bytes that are sent.
-        wire.Dispatch: lambda message: message,
+        Encoded: lambda reply: reply,
     },
 )
-"""The API's messages, with bytes in the place of each `Dispatch` that is sent."""
+"""The API's messages, and replies that are `Encoded`."""
 
 
-class Handlers(wire.MicrogridDispatchServiceBase):
-    """The service as betterproto2 has it; to be served with `CODEC` and an `Authenticator`."""
+class Handlers:
+    """The dispatch service as a `Servable`; needs `CODEC` and an `Authenticator`."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def list_microgrid_dispatches(
-        self, message: wire.ListMicrogridDispatchesRequest
-    ) -> wire.ListMicrogridDispatchesResponse:
-        require(Right.READ, message.microgrid_id)
-        with refusals():
-            page = await self._store.list(read_query(message))
-        return wire.ListMicrogridDispatchesResponse(
-            dispatches=[*map(_dispatch, page.messages)],
-            pagination_info=PaginationInfo(total_items=page.total, next_page_token=page.next_token),
+    def __mapping__(self) -> dict[str, Handler]:
+        service = "/frequenz.api.dispatch.v1.MicrogridDispatchService"
+        return {
+            f"{service}/ListMicrogridDispatches": _unary(
+                self._list, wire.ListMicrogridDispatchesRequest
+            ),
+            f"{service}/StreamMicrogridDispatches": Handler(
+                self._stream,
+                Cardinality.UNARY_STREAM,
+                wire.StreamMicrogridDispatchesRequest,
+                Encoded,
+            ),
+            f"{service}/CreateMicrogridDispatch": _unary(
+                self._create, wire.CreateMicrogridDispatchRequest
+            ),
+            f"{service}/UpdateMicrogridDispatch": _unary(
+                self._update, wire.UpdateMicrogridDispatchRequest
+            ),
+            f"{service}/GetMicrogridDispatch": _unary(self._get, wire.GetMicrogridDispatchRequest),
+            f"{service}/DeleteMicrogridDispatch": _unary(
+                self._delete, wire.DeleteMicrogridDispatchRequest
+            ),
+        }
+
+    async def _list(self, request: wire.ListMicrogridDispatchesRequest) -> Encoded:
+        require(Right.READ, request.microgrid_id)
+        page = await self._store.list(read_query(request))
+        following = page.following
+        info = PaginationInfo(
+            total_items=page.total,
+            next_page_token=None if following is None else encode_page_token(following),
         )
+        response = wire.ListMicrogridDispatchesResponse(pagination_info=info)
+        return _reply(response, *(_field(1, message) for message in page.messages))
 
-    async def stream_microgrid_dispatches(
-        self, message: wire.StreamMicrogridDispatchesRequest
-    ) -> AsyncIterator[wire.StreamMicrogridDispatchesResponse]:
-        require(Right.READ, message.microgrid_id)
-        with self._store.watch(message.microgrid_id, on_cut=_on_cut.get()) as changes:
-            # Only now: who sees them may rely on every change from then on.
-            await current_call().send_initial_metadata()
-            with refusals():
-                async for change in changes:
-                    yield wire.StreamMicrogridDispatchesResponse(
-                        dispatch=_dispatch(change.row.message), event=change.event
-                    )
-
-    async def create_microgrid_dispatch(
-        self, message: wire.CreateMicrogridDispatchRequest
-    ) -> wire.CreateMicrogridDispatchResponse:
-        require(Right.WRITE, message.microgrid_id)
+    async def _create(self, request: wire.CreateMicrogridDispatchRequest) -> Encoded:
+        require(Right.WRITE, request.microgrid_id)
         now = _now()
-        with refusals():
-            data = new_data(
-                message.dispatch_data,
-                start_immediately=bool(message.start_immediately),
-                now=now,
+        data = new_data(
+            request.dispatch_data, start_immediately=bool(request.start_immediately), now=now
+        )
+        row = await self._store.create(request.microgrid_id, data, now=now)
+        return _reply(wire.CreateMicrogridDispatchResponse(), _field(1, row.message))
+
+    async def _update(self, request: wire.UpdateMicrogridDispatchRequest) -> Encoded:
+        require(Right.WRITE, request.microgrid_id)
+        now = _now()
+        paths = [] if request.update_mask is None else request.update_mask.paths
+
+        def change(data: wire.DispatchData) -> wire.DispatchData:
+            return updated_data(data, request.update, paths, now=now)
+
+        row = await self._store.update(request.microgrid_id, request.dispatch_id, change, now=now)
+        return _reply(wire.UpdateMicrogridDispatchResponse(), _field(1, row.message))
+
+    async def _get(self, request: wire.GetMicrogridDispatchRequest) -> Encoded:
+        require(Right.READ, request.microgrid_id)
+        row = await self._store.get(request.microgrid_id, request.dispatch_id)
+        response = wire.GetMicrogridDispatchResponse(microgrid_id=request.microgrid_id)
+        return _reply(response, _field(2, row.message))
+
+    async def _delete(self, request: wire.DeleteMicrogridDispatchRequest) -> Encoded:
+        require(Right.WRITE, request.microgrid_id)
+        await self._store.delete(request.microgrid_id, request.dispatch_id)
+        return _reply(
+            wire.DeleteMicrogridDispatchResponse(
+                microgrid_id=request.microgrid_id, dispatch_id=request.dispatch_id
             )
-            row = await self._store.create(message.microgrid_id, data, now=now)
-        return wire.CreateMicrogridDispatchResponse(dispatch=_dispatch(row.message))
-
-    async def update_microgrid_dispatch(
-        self, message: wire.UpdateMicrogridDispatchRequest
-    ) -> wire.UpdateMicrogridDispatchResponse:
-        require(Right.WRITE, message.microgrid_id)
-        now = _now()
-        mask = message.update_mask
-        paths = [] if mask is None else mask.paths
-
-        def edit(data: wire.DispatchData) -> wire.DispatchData:
-            return updated_data(data, message.update, paths, now=now)
-
-        with refusals():
-            row = await self._store.update(message.microgrid_id, message.dispatch_id, edit, now=now)
-        return wire.UpdateMicrogridDispatchResponse(dispatch=_dispatch(row.message))
-
-    async def get_microgrid_dispatch(
-        self, message: wire.GetMicrogridDispatchRequest
-    ) -> wire.GetMicrogridDispatchResponse:
-        require(Right.READ, message.microgrid_id)
-        with refusals():
-            row = await self._store.get(message.microgrid_id, message.dispatch_id)
-        return wire.GetMicrogridDispatchResponse(
-            microgrid_id=message.microgrid_id, dispatch=_dispatch(row.message)
         )
 
-    async def delete_microgrid_dispatch(
-        self, message: wire.DeleteMicrogridDispatchRequest
-    ) -> wire.DeleteMicrogridDispatchResponse:
-        require(Right.WRITE, message.microgrid_id)
-        with refusals():
-            await self._store.delete(message.microgrid_id, message.dispatch_id)
-        return wire.DeleteMicrogridDispatchResponse(
-            microgrid_id=message.microgrid_id, dispatch_id=message.dispatch_id
-        )
+    async def _stream(
+        self, call: ServerStream[wire.StreamMicrogridDispatchesRequest, Encoded]
+    ) -> None:
+        """Send the changes of a microgrid until the service ends or the watcher is disconnected.
+
+        A disconnected watcher may be waiting for its client to read, which would keep the call for
+        ever; so after `DISCONNECT_GRACE` seconds the call is ended without it.
+        """
+        request = await call.recv_message()
+        assert request is not None
+        require(Right.READ, request.microgrid_id)
+
+        def start_grace_period() -> None:
+            scope.deadline = trio.current_time() + DISCONNECT_GRACE
+
+        with (
+            trio.CancelScope() as scope,
+            mapped_to_grpc(),
+            self._store.watch(request.microgrid_id, on_disconnect=start_grace_period) as watcher,
+        ):
+            # The client may rely on every change that happens after it has seen the headers.
+            await call.send_initial_metadata()
+            async for changes in watcher:
+                await call.send_messages([_event(change) for change in changes])
+        if scope.cancelled_caught:
+            await _end_stuck_call(call, watcher)
+
+
+async def _end_stuck_call(
+    call: ServerStream[wire.StreamMicrogridDispatchesRequest, Encoded], watcher: Watcher
+) -> None:
+    assert watcher.failure is not None
+    error = to_grpc_error(watcher.failure)
+    with trio.move_on_after(DISCONNECT_GRACE):
+        await call.send_trailing_metadata(status=error.status, status_message=error.message)
+        return
+    # There is no room for the status either.
+    await call.cancel()
+
+
+def _unary(handle: Callable[[_Q], Awaitable[Encoded]], request_type: type[_Q]) -> Handler:
+    async def serve(call: ServerStream[_Q, Encoded]) -> None:
+        request = await call.recv_message()
+        assert request is not None
+        with mapped_to_grpc():
+            reply = await handle(request)
+        await call.send_message(reply)
+
+    return Handler(serve, Cardinality.UNARY_UNARY, request_type, Encoded)
 
 
 def _now() -> int:
     return time_to_nanos(clock.now())
 
 
-def _dispatch(message: bytes) -> wire.Dispatch:
-    return cast(wire.Dispatch, message)  # CODEC takes it as it is
+# Replies.  The bytes of a dispatch are put into the bytes of the reply as they are.
 
 
-_on_cut: ContextVar[OnCut | None] = ContextVar("trio_dispatch cut", default=None)
+def _event(change: Change) -> Encoded:
+    response = wire.StreamMicrogridDispatchesResponse(event=change.event)
+    return _reply(response, _field(1, change.row.message))
 
 
-async def end_who_is_cut(call: ServerStream[Any, Any], proceed: Proceed) -> None:
-    """An interceptor that ends the stream of a watcher that was cut off, if it does not read.
+def _reply(
+    response: wire.ListMicrogridDispatchesResponse
+    | wire.StreamMicrogridDispatchesResponse
+    | wire.CreateMicrogridDispatchResponse
+    | wire.UpdateMicrogridDispatchResponse
+    | wire.GetMicrogridDispatchResponse
+    | wire.DeleteMicrogridDispatchResponse,
+    *fields: bytes,
+) -> Encoded:
+    return Encoded(b"".join((*fields, WIRE.encode(response, type(response)))))
 
-    Its handler may be waiting for the client to take the last message, and a client that does not
-    read would keep it for ever.
-    """
-    why: DispatchError | None = None
 
-    def cut(error: DispatchError) -> None:
-        nonlocal why
-        why = error
-        scope.deadline = trio.current_time() + CUT_GRACE
-
-    with trio.CancelScope() as scope:
-        _on_cut.set(cut)
-        await proceed()
-    if why is not None and scope.cancelled_caught:
-        with trio.move_on_after(CUT_GRACE):
-            refusal = refusal_of(why)
-            await call.send_trailing_metadata(status=refusal.status, status_message=refusal.message)
-            return
-        # There is no room for it either.
-        await call.cancel()
+def _field(number: int, message: bytes) -> bytes:
+    """Encode a field with a message in it: its tag, the length, the bytes."""
+    size = len(message)
+    head = bytearray([number << 3 | 2])
+    while size > 0x7F:
+        head.append(size & 0x7F | 0x80)
+        size >>= 7
+    head.append(size)
+    return bytes(head) + message

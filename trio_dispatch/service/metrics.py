@@ -1,4 +1,4 @@
-"""What a dispatch service counts, for Prometheus.  Needs the package prometheus-client.
+"""Metrics of a dispatch service for Prometheus; they need the package prometheus-client.
 
 ::
 
@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -25,38 +26,39 @@ from .service import DispatchService
 
 __all__ = ["Metrics"]
 
-_LATENCIES = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
-_SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500)
+_SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_CALLS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500)
+_STREAMS: Final = {"StreamMicrogridDispatches", "Watch"}
 
 
 class Metrics:
-    """Counts what a service does, in a registry of its own."""
+    """Counts what a service does, in a Prometheus registry of its own."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._calls = Counter(
             "dispatch_calls",
-            "Calls that are over, by method and gRPC status.",
+            "Finished calls by method and gRPC status.",
             ["method", "status"],
             registry=self.registry,
         )
         self._seconds = Histogram(
             "dispatch_call_seconds",
-            "How long calls took; streams are left out.",
+            "Duration of calls, without streams.",
             ["method"],
-            buckets=_LATENCIES,
+            buckets=_SECONDS,
             registry=self.registry,
         )
         self._commit_seconds = Histogram(
             "dispatch_store_commit_seconds",
-            "How long the store took to run a transaction and get it onto the disk.",
-            buckets=_LATENCIES,
+            "Duration of a transaction of the store, including its sync to the disk.",
+            buckets=_SECONDS,
             registry=self.registry,
         )
         self._commit_calls = Histogram(
             "dispatch_store_commit_calls",
-            "How many calls that write shared a transaction.",
-            buckets=_SIZES,
+            "Number of writing calls that shared a transaction.",
+            buckets=_CALLS,
             registry=self.registry,
         )
 
@@ -78,15 +80,12 @@ class Metrics:
         self._commit_seconds.observe(seconds)
 
     def text(self) -> bytes:
-        """All of it, in the text format of Prometheus."""
+        """Return all metrics in the text format of Prometheus."""
         return generate_latest(self.registry)
 
 
-_STREAMS = {"StreamMicrogridDispatches", "Watch"}
-
-
 class _Statistics(Collector):
-    """What the server and the watchers count by themselves."""
+    """What the server and the watchers count themselves."""
 
     def __init__(self, service: DispatchService) -> None:
         self._service = service
@@ -95,22 +94,26 @@ class _Statistics(Collector):
         server = self._service.server.statistics()
         watchers = self._service.store.watchers.statistics()
         for name, text, gauge in (
-            ("connections", "Connections that are open.", server.connections),
-            ("calls_running", "Calls under way, streams included.", server.calls_running),
-            ("watchers", "Who watches a microgrid at present.", watchers.watchers),
+            ("connections", "Open connections.", server.connections),
+            ("calls_running", "Calls under way, including streams.", server.calls_running),
+            ("watchers", "Streams that watch a microgrid.", watchers.watchers),
             (
                 "watcher_queue_longest",
-                "How many changes wait for the slowest watcher.",
+                "Number of changes that wait for the slowest watcher.",
                 watchers.longest_queue,
             ),
         ):
             yield GaugeMetricFamily(f"dispatch_{name}", text, value=gauge)
         for name, text, count in (
-            ("connections_served", "Connections that there have been.", server.connections_served),
-            ("received_bytes", "Bytes that came from clients.", server.bytes_received),
-            ("sent_bytes", "Bytes that went to clients.", server.bytes_sent),
-            ("changes", "Changes that were committed.", watchers.published),
-            ("events", "Changes that watchers were told of, each counted.", watchers.told),
-            ("watchers_cut", "Watchers cut off for being too slow.", watchers.cut),
+            ("connections_served", "Connections so far.", server.connections_served),
+            ("received_bytes", "Bytes received from clients.", server.bytes_received),
+            ("sent_bytes", "Bytes sent to clients.", server.bytes_sent),
+            ("changes", "Committed changes.", watchers.published),
+            ("events", "Changes taken by watchers, counted for each one.", watchers.delivered),
+            (
+                "watchers_disconnected",
+                "Watchers disconnected because they were too slow.",
+                watchers.disconnected,
+            ),
         ):
             yield CounterMetricFamily(f"dispatch_{name}", text, value=count)

@@ -1,11 +1,11 @@
-"""What calls have come to: for logs and for metrics."""
+"""Finished calls, for logs and metrics."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import trio
 
@@ -19,15 +19,14 @@ log = logging.getLogger("trio_dispatch.service.calls")
 
 @dataclass(frozen=True, slots=True)
 class FinishedCall:
-    """A call that is over.
+    """A finished call.
 
     Attributes:
-      method: Its full name without the slash in front, ``package.Service/Method``.
-      status: How it ended.  A call that the client did not wait for is CANCELLED.
-      duration: How many seconds it took, from the end of its headers; for a stream, how long it
-        was open.
-      peer: The address of the client, as a text; empty if the transport has none.
-      caller: The name of the key that it came with; None if it came with none that is good.
+      method: The full name without the leading slash, ``package.Service/Method``.
+      status: How the call ended; CANCELLED if the client did not wait for it.
+      duration: In seconds, from the end of its headers; for a stream, how long it was open.
+      peer: The address of the client; empty if the transport has none.
+      caller: The name of its API key; None without a valid one.
     """
 
     method: str
@@ -41,9 +40,9 @@ Observer: TypeAlias = Callable[[FinishedCall], None]
 
 
 def observing(*observers: Observer) -> Interceptor:
-    """An interceptor that tells functions of every call when it is over.
+    """Return an interceptor that passes every finished call to functions.
 
-    It is to be the first of the interceptors, so that it sees the calls that others refuse.
+    Make it the first interceptor, so that it sees the calls that others refuse.
     """
 
     async def observe(call: ServerStream[Any, Any], proceed: Proceed) -> None:
@@ -53,7 +52,7 @@ def observing(*observers: Observer) -> Interceptor:
             await proceed()
             status = Status.OK
         except trio.Cancelled:
-            status = _why_cancelled(call)
+            status = _status_of_cancelled(call)
             raise
         except Exception as exc:
             error = grpc_error_in(exc)
@@ -65,7 +64,7 @@ def observing(*observers: Observer) -> Interceptor:
                 method=call.method_name.removeprefix("/"),
                 status=status,
                 duration=trio.current_time() - began,
-                peer=_text(call.peer.addr()),
+                peer=_address_text(call.peer.addr()),
                 caller=None if caller is None else caller.name,
             )
             for observer in observers:
@@ -74,33 +73,42 @@ def observing(*observers: Observer) -> Interceptor:
     return observe
 
 
-def _why_cancelled(call: ServerStream[Any, Any]) -> Status:
+def _status_of_cancelled(call: ServerStream[Any, Any]) -> Status:
     deadline = call.deadline
     if deadline is not None and deadline.time_remaining() <= 0:
         return Status.DEADLINE_EXCEEDED
     return Status.CANCELLED
 
 
-def _text(address: Any) -> str:
-    """How an address of a socket is written."""
+def _address_text(address: object) -> str:
+    """Return the address of a socket as a text."""
     if isinstance(address, tuple):
         host, port, *_ = address
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     return address if isinstance(address, str) else ""
 
 
-_WRITING = ("/CreateMicrogridDispatch", "/UpdateMicrogridDispatch", "/DeleteMicrogridDispatch")
-_OUR_FAULT = {Status.UNKNOWN, Status.INTERNAL, Status.DATA_LOSS, Status.UNAVAILABLE}
+_WRITING: Final = (
+    "/CreateMicrogridDispatch",
+    "/UpdateMicrogridDispatch",
+    "/DeleteMicrogridDispatch",
+)
+_FAULTS_OF_THE_SERVICE: Final = {
+    Status.UNKNOWN,
+    Status.INTERNAL,
+    Status.DATA_LOSS,
+    Status.UNAVAILABLE,
+}
 
 
 def log_call(call: FinishedCall) -> None:
-    """Log a call: what went wrong here as a warning, what was refused or has changed something as
-    information, everything else for debugging.
+    """Log a finished call.
 
-    The record has the fields `method`, `status`, `duration`, `peer` and `caller` besides its
-    message.  Neither keys nor what was sent are in it.
+    Faults of the service are warnings.  Refused calls, and calls that changed a dispatch, are
+    information.  Everything else is for debugging.  The record has the fields `method`, `status`,
+    `duration`, `peer` and `caller`; it contains neither keys nor the content of requests.
     """
-    if call.status in _OUR_FAULT:
+    if call.status in _FAULTS_OF_THE_SERVICE:
         level = logging.WARNING
     elif call.status is not Status.OK and call.status is not Status.CANCELLED:
         level = logging.INFO

@@ -1,14 +1,15 @@
-"""The rules of the API: what a dispatch may be, and what an update makes of one.
+"""The rules of the API: what a dispatch may contain, and what an update makes of one.
 
-Nothing here does I/O or reads a clock.  Times are nanoseconds since 1970, as everywhere in the
-service: the API keeps nanoseconds, which a `datetime` cannot.  A rule that is broken raises
-`InvalidRequestError`, which names the field and the rule.
+No I/O, no clock.  Times are nanoseconds since 1970, as everywhere in the service: the API keeps
+nanoseconds, which a `datetime` cannot.  A broken rule raises `InvalidRequestError`, which names the
+field and the rule.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sized
 from datetime import UTC, datetime
+from typing import Final
 
 from ..api import wire
 from ..api.codec import WIRE, time_from_nanos, time_to_nanos
@@ -16,15 +17,31 @@ from ..api.decoding import rule_from_wire
 from ..api.wire import Struct, Value
 from .errors import InvalidRequestError
 
-__all__ = ["SECOND", "UPDATE_PATHS", "new_data", "recurs", "run_end", "updated_data"]
+__all__ = [
+    "MAX_DISPATCH_BYTES",
+    "SECOND",
+    "UPDATE_PATHS",
+    "check_count",
+    "check_size",
+    "check_text",
+    "is_recurring",
+    "last_run_end",
+    "new_data",
+    "updated_data",
+]
 
-SECOND = 1_000_000_000
-_LAST_MOMENT = time_to_nanos(datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)) + SECOND - 1
+SECOND: Final = 1_000_000_000
+_LAST_TIME = time_to_nanos(datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)) + SECOND - 1
 
-MAX_PAYLOAD_BYTES = 50 * 1024
-MAX_PAYLOAD_LEVELS = 5
-MAX_COUNT = 4096
-MAX_INTERVAL = 10_000
+MAX_DISPATCH_BYTES: Final = 256 * 1024
+"""The size of a whole dispatch: with this, a page of several is well below a client's limit."""
+
+MAX_TYPE_BYTES: Final = 256
+MAX_TARGET_SIZE: Final = 1_000
+MAX_PAYLOAD_BYTES: Final = 50 * 1024
+MAX_PAYLOAD_LEVELS: Final = 5
+MAX_COUNT: Final = 4096
+MAX_INTERVAL: Final = 10_000
 
 _RECURRENCE_FIELDS = (
     "freq",
@@ -39,30 +56,31 @@ _RECURRENCE_FIELDS = (
 _RECURRENCE_PATHS = {f"recurrence.{name}": name for name in _RECURRENCE_FIELDS}
 _PLAIN_PATHS = ("start_time", "duration", "target", "is_active", "payload")
 
-UPDATE_PATHS = frozenset((*_PLAIN_PATHS, "recurrence", *_RECURRENCE_PATHS))
-"""What an update mask may name; ``recurrence`` stands for everything under it."""
+UPDATE_PATHS: Final = frozenset((*_PLAIN_PATHS, "recurrence", *_RECURRENCE_PATHS))
+"""The paths of an update mask; ``recurrence`` stands for all fields of the rule."""
 
 _Update = wire.UpdateMicrogridDispatchRequestDispatchUpdate
 _RuleUpdate = wire.UpdateMicrogridDispatchRequestDispatchUpdateRecurrenceRuleUpdate
 
 
-# What the two calls that write make of a dispatch.
+# The two calls that write content.
 
 
 def new_data(
     data: wire.DispatchData | None, *, start_immediately: bool, now: int
 ) -> wire.DispatchData:
-    """What a dispatch that is created at `now` has to say, made from the `dispatch_data` sent.
+    """Return the content of a dispatch that is created at `now` with this `dispatch_data`.
 
-    With `start_immediately` it starts at `now`, cut to the whole second, whatever was sent.
+    With `start_immediately` it starts at `now`, cut to the whole second; `start_time` is ignored.
 
     Raises:
-      InvalidRequestError: it breaks a rule.
+      InvalidRequestError: the content breaks a rule.
     """
     if data is None:
         raise InvalidRequestError("dispatch_data", "is required")
     if not data.type:
         raise InvalidRequestError("dispatch_data.type", "must not be empty")
+    check_text(data.type, "dispatch_data.type")
     if start_immediately:
         data.start_time = time_from_nanos(now - now % SECOND)
     else:
@@ -76,24 +94,26 @@ def new_data(
 def updated_data(
     data: wire.DispatchData, update: _Update | None, paths: Collection[str], *, now: int
 ) -> wire.DispatchData:
-    """What a dispatch has to say after an update at `now`.  `data` is changed.
+    """Return the content of a dispatch after an update at `now`.  It modifies `data`.
 
-    Only what the mask names is changed, and only that is checked: a dispatch that has come in by
-    another way, and would be refused as a whole, can still be deactivated or mended.  A path whose
-    field is not set in `update` clears it.
+    Only the fields that the mask names are changed and checked: a dispatch that was imported, or
+    stored under older rules, can still be deactivated or corrected.  A path whose field is not set
+    in `update` clears it.
 
     Args:
-      update: The new values; None if none were sent, so that everything named is cleared.
-      paths: What the update mask names.
+      update: The new values; None clears every field that the mask names.
+      paths: The paths of the update mask.
 
     Raises:
-      InvalidRequestError: the mask is empty or names something else than `UPDATE_PATHS`, or the
-        dispatch would break a rule.
+      InvalidRequestError: the mask is empty or names a path that is not in `UPDATE_PATHS`, or the
+        new content breaks a rule.
     """
     if not paths:
-        raise InvalidRequestError("update_mask", "must name what to change")
+        raise InvalidRequestError("update_mask", "must name the fields to change")
     if unknown := sorted(set(paths) - UPDATE_PATHS):
-        raise InvalidRequestError("update_mask", f"cannot name {unknown[0]!r}")
+        raise InvalidRequestError(
+            "update_mask", f"contains {_shortened(unknown[0])}, which cannot be updated"
+        )
     update = _Update() if update is None else update
     named = frozenset(paths)
     if "start_time" in named:
@@ -116,7 +136,7 @@ def updated_data(
 
 
 def _rule_fields(named: frozenset[str]) -> Collection[str]:
-    """The fields of the recurrence rule that a mask names."""
+    """Return the fields of the recurrence rule that a mask names."""
     if "recurrence" in named:
         return _RECURRENCE_FIELDS
     return [name for path, name in _RECURRENCE_PATHS.items() if path in named]
@@ -126,7 +146,7 @@ def _updated_rule(
     rule: wire.RecurrenceRule | None, update: _RuleUpdate | None, fields: Collection[str]
 ) -> wire.RecurrenceRule:
     rule = rule or wire.RecurrenceRule()
-    # What is not set stands for the field's default: nothing, zero, an empty list.
+    # A value that is not set stands for the field's default: None, zero, or an empty list.
     values = update or _RuleUpdate()
     for name in fields:
         value = getattr(values, name)
@@ -138,6 +158,33 @@ _NO_RULE = wire.RecurrenceRule()
 
 
 # Single rules.
+
+
+def check_text(text: str, field: str) -> None:
+    """Check the length of a type, or of a text that is looked for in types."""
+    size = len(text.encode("utf-8", "surrogatepass"))
+    if size > MAX_TYPE_BYTES:
+        raise InvalidRequestError(field, f"must have at most {MAX_TYPE_BYTES} bytes, not {size}")
+
+
+def check_count(values: Sized, most: int, field: str) -> None:
+    """Check the number of values of a repeated field."""
+    if len(values) > most:
+        raise InvalidRequestError(field, f"must have at most {most} values, not {len(values)}")
+
+
+def check_size(message: bytes, old: bytes = b"") -> None:
+    """Check the size of a whole dispatch; an old one that is too large may not grow."""
+    size = len(message)
+    if size > MAX_DISPATCH_BYTES and size > len(old):
+        raise InvalidRequestError(
+            "dispatch", f"must have at most {MAX_DISPATCH_BYTES} bytes in all, not {size}"
+        )
+
+
+def _shortened(text: str) -> str:
+    """Return a text of a client, in quotes, for a message."""
+    return repr(text) if len(text) <= 100 else f"{text[:100]!r}..."
 
 
 def _check_start(start: datetime | None, now: int, field: str) -> None:
@@ -154,17 +201,19 @@ def _check_start(start: datetime | None, now: int, field: str) -> None:
 def _check_target(target: wire.TargetComponents | None, field: str) -> None:
     if target is None:
         raise InvalidRequestError(field, "is required")
+    named: Sized
     if target.component_ids is not None:
-        named = bool(target.component_ids.ids)
+        named = target.component_ids.ids
     elif target.component_categories is not None:
-        named = bool(target.component_categories.categories)
+        named = target.component_categories.categories
     elif target.component_categories_types is not None:
-        named = bool(target.component_categories_types.categories)
+        named = target.component_categories_types.categories
     else:
-        # What it names may be of a kind that a later version of the API has.
-        named = bool(target._unknown_fields)
+        # A later version of the API may have further kinds of targets.
+        named = target._unknown_fields[:1]
     if not named:
         raise InvalidRequestError(field, "must name at least one component or category")
+    check_count(named, MAX_TARGET_SIZE, field)
 
 
 def _check_payload(payload: Struct | None, field: str) -> None:
@@ -172,16 +221,16 @@ def _check_payload(payload: Struct | None, field: str) -> None:
         return
     size = len(WIRE.encode(payload, Struct))
     if size > MAX_PAYLOAD_BYTES:
-        raise InvalidRequestError(field, f"must be at most {MAX_PAYLOAD_BYTES} bytes, not {size}")
+        raise InvalidRequestError(field, f"must have at most {MAX_PAYLOAD_BYTES} bytes, not {size}")
     levels = _levels(payload.fields.values())
     if levels > MAX_PAYLOAD_LEVELS:
         raise InvalidRequestError(
-            field, f"must be at most {MAX_PAYLOAD_LEVELS} levels deep, not {levels}"
+            field, f"must have at most {MAX_PAYLOAD_LEVELS} levels, not {levels}"
         )
 
 
 def _levels(values: Iterable[Value]) -> int:
-    """How deep an object or a list with these values is: 1 if there is none within it."""
+    """Return the depth of an object or a list with these values, 1 if none is a container."""
     return 1 + max(map(_levels_within, values), default=0)
 
 
@@ -192,17 +241,17 @@ def _levels_within(value: Value) -> int:
 
 
 def _checked_rule(rule: wire.RecurrenceRule | None, field: str) -> wire.RecurrenceRule | None:
-    """The rule in its plain form: None for one that says nothing."""
+    """Return the rule in its plain form, None for an empty one."""
     if rule is None:
         return None
     end = rule.end_criteria
     if end is not None and not WIRE.encode(end, wire.RecurrenceRuleEndCriteria):
-        rule.end_criteria = None  # "Nothing set: nothing ends it."
+        rule.end_criteria = None  # Empty end criteria end nothing.
     if not WIRE.encode(rule, wire.RecurrenceRule):
         return None
     if not 0 <= rule.freq <= wire.RecurrenceRuleFrequency.YEARLY:
-        raise InvalidRequestError(f"{field}.freq", f"{int(rule.freq)} is no frequency")
-    # What does not recur needs no interval.
+        raise InvalidRequestError(f"{field}.freq", f"has the unknown value {int(rule.freq)}")
+    # A rule without a frequency needs no interval.
     if rule.freq or rule.interval:
         _check_range(rule.interval, 1, MAX_INTERVAL, f"{field}.interval")
     if rule.end_criteria is not None and rule.end_criteria.count is not None:
@@ -213,8 +262,10 @@ def _checked_rule(rule: wire.RecurrenceRule | None, field: str) -> wire.Recurren
         ("byweekdays", rule.byweekdays, 1, 7),
         ("bymonths", rule.bymonths, 1, 12),
     ):
+        check_count(values, high - low + 1, f"{field}.{name}")
         for value in values:
             _check_range(value, low, high, f"{field}.{name}")
+    check_count(rule.bymonthdays, 62, f"{field}.bymonthdays")
     for day in rule.bymonthdays:
         if not 1 <= abs(day) <= 31:
             raise InvalidRequestError(
@@ -230,24 +281,24 @@ def _check_range(value: int, low: int, high: int, field: str) -> None:
         raise InvalidRequestError(field, f"must be from {low} to {high}, not {int(value)}")
 
 
-# What follows from what a dispatch says.
+# Derived from the content.
 
 
-def recurs(data: wire.DispatchData) -> bool:
-    """Whether a dispatch recurs: it has a rule with a frequency."""
+def is_recurring(data: wire.DispatchData) -> bool:
+    """Whether a dispatch recurs, which takes a rule with a frequency."""
     return data.recurrence is not None and data.recurrence.freq != 0
 
 
-def run_end(data: wire.DispatchData) -> int | None:
-    """The end of the last occurrence; None if there is no last one, or it has no end."""
+def last_run_end(data: wire.DispatchData) -> int | None:
+    """Return the end of the last occurrence; None if there is no last one or it has no end."""
     if data.start_time is None or data.duration is None:
         return None
     start = time_to_nanos(data.start_time)
-    rule = rule_from_wire(data.recurrence) if recurs(data) else None
+    rule = rule_from_wire(data.recurrence) if is_recurring(data) else None
     if rule is not None:
         last = rule.last(data.start_time)
         if last is None:
             return None
         start = time_to_nanos(last)
     end = start + data.duration * SECOND
-    return end if end <= _LAST_MOMENT else None
+    return end if end <= _LAST_TIME else None

@@ -4,26 +4,27 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
-from os import PathLike
-
-import trio
+from typing import Final
 
 from ..grpc import KEEPALIVE_INTERVAL, Interceptor, Limits, Servable, Server
-from .auth import Authenticator, Keys
-from .handlers import CODEC, Handlers, end_who_is_cut
-from .memory import MemoryStore
-from .store import Store
+from .auth import Authenticator
+from .handlers import CODEC, Handlers
+from .keys import Keys
+from .store import MemoryStore, Store
 
-__all__ = ["DispatchService", "open_service", "open_store"]
+__all__ = ["DispatchService", "open_service"]
+
+MAX_REQUEST_BYTES: Final = 512 * 1024
+"""A request has at most a whole dispatch, a filter or a page token."""
 
 
 class DispatchService:
     """A dispatch service, see `open_service`.
 
     Attributes:
-      server: Serves it: ``server.serve_tcp``, ``server.serve_stream`` and the others, each to be
-        started in a nursery of the caller's.
-      store: What it keeps.
+      server: Serves the service with ``server.serve_tcp``, ``server.serve_stream`` and the others,
+        each of which the caller starts in a nursery.
+      store: The store of the dispatches.
     """
 
     def __init__(self, server: Server, store: Store, authenticator: Authenticator) -> None:
@@ -33,11 +34,10 @@ class DispatchService:
 
     @property
     def keys(self) -> Keys | None:
-        """The keys that are good; None if everyone may do everything.
+        """The valid API keys; None permits everything to everyone.
 
-        Others may be set at any time: they hold for the calls that come after.  If they are not the
-        same, the streams that are under way end, with OK, so that whoever watches has to come again
-        with a key that is good now.
+        They may be set at any time and apply to later calls.  If they differ from the present ones,
+        all streams end with OK, so that their clients connect again with a key that is valid now.
         """
         return self._authenticator.keys
 
@@ -49,10 +49,10 @@ class DispatchService:
             self.store.watchers.end_all()
 
     def stop(self, *, grace: float = 30.0) -> None:
-        """End the streams, take no more calls, and let those that run come to their end.
+        """Stop serving: accept no more calls and wait for those under way.
 
-        Then the ``serve_*`` methods of the server return; after the grace period in any case.
-        Streams end with OK when the changes that wait for them have been sent.
+        The ``serve_*`` methods of the server return when the last call has ended, at the latest
+        after the grace period.  Streams end with OK when the changes that wait for them are sent.
 
         Args:
           grace: In seconds.
@@ -71,23 +71,23 @@ async def open_service(
     limits: Limits | None = None,
     keepalive_interval: float | None = KEEPALIVE_INTERVAL,
 ) -> AsyncIterator[DispatchService]:
-    """Open a dispatch service, to be served by the caller on whatever listeners and streams::
+    """Open a dispatch service, which the caller serves on any listeners and streams::
 
         async with open_service() as service, trio.open_nursery() as nursery:
             nursery.start_soon(service.server.serve_stream, stream)
 
-    Leaving the block ends the streams of all who watch.  The store stays open.
+    Leaving the block ends the streams of all watchers.  The store stays open.
 
     Args:
-      store: What keeps the dispatches; one in memory, if not given.
-      keys: Who may do what.  Without keys everyone may do everything: let nobody but this machine
-        reach it then.
-      services: What else to serve, say health checks.  It is served with the same codec, and to
-        holders of a key only; only health checks need none.
-      interceptors: Further interceptors, around the one that looks at the keys.
-      limits: What one client may do.
-      keepalive_interval: After so many seconds without a word a client is asked for a sign of life;
-        None to never do that.
+      store: The store of the dispatches; by default a new one in memory.
+      keys: The valid API keys.  Without keys everything is permitted to everyone: serve this
+        machine only.
+      services: Further services on the same server, such as health checks.  They use the same codec
+        and need a key; only health checks need none.
+      interceptors: Further interceptors, called before the one that checks the keys.
+      limits: Per-connection limits on one client.
+      keepalive_interval: A client that has been silent for this number of seconds is asked for a
+        sign of life; None disables that.
     """
     if store is None:
         store = MemoryStore()
@@ -95,7 +95,8 @@ async def open_service(
     server = Server(
         [Handlers(store), *services],
         codec=CODEC,
-        interceptors=[*interceptors, authenticator, end_who_is_cut],
+        interceptors=[*interceptors, authenticator],
+        max_message_size=MAX_REQUEST_BYTES,
         limits=limits,
         keepalive_interval=keepalive_interval,
     )
@@ -103,26 +104,3 @@ async def open_service(
         yield DispatchService(server, store, authenticator)
     finally:
         store.watchers.end_all()
-
-
-@asynccontextmanager
-async def open_store(path: str | PathLike[str] | None) -> AsyncIterator[Store]:
-    """Open a store for dispatches.
-
-    Args:
-      path: An SQLite file, which is created if there is none; None keeps them in memory.  Only one
-        service at a time can have a file open.
-
-    Raises:
-      StoreError: the file cannot be opened, is no SQLite database, or one of another application
-        or of a newer version of this package, or another service has it open.
-    """
-    if path is None:
-        await trio.lowlevel.checkpoint()
-        yield MemoryStore()
-        return
-    # Whoever keeps dispatches in memory needs no SQLAlchemy.
-    from .sqlite import open_sqlite  # noqa: PLC0415
-
-    async with open_sqlite(path) as store:
-        yield store

@@ -10,14 +10,12 @@ from os import PathLike
 import trio
 import trio.testing
 
-from ..api import wire
 from ..api.codec import decode_dispatch
-from ..api.wire import PaginationParams
 from ..client.client import DispatchClient
 from ..grpc import Channel, Status, open_channel
 from ..model.dispatch import Dispatch
 from ..service import Keys, Store, open_service, open_store
-from ..service.listing import read_query
+from ..service.store.queries import MAX_PAGE_SIZE, Query
 from .faults import Faults
 from .lists import ForeignLists
 
@@ -97,13 +95,12 @@ class LocalService:
     async def dispatches(self, microgrid_id: int = 1) -> dict[int, Dispatch]:
         """Return all stored dispatches of a microgrid, by id."""
         found: dict[int, Dispatch] = {}
-        request = wire.ListMicrogridDispatchesRequest(microgrid_id=microgrid_id)
-        while True:
-            page = await self.store.list(read_query(request))
+        query: Query | None = Query(microgrid_id, page_size=MAX_PAGE_SIZE)
+        while query is not None:
+            page = await self.store.list(query)
             found.update((d.id, d) for d in map(decode_dispatch, page.messages))
-            if page.next_token is None:
-                return found
-            request.pagination_params = PaginationParams(page_token=page.next_token)
+            query = page.following
+        return found
 
     def delay(self, *methods: str, seconds: float) -> ExitStack:
         """Delay replies from now on: for the rest of the test, or of a ``with`` block::

@@ -1,4 +1,4 @@
-"""What a database raises, as errors of a store."""
+"""Map the errors of a database to errors of a store."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from ..errors import DispatchError
-from .errors import StoreCorruptError, StoreFullError, StoreUnavailableError
+from ...errors import DispatchError
+from ..errors import StoreBusyError, StoreCorruptError, StoreFullError, StoreUnavailableError
 
-__all__ = ["DRIVER_ERRORS", "again", "translated"]
+__all__ = ["DRIVER_ERRORS", "copy_of", "mapped_to_store_errors"]
 
 log = logging.getLogger("trio_dispatch.service.store")
 
 DRIVER_ERRORS = (sa.exc.DBAPIError, sqlite3.Error)
 
-_FAILED = {
+_ERRORS = {
     sqlite3.SQLITE_BUSY: (StoreUnavailableError, "is locked by another program"),
     sqlite3.SQLITE_LOCKED: (StoreUnavailableError, "is locked by another program"),
+    sqlite3.SQLITE_READONLY: (StoreUnavailableError, "cannot be written: it is read-only"),
     sqlite3.SQLITE_FULL: (StoreFullError, "has no room left on its disk"),
     sqlite3.SQLITE_CORRUPT: (StoreCorruptError, "is damaged"),
     sqlite3.SQLITE_NOTADB: (StoreCorruptError, "is not an SQLite database"),
@@ -29,20 +30,22 @@ _FAILED = {
 
 
 @contextmanager
-def translated(path: Path) -> Iterator[None]:
-    """Turns what the database raises into a `StoreError`."""
+def mapped_to_store_errors(path: Path) -> Iterator[None]:
+    """Raise errors of the database as `StoreError` within a ``with`` block."""
     try:
         yield
     except DRIVER_ERRORS as exc:
         cause = exc.orig if isinstance(exc, sa.exc.DBAPIError) else exc
-        code = getattr(cause, "sqlite_errorcode", 0)
+        code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
+        if code == sqlite3.SQLITE_INTERRUPT:
+            raise StoreBusyError("the list took too long: use a simpler filter") from cause
         log.warning("%s: %s", path, cause)
-        kind, what = _FAILED.get(code & 0xFF, (StoreUnavailableError, f"fails: {cause}"))
+        kind, what = _ERRORS.get(code, (StoreUnavailableError, f"failed: {cause}"))
         raise kind(f"{path} {what}") from cause
 
 
-def again(error: DispatchError) -> DispatchError:
-    """The same error anew: an exception is to be raised in one task only."""
+def copy_of(error: DispatchError) -> DispatchError:
+    """Return an equal error: each task that fails has to raise one of its own."""
     fresh = type(error)(*error.args)
     fresh.__cause__ = error.__cause__
     return fresh

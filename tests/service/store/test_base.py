@@ -9,14 +9,15 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.helpers.service import NOW, OpenStore, data
+from tests.helpers.service import NOW, OpenStore, data, take
 from trio_dispatch import clock
 from trio_dispatch.api import wire
 from trio_dispatch.api.codec import WIRE, time_from_nanos
 from trio_dispatch.api.wire import Event
 from trio_dispatch.model.dispatch import Dispatch
 from trio_dispatch.model.target import TargetIds
-from trio_dispatch.service import Change, NotFoundError, Store, StoreFullError
+from trio_dispatch.service import NotFoundError, Store, StoreFullError
+from trio_dispatch.service.store.rows import Change
 
 LAST_ID = (1 << 64) - 1
 
@@ -40,7 +41,7 @@ async def test_what_is_put_is_kept_as_it_is(store: Store) -> None:
     await store.put(5, sent)
     row = await store.get(5, 7)
     assert row.message == WIRE.encode(sent, wire.Dispatch)
-    assert (row.starts, row.created, row.updated) == (-1, 17, NOW + 123_456_789)
+    assert (row.start_time, row.create_time, row.update_time) == (-1, 17, NOW + 123_456_789)
     with pytest.raises(NotFoundError):
         await store.get(1, 7)
 
@@ -77,7 +78,7 @@ async def test_watchers_are_told_of_what_is_put(store: Store) -> None:
         await store.put(1, message(7, is_dry_run=True))
         await store.put(2, message(8))
         await store.delete(1, 7)
-        seen = [await anext(changes) for _ in range(3)]
+        seen = await take(changes, 3)
     assert [(c.event, c.row.dry_run) for c in seen] == [
         (Event.CREATED, False),
         (Event.UPDATED, True),
@@ -87,7 +88,7 @@ async def test_watchers_are_told_of_what_is_put(store: Store) -> None:
 
 async def test_ids_belong_to_one_microgrid(store: Store) -> None:
     await store.put(1, message(7))
-    with pytest.raises(ValueError, match="microgrid 1 has a dispatch 7"):
+    with pytest.raises(ValueError, match="dispatch 7 belongs to microgrid 1"):
         await store.put(2, message(7))
     assert (await store.create(2, data(), now=NOW)).id == 8
 
@@ -132,7 +133,7 @@ async def test_writers_at_the_same_time(store: Store, autojump_clock: MockClock)
     async def watch(task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         with store.watch(1) as changes:
             task_status.started()
-            seen.extend([change async for change in changes])
+            seen.extend([change async for batch in changes for change in batch])
 
     async def write() -> None:
         row = await store.create(1, data(), now=NOW)
@@ -151,10 +152,12 @@ async def test_writers_at_the_same_time(store: Store, autojump_clock: MockClock)
         await wait_all_tasks_blocked()
         store.watchers.end_all()
     assert len(seen) == 50 * 4 + 25
-    numbers = [change.row.changed for change in seen if change.event is not Event.DELETED]
+    numbers = [change.row.updated_sequence for change in seen if change.event is not Event.DELETED]
     assert numbers == sorted(numbers)
     for id_ in range(1, 51):
-        updates = [c.row.updated for c in seen if c.row.id == id_ and c.event is not Event.DELETED]
+        updates = [
+            c.row.update_time for c in seen if c.row.id == id_ and c.event is not Event.DELETED
+        ]
         assert updates == [NOW, NOW + 1, NOW + 2, NOW + 3]
 
 
@@ -176,7 +179,7 @@ async def test_a_cancelled_write_is_done_or_not(store: Store, autojump_clock: Mo
         last = await store.create(1, data(), now=NOW)
         told: list[int] = []
         while not told or told[-1] != last.id:
-            told.append((await anext(changes)).row.id)
+            told += [change.row.id for change in await anext(changes)]
     there = []
     for id_ in range(1, last.id + 1):
         with suppress(NotFoundError):

@@ -14,8 +14,10 @@ from tests.helpers.service import OpenStore, data
 from trio_dispatch.api import wire
 from trio_dispatch.api.codec import WIRE, payload_to_wire, time_from_nanos, time_to_nanos
 from trio_dispatch.api.wire import Interval, PaginationParams
-from trio_dispatch.service import InvalidRequestError, Store, listing
-from trio_dispatch.service.listing import read_query
+from trio_dispatch.service import InvalidRequestError, Store
+from trio_dispatch.service.listing import encode_page_token, read_query
+from trio_dispatch.service.store import MemoryStore, queries
+from trio_dispatch.service.store.queries import Page, SortKey
 
 List = wire.ListMicrogridDispatchesRequest
 BY_UPDATE = wire.SortField.LAST_UPDATE_TIME
@@ -50,7 +52,12 @@ async def touch(store: Store, id_: int, now: int) -> None:
     await store.update(1, id_, edit, now=now)
 
 
-def ids_of(page: listing.Page) -> list[int]:
+def token_of(page: Page) -> str:
+    assert page.following is not None
+    return encode_page_token(page.following)
+
+
+def ids_of(page: Page) -> list[int]:
     decoded = [WIRE.decode(message, wire.Dispatch).metadata for message in page.messages]
     return [metadata.dispatch_id for metadata in decoded if metadata is not None]
 
@@ -58,8 +65,8 @@ def ids_of(page: listing.Page) -> list[int]:
 async def all_ids(store: Store, first: List) -> list[int]:
     page = await store.list(read_query(first))
     ids = ids_of(page)
-    while page.next_token is not None:
-        page = await store.list(read_query(request(page.next_token)))
+    while page.following is not None:
+        page = await store.list(read_query(request(token_of(page))))
         ids += ids_of(page)
     return ids
 
@@ -76,7 +83,7 @@ async def test_nothing_comes_twice_and_nothing_is_skipped(
     walked = ids_of(page)
     now = NOW + 10**9
     deleted = set()
-    while page.next_token is not None:
+    while page.following is not None:
         # Everything moves, some often; something goes, and something comes.
         for id_ in range(1, 41):
             if id_ not in deleted:
@@ -88,8 +95,8 @@ async def test_nothing_comes_twice_and_nothing_is_skipped(
             await store.delete(1, gone)
             deleted.add(gone)
         await store.create(1, data(), now=now)
-        page = await store.list(read_query(request(page.next_token)))
-        assert page.total == 40  # as many came as went
+        page = await store.list(read_query(request(token_of(page))))
+        assert page.total == 40  # as at the snapshot
         walked += ids_of(page)
     unread = deleted - set(walked)
     assert walked == [id_ for id_ in snapshot if id_ not in unread]
@@ -98,16 +105,13 @@ async def test_nothing_comes_twice_and_nothing_is_skipped(
 async def test_past_what_is_remembered_a_walk_goes_on_as_others_do(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listing, "REMEMBERED", 5)
-    monkeypatch.setattr("trio_dispatch.service.memory.REMEMBERED", 5)
-    if type(store).__name__ == "SqliteStore":
-        monkeypatch.setattr("trio_dispatch.service.sqlite.REMEMBERED", 5)
+    monkeypatch.setattr(queries, "REMEMBERED_CHANGES", 5)
     await fill(store, 10)
     page = await store.list(read_query(request(size=3, **ordered(BY_UPDATE, DESCENDING))))
     assert ids_of(page) == [10, 9, 8]
     for number in range(30):
         await touch(store, 1, NOW + 10**9 + number)
-    rest = await all_ids(store, request(page.next_token))
+    rest = await all_ids(store, request(token_of(page)))
     assert rest == [7, 6, 5, 4, 3, 2]  # 1 has moved to the front
 
 
@@ -115,11 +119,11 @@ async def test_a_token_is_good_after_a_restart(open_any_store: OpenStore) -> Non
     async with open_any_store() as store:
         await fill(store, 9)
         page = await store.list(read_query(request(size=3)))
-        if type(store).__name__ == "MemoryStore":
+        if isinstance(store, MemoryStore):
             return
     async with open_any_store() as store:
         await store.create(1, data(), now=NOW + 10**9)
-        assert await all_ids(store, request(page.next_token)) == [6, 5, 4, 3, 2, 1]
+        assert await all_ids(store, request(token_of(page))) == [6, 5, 4, 3, 2, 1]
 
 
 async def test_sizes_of_pages(store: Store) -> None:
@@ -128,9 +132,9 @@ async def test_sizes_of_pages(store: Store) -> None:
     assert len(ids_of(await store.list(read_query(request(size=0))))) == 100
     assert len(ids_of(await store.list(read_query(request(size=119))))) == 119
     last = await store.list(read_query(request(size=120)))
-    assert last.next_token is None
-    assert read_query(request(size=2**32 - 1)).size == 1000
-    assert read_query(List(microgrid_id=1)).size == 100
+    assert last.following is None
+    assert read_query(request(size=2**32 - 1)).page_size == 1000
+    assert read_query(List(microgrid_id=1)).page_size == 100
 
 
 async def test_a_page_is_no_larger_than_clients_take(store: Store) -> None:
@@ -260,8 +264,8 @@ def test_lists_that_make_no_sense(fields: dict[str, Any], field: str) -> None:
 
 async def a_token(store: Store, **fields: Any) -> str:
     page = await store.list(read_query(request(size=1, **fields)))
-    assert page.next_token is not None
-    return page.next_token
+    assert page.following is not None
+    return token_of(page)
 
 
 async def test_a_token_belongs_to_its_list(store: Store) -> None:
@@ -270,14 +274,14 @@ async def test_a_token_belongs_to_its_list(store: Store) -> None:
     token = await a_token(store, filter=filter_, **ordered(BY_START, ASCENDING))
     bare = read_query(request(token))
     assert bare == read_query(request(token, filter=filter_, **ordered(BY_START, ASCENDING)))
-    assert (bare.key, bare.descending, bare.size) == (listing.SortKey.STARTS, False, 1)
+    assert (bare.sort_key, bare.descending, bare.page_size) == (SortKey.START_TIME, False, 1)
     for wrong in (
         {"microgrid_id": 2},
         {"filter": wire.DispatchFilter(is_active=False)},
         ordered(BY_START, DESCENDING),
         ordered(BY_UPDATE, ASCENDING),
     ):
-        with pytest.raises(InvalidRequestError, match=r"pagination_params\.page_token: is that"):
+        with pytest.raises(InvalidRequestError, match=r"pagination_params\.page_token: belongs"):
             read_query(request(token, **wrong))
 
 
@@ -286,7 +290,7 @@ def made(content: Any) -> str:
     return urlsafe_b64encode(zlib.crc32(body).to_bytes(4, "big") + body).decode()
 
 
-GOOD = [1, 1, "created", True, 10, 5, NOW, 7, ""]
+GOOD = [2, 1, "create_time", True, 10, 5, 99, NOW, 7, ""]
 
 
 def other(index: int, value: Any) -> str:
@@ -309,25 +313,27 @@ def test_a_token_that_could_be_ours() -> None:
         made({}),
         made([]),
         made(GOOD[:-1]),
-        other(0, 2),
+        other(0, 1),
         other(2, "id"),
         other(3, 1),
         other(4, 0),
         other(4, 1001),
         other(5, -1),
         other(5, 1 << 63),
-        other(6, 1e3),
-        other(6, 10**30),
-        other(6, -(10**30)),
-        other(7, -1),
-        other(7, 1 << 64),
-        other(8, "0"),
-        other(8, "ff"),
-        other(8, "08"),
+        other(6, -1),
+        other(6, 1 << 32),
+        other(7, 1e3),
+        other(7, 10**30),
+        other(7, -(10**30)),
+        other(8, -1),
+        other(8, 1 << 64),
+        other(9, "0"),
+        other(9, "ff"),
+        other(9, "08"),
     ],
 )
 def test_a_token_that_is_none(token: str) -> None:
-    with pytest.raises(InvalidRequestError, match="is not one that a list of this service gave"):
+    with pytest.raises(InvalidRequestError, match="is not a page token of this service"):
         read_query(request(token))
 
 

@@ -1,7 +1,7 @@
-"""The tables of a store in SQLite, and how a file gets them.
+"""The tables of a store in SQLite, and their migrations.
 
-A file says in its `application_id` that it is one of ours, and in its `user_version` which of the
-`MIGRATIONS` it has been through.
+The `application_id` of a file says that it belongs to a dispatch service, and its `user_version`
+how many of the `MIGRATIONS` it has been through.
 """
 
 from __future__ import annotations
@@ -9,17 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.types import TypeDecorator
 
-from .errors import StoreError
+from ..errors import StoreError
 
 __all__ = [
     "APPLICATION_ID",
-    "NEVER",
-    "Moment",
     "counters",
     "dispatches",
     "former",
@@ -31,42 +28,42 @@ APPLICATION_ID = int.from_bytes(b"tdsp", "big")
 _SECOND = 1_000_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-NEVER = "never"
-"""What stands for the end of what does not end; as text it comes after every year."""
+_NEVER = "never"
+"""The end of a dispatch without an end; as a text it sorts after every year."""
 
 
-class Moment(TypeDecorator[int]):
-    """Nanoseconds since 1970 as a text that sorts as they do; None as `NEVER`.
+class Time(TypeDecorator[int]):
+    """Nanoseconds since 1970 as a text that sorts as they do; None as `_NEVER`.
 
-    The years 1 to 9999 in nanoseconds are more than 64 bits hold.
+    The years 1 to 9999 in nanoseconds exceed 64 bits.
     """
 
     impl = sa.Text
     cache_ok = True
 
-    def process_bind_param(self, value: int | None, dialect: Any) -> str:
+    def process_bind_param(self, value: int | None, dialect: sa.Dialect) -> str:
         if value is None:
-            return NEVER
+            return _NEVER
         seconds, nanos = divmod(value, _SECOND)
         return f"{(_EPOCH + timedelta(seconds=seconds)).isoformat()[:19]}.{nanos:09}Z"
 
-    def process_result_value(self, value: str | None, dialect: Any) -> int | None:
-        if value is None or value == NEVER:
+    def process_result_value(self, value: str | None, dialect: sa.Dialect) -> int | None:
+        if value is None or value == _NEVER:
             return None
         delta = datetime.fromisoformat(f"{value[:19]}+00:00") - _EPOCH
         return (delta.days * 86_400 + delta.seconds) * _SECOND + int(value[20:29])
 
 
 class Unsigned(TypeDecorator[int]):
-    """A number of 64 bits without a sign, in one with a sign: the upper half is negative."""
+    """An unsigned number of 64 bits in a signed one: the upper half is negative."""
 
     impl = sa.BigInteger
     cache_ok = True
 
-    def process_bind_param(self, value: int | None, dialect: Any) -> int | None:
+    def process_bind_param(self, value: int | None, dialect: sa.Dialect) -> int | None:
         return value if value is None or value < 1 << 63 else value - (1 << 64)
 
-    def process_result_value(self, value: int | None, dialect: Any) -> int | None:
+    def process_result_value(self, value: int | None, dialect: sa.Dialect) -> int | None:
         return value if value is None or value >= 0 else value + (1 << 64)
 
 
@@ -82,35 +79,35 @@ dispatches = sa.Table(
     sa.Column("active", sa.Boolean, nullable=False),
     sa.Column("dry_run", sa.Boolean, nullable=False),
     sa.Column("recurring", sa.Boolean, nullable=False),
-    sa.Column("starts", Moment, nullable=False),
-    sa.Column("ends", Moment, nullable=False),
-    sa.Column("created", Moment, nullable=False),
-    sa.Column("updated", Moment, nullable=False),
-    sa.Column("born", sa.BigInteger, nullable=False),
-    sa.Column("changed", sa.BigInteger, nullable=False),
+    sa.Column("start_time", Time, nullable=False),
+    sa.Column("end_time", Time, nullable=False),
+    sa.Column("create_time", Time, nullable=False),
+    sa.Column("update_time", Time, nullable=False),
+    sa.Column("created_sequence", sa.BigInteger, nullable=False),
+    sa.Column("updated_sequence", sa.BigInteger, nullable=False),
     sa.Column("message", sa.LargeBinary, nullable=False),
 )
-"""The dispatches, column by column a `Row`."""
+"""The dispatches; the columns are the fields of a `Row`."""
 
 former = sa.Table(
     "former",
     _metadata,
     sa.Column("until", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("id", Unsigned, nullable=False),
-    sa.Column("born", sa.BigInteger, nullable=False),
-    sa.Column("changed", sa.BigInteger, nullable=False),
-    sa.Column("starts", Moment, nullable=False),
-    sa.Column("updated", Moment, nullable=False),
+    sa.Column("created_sequence", sa.BigInteger, nullable=False),
+    sa.Column("updated_sequence", sa.BigInteger, nullable=False),
+    sa.Column("start_time", Time, nullable=False),
+    sa.Column("update_time", Time, nullable=False),
 )
-"""By what a dispatch was sorted from the change `changed` up to the change `until`."""
+"""The sort keys of a dispatch from the change `updated_sequence` up to the change `until`."""
 
 counters = sa.Table(
     "counters",
     _metadata,
     sa.Column("last_id", Unsigned, nullable=False),
-    sa.Column("changes", sa.BigInteger, nullable=False),
+    sa.Column("sequence", sa.BigInteger, nullable=False),
 )
-"""The single row of what must survive a deletion of the newest dispatch, or of all."""
+"""A single row: the counters of `edits.Counters`."""
 
 stamps = sa.Table(
     "stamps",
@@ -118,11 +115,11 @@ stamps = sa.Table(
     sa.Column("key", sa.LargeBinary, primary_key=True),
     sa.Column("second", sa.BigInteger, nullable=False),
 )
-"""The newest second for which a signature of a key was good, by the digest of the key."""
+"""The newest second for which a signature of a key was accepted, by the digest of the key."""
 
 
-def _first(connection: sa.Connection) -> None:
-    # Written out: what a migration does must not change when the tables above do.
+def _create_tables(connection: sa.Connection) -> None:
+    # Written out: a migration must stay the same when the tables above change.
     for statement in (
         """CREATE TABLE dispatches (
             id INTEGER NOT NULL PRIMARY KEY,
@@ -158,21 +155,42 @@ def _first(connection: sa.Connection) -> None:
         connection.exec_driver_sql(statement)
 
 
-def _second(connection: sa.Connection) -> None:
+def _create_stamps(connection: sa.Connection) -> None:
     connection.exec_driver_sql(
         "CREATE TABLE stamps (key BLOB NOT NULL PRIMARY KEY, second BIGINT NOT NULL)"
     )
 
 
-MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (_first, _second)
-"""What takes a file from each version to the next; a new file goes through all of them."""
+def _rename_columns(connection: sa.Connection) -> None:
+    renamed = {
+        "starts": "start_time",
+        "ends": "end_time",
+        "created": "create_time",
+        "updated": "update_time",
+        "born": "created_sequence",
+        "changed": "updated_sequence",
+    }
+    for old, new in renamed.items():
+        connection.exec_driver_sql(f"ALTER TABLE dispatches RENAME COLUMN {old} TO {new}")
+    for old in ("starts", "updated", "born", "changed"):
+        connection.exec_driver_sql(f"ALTER TABLE former RENAME COLUMN {old} TO {renamed[old]}")
+    connection.exec_driver_sql("ALTER TABLE counters RENAME COLUMN changes TO sequence")
+
+
+MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (
+    _create_tables,
+    _create_stamps,
+    _rename_columns,
+)
+"""What takes a file from each version of the schema to the next; a new file needs all of them."""
 
 
 def prepare(connection: sa.Connection, path: Path) -> None:
-    """Make a new file ours, or bring one of ours up to date, within the transaction.
+    """Set up a new file or migrate an older one, within the transaction.
 
     Raises:
-      StoreError: it is a database of something else, or of a newer version of this package.
+      StoreError: the database belongs to another application, or to a newer version of this
+        package.
     """
 
     def pragma(name: str) -> int:
@@ -182,14 +200,14 @@ def prepare(connection: sa.Connection, path: Path) -> None:
     if application != APPLICATION_ID:
         tables = connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one()
         if application or version or tables:
-            raise StoreError(f"{path} is a database, but not of a dispatch service")
+            raise StoreError(f"{path} is not a database of a dispatch service")
         connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
     if version > len(MIGRATIONS):
         raise StoreError(
             f"{path} was written by a newer version of trio-dispatch: its schema has version "
-            f"{version}, and this one knows those up to {len(MIGRATIONS)}"
+            f"{version}, but this version supports only those up to {len(MIGRATIONS)}"
         )
     for migrate in MIGRATIONS[version:]:
         migrate(connection)
-    if version < len(MIGRATIONS):
-        connection.exec_driver_sql(f"PRAGMA user_version = {len(MIGRATIONS)}")
+    # Written even if it stays the same: a file that cannot be written must not be opened.
+    connection.exec_driver_sql(f"PRAGMA user_version = {len(MIGRATIONS)}")

@@ -12,16 +12,16 @@ import sqlalchemy as sa
 import trio
 from trio.testing import MockClock
 
-from tests.helpers.service import NOW, data
+from tests.helpers.service import NOW, data, take
 from trio_dispatch.api.wire import Event
 from trio_dispatch.service import (
     NotFoundError,
-    Query,
     StoreFullError,
     StoreUnavailableError,
-    Watcher,
 )
-from trio_dispatch.service.sqlite import SqliteStore, open_sqlite
+from trio_dispatch.service.store.queries import Query
+from trio_dispatch.service.store.sqlite import SqliteStore, open_sqlite
+from trio_dispatch.service.store.watchers import Watcher
 
 
 def io_error(code: int = sqlite3.SQLITE_IOERR) -> sqlite3.OperationalError:
@@ -74,7 +74,7 @@ def unreachable(store: SqliteStore) -> Iterator[None]:
 
 async def told(changes: Watcher) -> list[tuple[Event, int]]:
     """What waits for a watcher."""
-    return [((change := await anext(changes)).event, change.row.id) for _ in range(len(changes))]
+    return [(change.event, change.row.id) for change in await take(changes, len(changes))]
 
 
 async def ids_in(store: SqliteStore) -> int:

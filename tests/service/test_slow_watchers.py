@@ -17,7 +17,7 @@ from trio_dispatch.grpc import Cardinality, GRPCError, Status
 from trio_dispatch.model.dispatch import Dispatch
 from trio_dispatch.model.target import TargetIds
 from trio_dispatch.service import Store
-from trio_dispatch.service.handlers import CUT_GRACE
+from trio_dispatch.service.handlers import DISCONNECT_GRACE
 
 STREAM = "/frequenz.api.dispatch.v1.MicrogridDispatchService/StreamMicrogridDispatches"
 
@@ -60,8 +60,8 @@ async def test_a_client_that_does_not_read_its_stream_is_let_go(
         await wait_all_tasks_blocked()
         assert calls_running(service) == 1
         await change_much(service.store)
-        assert service.store.watchers.statistics().cut == 1
-        assert CUT_GRACE - 0.2 <= await time_to_end(service) <= CUT_GRACE + 0.2
+        assert service.store.watchers.statistics().disconnected == 1
+        assert DISCONNECT_GRACE - 0.2 <= await time_to_end(service) <= DISCONNECT_GRACE + 0.2
         await create(client)
         with pytest.raises(ServiceError) as caught:
             [event async for event in events]
@@ -75,8 +75,8 @@ async def test_why_a_stuck_stream_was_ended_is_told(autojump_clock: MockClock) -
         for _ in range(100):
             await service.store.put(1, large())
         await wait_all_tasks_blocked()
-        service.store.watchers.fail_all()
-        assert CUT_GRACE - 0.2 <= await time_to_end(service) <= CUT_GRACE + 0.2
+        service.store.watchers.disconnect_all()
+        assert DISCONNECT_GRACE - 0.2 <= await time_to_end(service) <= DISCONNECT_GRACE + 0.2
         with pytest.raises(ServiceError) as caught:
             [event async for event in events]
         assert caught.value.status in {Status.UNAVAILABLE, Status.CANCELLED}
@@ -86,7 +86,7 @@ async def test_a_client_that_reads_a_little_is_told_why(autojump_clock: MockCloc
     async with wired() as service, service.client() as client, client.stream(1) as events:
         await wait_all_tasks_blocked()
         await change_much(service.store)
-        await trio.sleep(CUT_GRACE / 2)
+        await trio.sleep(DISCONNECT_GRACE / 2)
         with pytest.raises(ServiceError, match="too many changes were waiting") as caught:
             [event async for event in events]
         assert caught.value.status is Status.RESOURCE_EXHAUSTED
@@ -106,7 +106,7 @@ async def test_a_connection_that_nobody_reads_is_let_go(autojump_clock: MockCloc
                     await ours.receive_some()
             await change_much(service.store)
             assert calls_running(service) == 1
-            assert await time_to_end(service) <= 2 * CUT_GRACE + 0.2
+            assert await time_to_end(service) <= 2 * DISCONNECT_GRACE + 0.2
             nursery.cancel_scope.cancel()
 
 
@@ -142,7 +142,7 @@ async def test_who_is_cut_off_without_being_stuck_is_told_at_once(
             await call.send_message(wire.StreamMicrogridDispatchesRequest(microgrid_id=1), end=True)
             await call.recv_initial_metadata()
             began = trio.current_time()
-            service.store.watchers.fail_all()
+            service.store.watchers.disconnect_all()
             with pytest.raises(GRPCError) as caught:
                 await call.recv_message()
         assert caught.value.status is Status.UNAVAILABLE

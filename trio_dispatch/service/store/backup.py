@@ -1,4 +1,4 @@
-"""A copy of the file of a store, whether or not a service runs on it."""
+"""Copy the database of a store, whether or not a service runs on it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from os import PathLike
 from pathlib import Path
 from urllib.parse import quote
 
-from .errors import StoreError
+from ..errors import StoreError
 
 __all__ = ["backup_file"]
 
@@ -17,37 +17,37 @@ __all__ = ["backup_file"]
 def backup_file(
     source: str | PathLike[str], target: str | PathLike[str], *, force: bool = False
 ) -> None:
-    """Copy the database of a dispatch service, as it is at one moment.
+    """Copy the database of a dispatch service as it is at one moment.
 
     A service that runs on it goes on meanwhile.  The copy is written under another name, checked,
-    brought onto the disk, and only then renamed.  It blocks: from Trio, call it by
+    synced, and only then renamed.  This call blocks: from Trio, use
     `trio_dispatch.clock.run_in_thread`.
 
     Args:
-      force: Replace a file that has the name of the copy.
+      force: Replace an existing file.
 
     Raises:
-      FileExistsError: there is a file of this name.
-      StoreError: the database cannot be read, or is not one of a dispatch service, or the copy
+      FileExistsError: the target exists.
+      StoreError: the database cannot be read or does not belong to a dispatch service, or the copy
         cannot be written.
     """
-    # Only whoever keeps dispatches in a file needs SQLAlchemy.
-    from ._files import copy_database, refuse_to_replace  # noqa: PLC0415
+    # SQLAlchemy is needed only for stores in files.
     from ._schema import APPLICATION_ID  # noqa: PLC0415
+    from ._sqlite_files import check_replaceable, copy_database  # noqa: PLC0415
 
     path, copy = Path(source), Path(target)
     if not path.is_file():
-        raise StoreError(f"there is no database {path}")
-    refuse_to_replace(copy, force=force)
+        raise StoreError(f"{path} does not exist")
+    check_replaceable(copy, force=force)
     if copy.exists() and copy.samefile(path):
-        raise StoreError(f"{copy} is the database itself: choose another name for the copy")
-    # To write, so that SQLite can remove what it puts beside a database that nobody else has open.
+        raise StoreError(f"{copy} is the database itself: choose another file for the copy")
+    # Writable, so that SQLite can remove its log beside a database that nobody else has open.
     url = f"file:{quote(os.fspath(path.absolute()))}?mode=rw"
     try:
         with closing(sqlite3.connect(url, uri=True)) as connection:
             (application,) = connection.execute("PRAGMA application_id").fetchone()
             if application != APPLICATION_ID:
-                raise StoreError(f"{path} is a database, but not of a dispatch service")
+                raise StoreError(f"{path} is not a database of a dispatch service")
             copy_database(connection, copy, force=force)
     except sqlite3.Error as exc:
         raise StoreError(f"{path} cannot be read: {exc}") from exc

@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -23,18 +24,16 @@ from trio_dispatch.client.errors import ServiceError
 from trio_dispatch.grpc import Status
 from trio_dispatch.service import (
     NotFoundError,
-    Query,
     Store,
     StoreError,
     StoreFullError,
     StoreUnavailableError,
-    Where,
-    _schema,
     open_store,
 )
-from trio_dispatch.service._sql_lists import count_of, page_of
-from trio_dispatch.service.listing import SortKey, Span
-from trio_dispatch.service.sqlite import open_sqlite
+from trio_dispatch.service.store import _schema
+from trio_dispatch.service.store._sql_lists import count_of, page_of
+from trio_dispatch.service.store.queries import Filter, Query, SortKey, TimeRange
+from trio_dispatch.service.store.sqlite import open_sqlite
 
 
 @pytest.fixture
@@ -63,7 +62,7 @@ async def test_a_database_of_something_else(path: Path) -> None:
             connection.execute(statement)
         connection.close()
         before = path.read_bytes()
-        await refuse_to_open(path, "not of a dispatch service")
+        await refuse_to_open(path, "is not a database of a dispatch service")
         assert path.read_bytes() == before
 
 
@@ -81,7 +80,7 @@ async def test_where_there_is_no_directory(path: Path) -> None:
 
 
 async def test_a_directory(tmp_path: Path) -> None:
-    await refuse_to_open(tmp_path, "unable to open")
+    await refuse_to_open(tmp_path, "cannot be opened")
 
 
 async def test_an_empty_file_becomes_a_store(path: Path) -> None:
@@ -108,15 +107,29 @@ async def test_migrations(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     connection.close()
 
 
-async def test_a_file_of_the_first_version(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with monkeypatch.context() as patch:
-        patch.setattr(_schema, "MIGRATIONS", _schema.MIGRATIONS[:1])
-        async with open_store(path) as store:
-            row = await store.create(1, data(), now=NOW)
+@pytest.mark.parametrize("version", range(1, len(_schema.MIGRATIONS)))
+async def test_a_file_of_an_older_version_is_migrated(path: Path, version: int) -> None:
+    async with open_store(path) as store:
+        row = await store.create(1, data(), now=NOW)
+    with closing(sqlite3.connect(path)) as connection:
+        columns = connection.execute("SELECT * FROM dispatches").fetchone()
+    path.unlink()
+    engine = sa.create_engine(f"sqlite:///{path}")
+    with engine.begin() as old:
+        for migrate in _schema.MIGRATIONS[:version]:
+            migrate(old)
+        places = ", ".join("?" * len(columns))
+        old.exec_driver_sql(f"INSERT INTO dispatches VALUES ({places})", columns)
+        old.exec_driver_sql("UPDATE counters SET last_id = 1, changes = 1")
+        old.exec_driver_sql(f"PRAGMA application_id = {_schema.APPLICATION_ID}")
+        old.exec_driver_sql(f"PRAGMA user_version = {version}")
+    engine.dispose()
     async with open_store(path) as store:
         assert await store.get(1, row.id) == row
+        assert (await store.list(Query(1))).messages == [row.message]
         assert await store.latest_stamp(b"key") is None
         await store.raise_stamp(b"key", 5)
+        assert (await store.create(1, data(), now=NOW)).updated_sequence == 2
     async with open_store(path) as store:
         assert await store.latest_stamp(b"key") == 5
 
@@ -282,7 +295,7 @@ async def test_on_a_full_disk_what_fits_is_done(path: Path) -> None:
         await write(store, 1)
         with _no_more_pages(store):
             async with trio.open_nursery() as nursery:
-                for size in (10, 400_000, 10, 400_000, 10):
+                for size in (10, 240_000, 10, 240_000, 10):
                     nursery.start_soon(write, store, size)
     assert sorted(outcomes) == ["done"] * 4 + ["full"] * 2
 
@@ -323,46 +336,56 @@ async def test_a_backup_while_it_goes_on(path: Path, tmp_path: Path) -> None:
 
 async def test_memory_has_no_backup(tmp_path: Path) -> None:
     async with open_store(None) as store:
-        with pytest.raises(StoreError, match="in memory only"):
+        with pytest.raises(StoreError, match="a store in memory has no backup"):
             await store.backup(tmp_path / "copy.db")
 
 
 # How lists are read.
 
 
+INDEXES = {
+    SortKey.START_TIME: "dispatches_by_starts",
+    SortKey.CREATE_TIME: "dispatches_by_created",
+    SortKey.UPDATE_TIME: "dispatches_by_updated",
+}
+
+
 @pytest.mark.parametrize("descending", [False, True])
 @pytest.mark.parametrize("key", list(SortKey))
 async def test_lists_use_an_index(path: Path, key: SortKey, descending: bool) -> None:
     async with open_sqlite(path) as store:
-        first = Query(1, key=key, descending=descending)
-        later = Query(1, key=key, descending=descending, after=(NOW, 5), edge=7)
+        first = Query(1, sort_key=key, descending=descending)
+        later = Query(1, sort_key=key, descending=descending, after=(NOW, 5), snapshot=7)
         for query in (first, later):
             plan = _plan(store._engine, page_of(query, 7))
-            assert f"USING INDEX dispatches_by_{key.value} (microgrid_id=?" in plan
+            assert f"USING INDEX {INDEXES[key]} (microgrid_id=?" in plan
             assert "SCAN dispatches" not in plan
             # What has moved meanwhile is little, and may be sorted.
             assert "TEMP B-TREE" not in plan.partition("former")[0]
-        if key is not SortKey.CREATED:
+        if key is not SortKey.CREATE_TIME:
             assert "USING INTEGER PRIMARY KEY (rowid>?)" in plan
 
 
 async def test_what_has_ended_is_not_read(path: Path) -> None:
     async with open_sqlite(path) as store:
-        query = Query(1, where=Where(ends=Span(NOW, None)))
+        query = Query(1, filter=Filter(end_time=TimeRange(NOW, None)))
         assert "COVERING INDEX dispatches_by_ends" in _plan(store._engine, count_of(query))
 
 
 @pytest.mark.parametrize(
-    "where", [Where(ids=frozenset({1, 2})), Where(asked_ids=frozenset({1, 2}))]
+    "wanted", [Filter(ids=frozenset({1, 2})), Filter(queried_ids=frozenset({1, 2}))]
 )
-async def test_who_names_ids_gets_them_looked_up(path: Path, where: Where) -> None:
+async def test_who_names_ids_gets_them_looked_up(path: Path, wanted: Filter) -> None:
     async with open_sqlite(path) as store:
-        for select in (page_of(Query(1, where=where), 7), count_of(Query(1, where=where))):
+        for select in (page_of(Query(1, filter=wanted), 7), count_of(Query(1, filter=wanted))):
             plan = _plan(store._engine, select)
             assert "SEARCH dispatches USING INTEGER PRIMARY KEY (rowid=?)" in plan
 
 
-def _plan(engine: sa.Engine, select: sa.Select[tuple[object]]) -> str:
+def _plan(
+    engine: sa.Engine,
+    select: sa.Select[*tuple[object, ...]] | sa.CompoundSelect[*tuple[object, ...]],
+) -> str:
     compiled = select.compile(engine, compile_kwargs={"literal_binds": True})
     with engine.connect() as connection:
         rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}")
@@ -426,8 +449,8 @@ async def test_what_was_acknowledged_survives_a_kill(
     async with open_store(path) as store:
         there = set()
         for worker in range(5):
-            page = await store.list(Query(worker, size=1000))
-            assert page.next_token is None
+            page = await store.list(Query(worker, page_size=1000))
+            assert page.following is None
             there |= {_id(message) for message in page.messages}
         # What is multiple of three may have been deleted without its being said.
         assert created - {id_ for id_ in created if id_ % 3 == 0} <= there

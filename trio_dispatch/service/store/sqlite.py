@@ -1,0 +1,388 @@
+"""A store in an SQLite file.
+
+Theory of operation.  One task carries out the writes.  It takes those that wait, runs them in one
+transaction in a worker thread, and continues with those that have arrived meanwhile: under load
+many writes share the wait for the disk.  Reads run in other threads, each on a connection of its
+own, and see the last commit; in WAL mode readers and the writer do not wait for each other.  A read
+whose caller is cancelled is interrupted.
+
+A COMMIT that fails may still have taken effect.  Then the database itself is asked on another
+connection, by the sequence number of its last change.  If the changes are there, a further commit
+makes sure that they are on the disk, and they are acknowledged and published like any others; if
+not, the writes fail.  If that cannot be determined either, the writes fail as unavailable, which
+promises nothing, and all watchers are disconnected: their clients connect again and list what there
+is.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, TypeAlias, TypeVar
+
+import sqlalchemy as sa
+import trio
+from outcome import Error, Outcome, Value
+
+from ... import clock
+from ...concurrency.nursery import open_service_nursery
+from ..errors import NotFoundError, StoreBusyError, StoreError, StoreUnavailableError
+from ._schema import counters, prepare
+from ._sql_errors import DRIVER_ERRORS, copy_of, mapped_to_store_errors
+from ._sql_lists import count_of, page_of
+from ._sqlite_files import copy_database, ensure_file, lock, make_engine, raw_connection, unlock
+from ._transaction import Transaction, find, latest_stamp, read_counters
+from .base import Store
+from .edits import Edit
+from .queries import Page, PageBuilder, Query
+from .rows import Change, Row
+
+__all__ = ["SqliteStore", "open_sqlite"]
+
+log = logging.getLogger("trio_dispatch.service.store")
+
+LIST_TIMEOUT: Final = 10.0
+"""A list that takes more seconds is stopped."""
+
+# Lists can be slow, so they have connections of their own and never delay a look-up by id.
+_LISTS_AT_ONCE: Final = 3
+_LOOKUPS_AT_ONCE: Final = 2
+_CHANGES_AT_ONCE: Final = 500
+_CLOSE_TIMEOUT: Final = 10.0
+# SQLite asks this often whether a read is still wanted; it is well below a millisecond.
+_STEPS_BETWEEN_CHECKS: Final = 10_000
+
+_R = TypeVar("_R")
+
+
+@asynccontextmanager
+async def open_sqlite(
+    path: str | os.PathLike[str], *, busy_timeout: float = 5.0, watcher_limit: int = 1000
+) -> AsyncIterator[SqliteStore]:
+    """Open a store in a file, which is created if it does not exist; only its owner can read it.
+
+    One store at a time has a file open; other programs may read it.  Acknowledged writes are on the
+    disk: each commit is synced, so that it survives a loss of power.
+
+    Args:
+      busy_timeout: How many seconds to wait for another program that has locked the file.
+      watcher_limit: How many changes may wait for one watcher before it is disconnected.
+
+    Raises:
+      StoreError: the file cannot be opened or written, is not an SQLite database, belongs to
+        another application or to a newer version of this package, or is open in another service.
+    """
+    store = SqliteStore(path, busy_timeout=busy_timeout, watcher_limit=watcher_limit)
+    try:
+        await clock.run_in_thread(store._open)
+        async with open_service_nursery() as nursery:
+            nursery.start_soon(store._run_writes)
+            yield store
+            nursery.cancel_scope.cancel()
+    finally:
+        with trio.move_on_after(_CLOSE_TIMEOUT, shield=True):
+            await store._wait_for_reads()
+        with trio.CancelScope(shield=True):
+            await clock.run_in_thread(store._close)
+
+
+@dataclass(eq=False, slots=True)
+class _Write:
+    """A write that waits for its turn, then for its outcome.
+
+    Attributes:
+      microgrid_id: The microgrid whose watchers set the pace, if any.
+      size: How many changes it may make.
+    """
+
+    work: Callable[[Transaction], Sequence[Change]]
+    microgrid_id: int | None = None
+    size: int = 1
+    outcome: Outcome[Sequence[Change]] | None = None
+    done: trio.Event = field(default_factory=trio.Event)
+    abandoned: bool = False
+
+    def attempt(self, transaction: Transaction) -> None:
+        """Set the outcome; errors of the database are raised, since they concern all writes."""
+        try:
+            self.outcome = Value(self.work(transaction))
+        except DRIVER_ERRORS:
+            raise
+        except Exception as exc:  # noqa: BLE001 - it is raised in the caller's task
+            self.outcome = Error(exc)
+
+
+_Writes: TypeAlias = list[_Write]
+
+
+class _CommitError(Exception):
+    """A COMMIT failed and may have taken effect.
+
+    Attributes:
+      before: The sequence number of the last change before it.
+      error: The error of the driver.
+    """
+
+    def __init__(self, before: int, error: sa.exc.DBAPIError | sqlite3.Error) -> None:
+        super().__init__(str(error))
+        self.before = before
+        self.error = error
+
+
+class SqliteStore(Store):
+    """A store in an SQLite file, see `open_sqlite`."""
+
+    def __init__(
+        self, path: str | os.PathLike[str], *, busy_timeout: float, watcher_limit: int
+    ) -> None:
+        super().__init__(watcher_limit=watcher_limit)
+        self.path = Path(path).absolute()
+        self._waiting: list[_Write] = []
+        self._closed = False
+        # Limiters of its own: other work in Trio's threads must not stop it.
+        self._lists = trio.CapacityLimiter(_LISTS_AT_ONCE)
+        self._lookups = trio.CapacityLimiter(_LOOKUPS_AT_ONCE)
+        self._writer = trio.CapacityLimiter(1)
+        self._lock: int | None = None
+        connections = _LISTS_AT_ONCE + _LOOKUPS_AT_ONCE + 1
+        self._engine = make_engine(self.path, busy_timeout, connections=connections)
+        self._writing = self._engine.execution_options(begin="BEGIN IMMEDIATE")
+
+    # Reads.
+
+    async def get(self, microgrid_id: int, dispatch_id: int) -> Row:
+        row = await self._look_up(lambda connection: find(connection, dispatch_id))
+        if row is None or row.microgrid_id != microgrid_id:
+            raise NotFoundError(microgrid_id, dispatch_id)
+        return row
+
+    async def list(self, query: Query) -> Page:
+        def read(connection: sa.Connection) -> Page:
+            snapshot = query.snapshot_at(read_counters(connection).sequence)
+            total = query.total
+            if total is None:
+                total = connection.scalars(count_of(query)).one()
+            builder = PageBuilder(query)
+            with connection.execute(page_of(query, snapshot)) as rows:
+                for key, id_, message in rows:
+                    if not builder.add(key, id_, message):
+                        break
+            return builder.page(snapshot=snapshot, total=total)
+
+        with trio.move_on_after(LIST_TIMEOUT):
+            return await self._read(read, self._lists)
+        raise StoreBusyError("the list took too long: use a simpler filter")
+
+    async def latest_stamp(self, key: bytes) -> int | None:
+        return await self._look_up(lambda connection: latest_stamp(connection, key))
+
+    async def backup(self, path: str | os.PathLike[str]) -> None:
+        target = Path(path)
+        self._check_open()
+
+        def copy() -> None:
+            with mapped_to_store_errors(self.path), self._engine.begin() as connection:
+                copy_database(raw_connection(connection), target)
+
+        await clock.run_in_thread(copy, limiter=self._lists)
+
+    async def _look_up(self, work: Callable[[sa.Connection], _R]) -> _R:
+        return await self._read(work, self._lookups)
+
+    async def _read(self, work: Callable[[sa.Connection], _R], limiter: trio.CapacityLimiter) -> _R:
+        """Read in a thread, in a transaction that sees a single state.
+
+        If it is cancelled, SQLite stops the statement soon after, and the thread ends.
+        """
+        wanted = True
+
+        def read() -> _R:
+            with mapped_to_store_errors(self.path), self._engine.begin() as connection:
+                raw = raw_connection(connection)
+                raw.set_progress_handler(lambda: not wanted, _STEPS_BETWEEN_CHECKS)
+                try:
+                    return work(connection)
+                finally:
+                    raw.set_progress_handler(None, 0)
+
+        self._check_open()
+        try:
+            return await clock.run_in_thread(read, limiter=limiter, abandon_on_cancel=True)
+        finally:
+            wanted = False
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoreUnavailableError(f"{self.path} is closed")
+
+    async def _wait_for_reads(self) -> None:
+        """Wait until the threads of all reads have ended."""
+        self._closed = True
+        for limiter in (self._lists, self._lookups):
+            for _ in range(int(limiter.total_tokens)):
+                await limiter.acquire_on_behalf_of(object())
+
+    # Writes.
+
+    async def write(self, edit: Edit) -> Sequence[Change]:
+        return await self._write(
+            _Write(
+                lambda transaction: transaction.carry_out(edit),
+                edit.microgrid_id,
+                size=max(1, len(edit.reads)),
+            )
+        )
+
+    async def raise_stamp(self, key: bytes, second: int) -> None:
+        def work(transaction: Transaction) -> Sequence[Change]:
+            transaction.raise_stamp(key, second)
+            return ()
+
+        await self._write(_Write(work))
+
+    async def _write(self, write: _Write) -> Sequence[Change]:
+        self._check_open()
+        self._waiting.append(write)
+        self._wake()
+        try:
+            await write.done.wait()
+        finally:
+            write.abandoned = True
+        assert write.outcome is not None
+        return write.outcome.unwrap()
+
+    async def _run_writes(self) -> None:
+        """Carry out writes for ever, in the task that owns them."""
+        try:
+            while True:
+                batch, patience = self._next_batch()
+                if batch:
+                    await self._commit(batch)
+                else:
+                    with trio.move_on_after(patience):
+                        await self._wakeup.wait()
+        finally:
+            self._closed = True
+            for write in self._waiting:
+                write.outcome = Error(StoreUnavailableError(f"{self.path} is closed"))
+                write.done.set()
+            self._waiting.clear()
+
+    def _next_batch(self) -> tuple[Sequence[_Write], float]:
+        """Take the writes that come next; if there are none, how long to wait for watchers."""
+        batch: _Writes = []
+        rest: _Writes = []
+        patience: dict[int, float] = {}
+        size = 0
+        for write in self._waiting:
+            if write.abandoned:
+                continue
+            microgrid_id = write.microgrid_id
+            if microgrid_id is not None and microgrid_id not in patience:
+                patience[microgrid_id] = self.watchers.patience(microgrid_id)
+            held_up = microgrid_id is not None and patience[microgrid_id] > 0
+            if held_up or (batch and size + write.size > _CHANGES_AT_ONCE):
+                rest.append(write)
+            else:
+                batch.append(write)
+                size += write.size
+        self._waiting = rest
+        return batch, min(patience.values(), default=math.inf)
+
+    async def _commit(self, batch: Sequence[_Write]) -> None:
+        """Carry out writes, publish their changes, and let the callers continue."""
+        # From here on a caller that is cancelled cannot withdraw its write.  There is no checkpoint
+        # between the return of the thread and the last watcher.
+        began = trio.current_time()
+        certain = await clock.run_in_thread(self._transact, batch, limiter=self._writer)
+        for write in batch:
+            if isinstance(write.outcome, Value):
+                for change in write.outcome.value:
+                    self.watchers.publish(change)
+        if not certain:
+            self.watchers.disconnect_all()
+        for write in batch:
+            write.done.set()
+        if self.on_commit is not None:
+            self.on_commit(len(batch), trio.current_time() - began)
+
+    # In worker threads.
+
+    def _transact(self, batch: Sequence[_Write]) -> bool:
+        """Carry out writes in one transaction; return whether it is certain what became of them.
+
+        If the database fails, each write is tried in a transaction of its own, since a small one
+        may still fit on a full disk; but not if the database is locked, which takes its time and
+        holds for all of them.
+        """
+        certain = True
+        try:
+            with mapped_to_store_errors(self.path):
+                try:
+                    self._transact_all(batch)
+                except _CommitError as failed:
+                    took_effect = self._took_effect(failed)
+                    if not took_effect:
+                        certain = took_effect is not None
+                        raise failed.error from None
+        except StoreError as error:
+            if certain and len(batch) > 1 and not isinstance(error, StoreUnavailableError):
+                certainties = [self._transact([write]) for write in batch]
+                return all(certainties)
+            for write in batch:
+                write.outcome = Error(copy_of(error))
+        return certain
+
+    def _transact_all(self, batch: Sequence[_Write]) -> None:
+        with self._writing.connect() as connection:
+            sql_transaction = connection.begin()
+            transaction = Transaction(connection)
+            before = transaction.counters.sequence
+            for write in batch:
+                write.attempt(transaction)
+            transaction.finish()
+            try:
+                sql_transaction.commit()
+            except DRIVER_ERRORS as exc:
+                # Its state is unknown: it must not be used again.
+                connection.invalidate()
+                raise _CommitError(before, exc) from exc
+
+    def _took_effect(self, failed: _CommitError) -> bool | None:
+        """Whether a COMMIT that failed has taken effect durably; None if that is unknown."""
+        try:
+            with self._writing.begin() as connection:
+                sequence = read_counters(connection).sequence
+                if sequence == failed.before:
+                    return False
+                # The same number again: once this is on the disk, so is the commit before it.
+                connection.execute(counters.update().values(sequence=sequence))
+        except DRIVER_ERRORS as exc:
+            log.warning("%s: it is unknown whether a commit took effect: %s", self.path, exc)
+            return None
+        return True
+
+    def _open(self) -> None:
+        ensure_file(self.path)
+        self._lock = lock(self.path)
+        try:
+            with mapped_to_store_errors(self.path):
+                with self._writing.begin() as connection:
+                    prepare(connection, self.path)
+                # Only now it is known to be ours; the file keeps this setting.
+                with self._engine.connect() as connection:
+                    raw_connection(connection).execute("PRAGMA journal_mode = WAL")
+        except StoreUnavailableError as exc:
+            raise StoreError(str(exc)) from exc
+
+    def _close(self) -> None:
+        self._engine.dispose()
+        if self._lock is not None:
+            unlock(self.path, self._lock)
+            self._lock = None
