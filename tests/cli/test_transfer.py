@@ -124,11 +124,11 @@ async def test_each_page_is_added_as_a_whole_or_not_at_all(
         object.__setattr__(bad, "type", "\ud800")  # the constructor refuses it
         broken = [*plan[:14], bad, *plan[15:]]
         with pytest.raises(Exception, match=r".") as caught:
-            await add_all(store, 1, broken, page=10)
+            await add_all(store, 1, broken, page_size=10)
         assert not isinstance(caught.value, AssertionError)
     async with open_test_service(db=tmp_path / "x.db") as service:
         assert {*await service.dispatches()} == {*range(1, 11)}, "the first page only"
-        result = await add_all(service.store, 1, plan, page=10)
+        result = await add_all(service.store, 1, plan, page_size=10)
         assert (result.added, result.present) == (15, tuple(range(1, 11)))
         assert {*await service.dispatches()} == {*range(1, 26)}
         assert (await service.client.create(
@@ -136,16 +136,18 @@ async def test_each_page_is_added_as_a_whole_or_not_at_all(
         )).id == 26  # fmt: skip
 
 
-async def test_what_is_added_keeps_apart_from_what_is_watched(
+async def test_the_first_of_equal_ids_is_added_and_announced(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     async with open_store(None) as store:
-        with store.watch(1), pytest.raises(ValueError, match="somebody watches this store"):
-            await add_all(store, 1, [make_dispatch(1)])
         twice = [make_dispatch(1, type="FIRST"), make_dispatch(1, type="SECOND")]
-        assert (await add_all(store, 1, twice)).added == 1
+        with store.watch(1) as watcher:
+            assert (await add_all(store, 1, twice)).added == 1
+            assert len(watcher) == 1
         assert (await store.get(1, 1)).type == "FIRST"
         await add_all(store, 1, [make_dispatch(id_) for id_ in range(10, 30)])
         assert isinstance(store, MemoryStore)
-        assert store.changes == 21, "each is a change, by which lists are read page by page"
+        assert store.counters.sequence == 21, (
+            "each is a change, by which lists are read page by page"
+        )
         assert (await add_all(store, 2, twice)).foreign == (1,)

@@ -86,7 +86,7 @@ class ServiceThread:
     def last_id(self) -> int:
         """The last id that was given."""
         assert isinstance(self.store, MemoryStore)
-        return self.store.last_id
+        return self.store.counters.last_id
 
     def clear(self) -> None:
         for id_ in self.dispatches():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter, defaultdict, deque
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any, Final, TypeAlias
 
@@ -114,15 +115,16 @@ class Faults:
 
     async def _stream(self, call: Call, proceed: Proceed) -> None:
         stream = _Stream()
-        send = call.send_message
+        send = call.send_messages
 
-        async def send_or_lose(message: object) -> None:
-            if stream.loss and random.random() < stream.loss:  # noqa: S311
-                await trio.lowlevel.checkpoint()
+        async def send_or_lose(messages: Sequence[object]) -> None:
+            kept = [each for each in messages if random.random() >= stream.loss]  # noqa: S311
+            if kept:
+                await send(kept)
             else:
-                await send(message)
+                await trio.lowlevel.checkpoint()
 
-        call.send_message = send_or_lose  # type: ignore[method-assign]
+        call.send_messages = send_or_lose  # type: ignore[method-assign]
         self._streams[stream] = None
         try:
             with stream.scope:

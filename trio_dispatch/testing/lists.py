@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from ..api import wire
+from ..api.codec import WIRE
 from ..api.wire import PaginationInfo, PaginationParams
 from ..grpc import Proceed, ServerStream
+from ..service.handlers import Encoded
 
 __all__ = ["ForeignLists"]
 
@@ -48,17 +50,17 @@ class ForeignLists:
                 request.pagination_params = PaginationParams(page_size=_ALL)
             return request
 
-        async def send_changed(message: Any) -> None:
-            assert isinstance(message, wire.ListMicrogridDispatchesResponse)
-            info = message.pagination_info or PaginationInfo()
+        async def send_changed(message: Encoded) -> None:
+            page = WIRE.decode(message, wire.ListMicrogridDispatchesResponse)
+            info = page.pagination_info or PaginationInfo()
             if self._offset_paging:
-                more = offset + size < len(message.dispatches)
-                message.dispatches = message.dispatches[offset : offset + size]
+                more = offset + size < len(page.dispatches)
+                page.dispatches = page.dispatches[offset : offset + size]
                 info.next_page_token = f"{offset + size}+{size}" if more else None
             if not self._totals:
                 info.total_items = 0
-            message.pagination_info = info
-            await send(message)
+            page.pagination_info = info
+            await send(Encoded(WIRE.encode(page, wire.ListMicrogridDispatchesResponse)))
 
         call.recv_message = receive_changed  # type: ignore[method-assign]
         call.send_message = send_changed  # type: ignore[method-assign]

@@ -79,13 +79,16 @@ def _place(row: Row | _Former, key: SortKey) -> _Place:
 class MemoryStore(Store):
     """Keeps dispatches in memory; nothing outlives the process.
 
+    Attributes:
+      counters: The highest id and the number of changes so far.
+
     Args:
       watcher_limit: How many changes may wait for one watcher before it is disconnected.
     """
 
     def __init__(self, *, watcher_limit: int = 1000) -> None:
         super().__init__(watcher_limit=watcher_limit)
-        self._counters = Counters()
+        self.counters = Counters()
         self._rows: dict[int, Row] = {}
         self._microgrids: defaultdict[int, _Microgrid] = defaultdict(_Microgrid)
         self._former: list[_Former] = []
@@ -97,8 +100,8 @@ class MemoryStore(Store):
             with trio.move_on_after(patience):
                 await self._wakeup.wait()
         found = {id_: self._rows[id_] for id_ in edit.reads if id_ in self._rows}
-        changes = edit.decide(found, self._counters)
-        self._counters = self._counters.after(changes)
+        changes = edit.decide(found, self.counters)
+        self.counters = self.counters.after(changes)
         for change in changes:
             self._apply(change)
             self.watchers.publish(change)
@@ -113,7 +116,7 @@ class MemoryStore(Store):
 
     async def list(self, query: Query) -> Page:
         await trio.lowlevel.checkpoint()
-        snapshot = query.snapshot_at(self._counters.sequence)
+        snapshot = query.snapshot_at(self.counters.sequence)
         total = await self._count(query) if query.total is None else query.total
         builder = PageBuilder(query)
         after = query.after
