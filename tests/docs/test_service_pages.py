@@ -1,4 +1,4 @@
-"""The pages about the service: their Python runs, their TOML loads, their certificates are good."""
+"""The pages about the service: their programs, files, commands and numbers are correct."""
 
 # ruff: noqa: ASYNC221 - nothing else wants to run meanwhile
 
@@ -43,7 +43,7 @@ def blocks(page: str, language: str) -> list[str]:
 
 
 def run_python(source: str, directory: Path) -> str:
-    """What a program prints; it talks to a port of its own."""
+    """Run a program on a port of its own; return what it prints."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -59,14 +59,14 @@ def run_python(source: str, directory: Path) -> str:
     return done.stdout
 
 
-def test_the_programs(tmp_path: Path) -> None:
+def test_the_programs_run(tmp_path: Path) -> None:
     embedded, observed = blocks(SERVICE, "python")
     assert run_python(embedded, tmp_path) == "created 1\n"
     assert run_python(embedded, tmp_path) == "created 2\n"
     assert run_python(observed, tmp_path).startswith("# HELP dispatch_calls_total")
 
 
-async def test_a_client_that_signs(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_the_signing_client_runs(capsys: pytest.CaptureFixture[str]) -> None:
     [source] = blocks(SECURITY, "python")
     program, _, rest = source.partition("trio.run(main)")
     assert not rest.strip()
@@ -84,7 +84,7 @@ async def test_a_client_that_signs(capsys: pytest.CaptureFixture[str]) -> None:
             nursery.cancel_scope.cancel()
 
 
-def test_the_file_of_keys(tmp_path: Path) -> None:
+def test_the_keys_file_loads(tmp_path: Path) -> None:
     [text] = blocks(SECURITY, "toml")
     path = tmp_path / "keys.toml"
     path.write_text(text)
@@ -104,7 +104,7 @@ def test_the_file_of_keys(tmp_path: Path) -> None:
     assert (bool(site.secret), bool(desk.secret), operator.secret) == (True, True, None)
 
 
-async def test_the_certificates(tmp_path: Path) -> None:
+async def test_the_certificates_work(tmp_path: Path) -> None:
     for script in blocks(SECURITY, "bash"):
         subprocess.run(["bash", "-ec", script], cwd=tmp_path, check=True, capture_output=True)
     ca, cert, key = (tmp_path / name for name in ("ca.pem", "cert.pem", "key.pem"))
@@ -131,7 +131,7 @@ async def test_the_certificates(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("page", [SERVICE, SECURITY])
-def test_the_commands_have_these_options(page: str) -> None:
+def test_the_options_exist(page: str) -> None:
     commands = {"serve": serve, "backup": backup}
     lines = [line[2:] for line in re.findall(r"^\$ .*$", page, re.MULTILINE)]
     lines += re.findall(r"trio-dispatch serve [^`\n]*(?=`)", page)
@@ -156,12 +156,12 @@ def _unit(text: str) -> configparser.ConfigParser:
     return parser
 
 
-def test_the_unit_waits_longer_than_the_service_takes_to_drain() -> None:
+def test_systemd_waits_longer_than_a_drain() -> None:
     [unit] = blocks(SERVICE, "ini")
     assert int(_unit(unit)["Service"]["TimeoutStopSec"]) > GRACE
 
 
-async def test_all_metrics_are_named() -> None:
+async def test_all_metrics_are_listed() -> None:
     named = set(re.findall(r"`(dispatch_\w+)(?:\{|`)", SERVICE))
     metrics = Metrics()
     async with open_service() as service:
@@ -174,7 +174,7 @@ def _text(metrics: Metrics) -> str:
     return metrics.text().decode()
 
 
-def test_the_line_of_the_log_has_the_fields_that_it_has() -> None:
+def test_the_log_line_is_real() -> None:
     import logging
 
     [line] = blocks(SERVICE, "json")
@@ -186,13 +186,13 @@ def test_the_line_of_the_log_has_the_fields_that_it_has() -> None:
     assert {**json.loads(JsonFormatter().format(record)), "time": shown["time"]} == shown
 
 
-def test_the_numbers() -> None:
+def test_the_numbers_are_current() -> None:
     assert f"have {GRACE:.0f} seconds" in SERVICE
     assert f"after {DISCONNECT_GRACE:.0f} seconds" in SERVICE
     assert f"good for {WINDOW // 60} minutes" in SECURITY
 
 
-def test_the_backup(tmp_path: Path) -> None:
+def test_the_backup_command_works(tmp_path: Path) -> None:
     source = blocks(SERVICE, "python")[0]
     run_python(source, tmp_path)
     [command] = re.findall(r"^\$ (trio-dispatch backup .*)$", SERVICE, re.MULTILINE)
@@ -209,6 +209,6 @@ def test_the_backup(tmp_path: Path) -> None:
     assert (tmp_path / "backup" / "dispatches-monday.db").exists()
 
 
-def test_the_links() -> None:
+def test_the_links_have_targets() -> None:
     assert "(security.md#signed-requests)" in SERVICE
     assert "\n## Signed requests\n" in SECURITY

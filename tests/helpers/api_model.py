@@ -1,4 +1,4 @@
-"""A plain model of the API: what a dispatch service has to do, in lists and dictionaries."""
+"""A simple model of the API: what a dispatch service must do, in lists and dictionaries."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Entry:
 
 @dataclass
 class Filter:
-    """A filter, for the service and for the model."""
+    """A filter for the service and the model."""
 
     active: bool | None = None
     dry_run: bool | None = None
@@ -125,13 +125,13 @@ def payload_of(number: int | None) -> Struct | None:
     return None if number is None else Struct(fields={"n": Value(number_value=number)})
 
 
-def makes_sense(rule: tuple[int, int]) -> bool:
-    """Whether a frequency goes with an interval."""
+def is_valid_rule(rule: tuple[int, int]) -> bool:
+    """Whether a frequency and an interval make a valid rule."""
     return rule == (0, 0) or 1 <= rule[1] <= 10_000
 
 
 def update_message(changes: dict[str, int | None], now: int) -> Update:
-    """What an update has to have in it, for what its mask names."""
+    """Return the update message for the paths of a mask."""
     update = Update()
     for path, number in changes.items():
         if number is None:
@@ -157,7 +157,7 @@ def update_message(changes: dict[str, int | None], now: int) -> Update:
 
 
 def updated_entry(entry: Entry, changes: dict[str, int | None], now: int) -> Entry | None:
-    """What an update makes of a dispatch; None if it is to be refused."""
+    """Return a dispatch after an update; None if the update is invalid."""
     new = replace(entry, updated=max(now, entry.updated + 1))
     freq, interval = entry.rule
     for path, number in changes.items():
@@ -182,7 +182,9 @@ def updated_entry(entry: Entry, changes: dict[str, int | None], now: int) -> Ent
                 interval = number or 0
             case "recurrence":
                 freq = interval = 0
-    if any(path.startswith("recurrence") for path in changes) and not makes_sense((freq, interval)):
+    if any(path.startswith("recurrence") for path in changes) and not is_valid_rule(
+        (freq, interval)
+    ):
         return None
     new.rule = freq, interval
     return new
@@ -190,7 +192,7 @@ def updated_entry(entry: Entry, changes: dict[str, int | None], now: int) -> Ent
 
 @dataclass
 class Walk:
-    """A list that is read page by page."""
+    """A list that is being read page by page."""
 
     microgrid_id: int
     filter: Filter

@@ -1,4 +1,4 @@
-"""A service at the other end of memory streams, and calls to it."""
+"""A service over memory streams, and calls to it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ OpenStore = Callable[[], AbstractAsyncContextManager[Store]]
 
 
 class Wired:
-    """A service at the other end of memory streams, with real gRPC between."""
+    """A service that clients reach by gRPC over memory streams."""
 
     def __init__(self, service: DispatchService, nursery: trio.Nursery) -> None:
         self.service = service

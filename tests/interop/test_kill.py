@@ -1,4 +1,4 @@
-"""The service is killed at random moments while many write, again and again, on one database."""
+"""A service that is killed again and again, at random moments, while many clients write."""
 
 # ruff: noqa: ASYNC110 - there is nobody to tell
 
@@ -29,7 +29,7 @@ LONG = os.environ.get("TRIO_DISPATCH_LONG") == "1"
 
 @dataclass
 class Known:
-    """What the writers know of what the service has to have.
+    """What the service must have, as far as the writers know.
 
     Attributes:
       states: By id, all that a dispatch may be now, by `mark`; None if it may be gone.  One state
@@ -50,12 +50,12 @@ class Known:
 
 
 def payload(mark: int) -> dict[str, Any]:
-    """A payload that shows whether it is whole: of many sizes, and each part says the mark."""
+    """Return a payload of a random size, each part of which contains the mark."""
     return {"mark": mark, "filler": f"{mark} " * (mark * 37 % 500), "again": {"mark": mark}}
 
 
 def mark_of(dispatch: Dispatch) -> int:
-    """The mark of a dispatch, all of which has to be there."""
+    """Return the mark of a dispatch, after checking that the dispatch is complete."""
     mark = dispatch.payload["mark"]
     assert isinstance(mark, float)
     assert dispatch.payload == payload(int(mark))
@@ -63,7 +63,7 @@ def mark_of(dispatch: Dispatch) -> int:
 
 
 async def write(client: DispatchClient, known: Known, rng: random.Random) -> None:
-    """Create, update and delete until it is enough or the service is gone, each its own."""
+    """Create, update and delete dispatches of its own until told to stop or disconnected."""
     own: list[int] = []
     start = datetime.now(UTC) + timedelta(hours=1)
     while not known.enough:
@@ -99,7 +99,7 @@ async def write(client: DispatchClient, known: Known, rng: random.Random) -> Non
 
 
 def settle(known: Known, there: dict[int, Dispatch]) -> None:
-    """Compare what is there with what has to be; from then on only that counts."""
+    """Compare the dispatches with what must be there, and take them as the new state."""
     for id_, states in known.states.items():
         state = mark_of(there[id_]) if id_ in there else None
         assert state in states, f"dispatch {id_} is {state}, not one of {states}"
@@ -113,7 +113,7 @@ def settle(known: Known, there: dict[int, Dispatch]) -> None:
 
 
 class Watcher:
-    """Who follows a microgrid and comes again when its stream ends: stream first, then list."""
+    """Follow a microgrid; after the end of a stream open a new one, then list."""
 
     def __init__(self) -> None:
         self.dispatches: dict[int, Dispatch] = {}
@@ -211,7 +211,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 @within(300)
-async def test_what_was_acknowledged_is_there(tmp_path: Path) -> None:
+async def test_acknowledged_writes_survive_repeated_kills(tmp_path: Path) -> None:
     seed = random.randrange(1 << 32) if LONG else 4711
     db = tmp_path / "dispatches.db"
     known = await kill_again_and_again(db, 50 if LONG else 12, seed)

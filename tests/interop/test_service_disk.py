@@ -1,4 +1,4 @@
-"""A disk that is full, and a database that another program has locked."""
+"""A full disk, and a database that another program has locked."""
 
 # ruff: noqa: ASYNC110, PT012 - what is waited for tells nobody, and may come at any step
 
@@ -40,7 +40,7 @@ async def listed(client: DispatchClient) -> dict[int, Dispatch]:
 
 
 def mount(directory: Path, size: str) -> str | None:
-    """Mount a small file system; what went wrong, or None."""
+    """Mount a small file system; return the error, if any."""
     directory.mkdir()
     done = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", directory],
@@ -53,7 +53,7 @@ def mount(directory: Path, size: str) -> str | None:
 
 @contextmanager
 def full_tmpfs(service: RunningService, directory: Path) -> Iterator[None]:
-    """Leave no room on the file system of a service."""
+    """Fill the file system of a service."""
     ballast = directory / "ballast"
     with ballast.open("wb", buffering=0) as file:
         try:
@@ -68,7 +68,7 @@ def full_tmpfs(service: RunningService, directory: Path) -> Iterator[None]:
 
 @contextmanager
 def full_quota(service: RunningService, directory: Path) -> Iterator[None]:
-    """Let no file of a service grow."""
+    """Keep the files of a service from growing."""
     pid = service.process.pid
     before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
     sizes = [file.stat().st_size for file in directory.iterdir() if "-shm" not in file.name]
@@ -80,7 +80,7 @@ def full_quota(service: RunningService, directory: Path) -> Iterator[None]:
 
 
 async def until_refused(client: DispatchClient, known: dict[int, Dispatch]) -> ServiceError:
-    """Create dispatches until there is no room for another one."""
+    """Create dispatches until one is refused."""
     with pytest.raises(ServiceError) as caught:
         for _ in range(1000):
             made = await create(client, 20_000)
@@ -140,7 +140,7 @@ async def check_a_full_disk(
 
 @within(60)
 async def test_a_full_disk(tmp_path: Path) -> None:
-    """A file system of one megabyte; where none can be mounted, a limit of the files' size."""
+    """On a file system of one megabyte; a file size limit where none can be mounted."""
     directory = tmp_path / "small"
     with ExitStack() as stack:
         error = mount(directory, "1m")
@@ -153,8 +153,8 @@ async def test_a_full_disk(tmp_path: Path) -> None:
 
 
 @within(60)
-async def test_files_that_must_not_grow(tmp_path: Path) -> None:
-    """Writing fails in the middle, with what SQLite takes for a fault of the disk."""
+async def test_a_file_size_limit(tmp_path: Path) -> None:
+    """A write fails halfway, which SQLite takes for a fault of the disk."""
     directory = tmp_path / "limited"
     directory.mkdir()
     status = {Status.RESOURCE_EXHAUSTED, Status.UNAVAILABLE}

@@ -224,7 +224,7 @@ class Player:
 
 
 @within(60 + CALLS / 20)
-async def test_the_official_client_and_a_model(official: Peer) -> None:
+async def test_the_official_client_agrees_with_ours(official: Peer) -> None:
     seed = random.randrange(1 << 32) if LONG else 4711
     rng = random.Random(seed)
     player = Player(official, rng)

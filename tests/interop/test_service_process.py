@@ -58,7 +58,7 @@ async def status_of(call: Any) -> Status:
 
 
 class Watching:
-    """What a stream has brought, and when it ended."""
+    """The events of a stream, and its end."""
 
     def __init__(self) -> None:
         self.events: list[StreamEvent] = []
@@ -67,7 +67,7 @@ class Watching:
 
 @asynccontextmanager
 async def watching(client: DispatchClient) -> AsyncIterator[Watching]:
-    """Watch a microgrid from now on."""
+    """Watch a microgrid."""
     seen = Watching()
 
     async def read() -> None:
@@ -83,7 +83,7 @@ async def watching(client: DispatchClient) -> AsyncIterator[Watching]:
 
 
 @within(60)
-async def test_keys_are_read_again_at_sighup(tmp_path: Path, keys: Path) -> None:
+async def test_sighup_reloads_the_keys(tmp_path: Path, keys: Path) -> None:
     log = tmp_path / "log"
     async with (
         run_service(log, "--keys", keys, "--db", tmp_path / "x.db") as service,
@@ -118,8 +118,8 @@ async def test_keys_are_read_again_at_sighup(tmp_path: Path, keys: Path) -> None
 
 
 @within(60)
-async def test_a_signature_from_before_a_restart(tmp_path: Path, keys: Path) -> None:
-    """Nothing is remembered of nonces, and yet what was used is not good again."""
+async def test_a_signature_is_refused_after_a_restart(tmp_path: Path, keys: Path) -> None:
+    """Nonces are forgotten at a restart, and still a used signature is refused."""
     from trio_dispatch.api import wire
     from trio_dispatch.api.signing import request_metadata
 
@@ -149,8 +149,8 @@ async def test_a_signature_from_before_a_restart(tmp_path: Path, keys: Path) -> 
 
 @within(60)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_draining(tmp_path: Path, number: signal.Signals) -> None:
-    """Who watches is let go, health checks are told, and what was said is kept."""
+async def test_a_signal_drains_the_service(tmp_path: Path, number: signal.Signals) -> None:
+    """Streams end, health checks are told, and acknowledged writes are kept."""
     db = tmp_path / "x.db"
     async with (
         run_service(tmp_path / "log", "--key", KEY, "--db", db) as service,
@@ -200,7 +200,7 @@ async def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
 
 
 def _unfinished_call(key: str) -> bytes:
-    """A request that does not end, in bytes of HTTP/2."""
+    """Return the HTTP/2 bytes of a request that does not end."""
     import h2.connection
 
     connection = h2.connection.H2Connection()
@@ -213,7 +213,7 @@ def _unfinished_call(key: str) -> bytes:
 
 
 async def metrics_of(address: str) -> dict[str, float]:
-    """What Prometheus would read, by name and labels."""
+    """Return the samples that Prometheus would read, by name and labels."""
     host, _, port = address.partition(":")
     async with await trio.open_tcp_stream(host, int(port)) as stream:
         await stream.send_all(b"GET /metrics HTTP/1.0\r\n\r\n")
@@ -226,7 +226,7 @@ async def metrics_of(address: str) -> dict[str, float]:
 
 
 @within(60)
-async def test_metrics_and_logs(tmp_path: Path) -> None:
+async def test_metrics_and_logs_report_calls(tmp_path: Path) -> None:
     options = ("--key", KEY, "--db", tmp_path / "x.db", "--metrics", "127.0.0.1:0", "-v")
     async with (
         run_service(tmp_path / "log", *options) as service,
@@ -277,7 +277,7 @@ async def test_metrics_and_logs(tmp_path: Path) -> None:
 
 
 @within(60)
-async def test_a_backup_while_it_runs(tmp_path: Path) -> None:
+async def test_backup_of_a_running_service(tmp_path: Path) -> None:
     db, copies = tmp_path / "x.db", [tmp_path / f"copy-{number}.db" for number in range(3)]
     async with (
         run_service(tmp_path / "log", "--key", KEY, "--db", db) as service,
@@ -315,7 +315,7 @@ async def test_a_backup_while_it_runs(tmp_path: Path) -> None:
 
 
 @within(60)
-async def test_two_services_on_one_file(tmp_path: Path) -> None:
+async def test_a_second_service_on_a_file_is_refused(tmp_path: Path) -> None:
     db = tmp_path / "x.db"
     async with run_service(tmp_path / "log", "--db", db) as first:
         done = await run(COMMAND, "serve", "--listen", "127.0.0.1:0", "--db", db)
@@ -328,7 +328,7 @@ async def test_two_services_on_one_file(tmp_path: Path) -> None:
 
 
 @within(60)
-async def test_several_addresses_and_a_socket(tmp_path: Path) -> None:
+async def test_several_addresses_and_a_unix_socket(tmp_path: Path) -> None:
     path = tmp_path / "service.sock"
     listen = (f"unix:{path}", "127.0.0.1:0", "[::1]:0")
     async with run_service(tmp_path / "log", listen=listen) as service:
@@ -346,7 +346,7 @@ async def test_several_addresses_and_a_socket(tmp_path: Path) -> None:
 
 
 class Certificates:
-    """A certificate authority, and certificates of it as files."""
+    """A certificate authority, and files with its certificates."""
 
     def __init__(self, directory: Path) -> None:
         self._ca = trustme.CA()
@@ -400,7 +400,7 @@ async def test_tls(tmp_path: Path, keys: Path, certificates: Certificates) -> No
 
 
 async def shown_certificate(service: RunningService) -> bytes:
-    """The certificate that a service shows, in PEM."""
+    """Return the certificate that a service shows, in PEM."""
     import ssl
 
     host, port = service.url.removeprefix("grpc://").split(":")
@@ -434,7 +434,7 @@ async def test_mutual_tls(tmp_path: Path, certificates: Certificates) -> None:
                     assert (await status_of(client.get(1, 1))).value == status
 
 
-def test_a_key_is_not_shown_by_what_goes_wrong(tmp_path: Path) -> None:
+def test_errors_do_not_show_keys(tmp_path: Path) -> None:
     done = subprocess.run(
         [COMMAND, "serve", "--listen", "127.0.0.1:0", "--db", tmp_path, "--key", KEY],
         capture_output=True,

@@ -1,4 +1,4 @@
-"""What the tests of the service share."""
+"""Fixtures of the service tests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trio_dispatch.service import Store, open_store
 
 @pytest.fixture(params=["memory", "sqlite"])
 def open_any_store(request: pytest.FixtureRequest, tmp_path: Path) -> OpenStore:
-    """Opens a store; each time the same file, if it is one."""
+    """Open a store; if it is in a file, the same one each time."""
     path = tmp_path / "dispatches.db" if request.param == "sqlite" else None
     return lambda: open_store(path)
 

@@ -104,14 +104,14 @@ def test_a_key_without_a_secret_needs_no_signature() -> None:
         {"key": "close"},
     ],
 )
-def test_what_was_altered_is_refused(changes: dict[str, Any]) -> None:
+def test_an_altered_request_is_refused(changes: dict[str, Any]) -> None:
     authenticator = guard(SIGNED, Key("close", "other"))
     assert not passes(authenticator, signed(**changes))
     assert passes(authenticator, signed())
 
 
 @pytest.mark.parametrize("missing", ["key", "ts", "nonce", "sig"])
-def test_what_is_missing_is_refused(missing: str) -> None:
+def test_a_request_with_missing_metadata_is_refused(missing: str) -> None:
     metadata = signed()
     del metadata[missing]
     assert not passes(guard(SIGNED), metadata)
@@ -136,7 +136,7 @@ def test_a_signature_with_another_secret_is_refused() -> None:
         ("1767268800", "AAAA"),
     ],
 )
-def test_what_is_signed_and_not_as_it_has_to_be_is_refused(ts: str, nonce: str) -> None:
+def test_a_signed_request_in_the_wrong_form_is_refused(ts: str, nonce: str) -> None:
     sig = signature("open", "sesame", ts, nonce, "GetMicrogridDispatch")
     metadata = {"key": "open", "ts": ts, "nonce": nonce, "sig": sig}
     assert not passes(guard(SIGNED), metadata)
@@ -144,12 +144,12 @@ def test_what_is_signed_and_not_as_it_has_to_be_is_refused(ts: str, nonce: str) 
 
 @pytest.mark.parametrize(("seconds", "good"), [(300, True), (301, False), (86_400, False)])
 @pytest.mark.parametrize("sign", [-1, 1])
-def test_the_window(seconds: int, good: bool, sign: int) -> None:
+def test_signatures_are_accepted_within_the_window(seconds: int, good: bool, sign: int) -> None:
     when = NOW + sign * timedelta(seconds=seconds)
     assert passes(guard(SIGNED), signed(when)) is good
 
 
-def test_a_replay_is_refused_as_long_as_it_would_be_in_time() -> None:
+def test_a_replay_within_the_window_is_refused() -> None:
     authenticator = guard(SIGNED, Key("other", "sesame"))
     ahead = NOW + timedelta(seconds=300)
     assert passes(authenticator, signed(ahead))
@@ -161,7 +161,7 @@ def test_a_replay_is_refused_as_long_as_it_would_be_in_time() -> None:
     assert passes(authenticator, signed())
 
 
-def test_a_flood_makes_the_window_narrower_and_lets_no_replay_through(
+def test_many_nonces_make_the_window_narrower_but_permit_no_replay(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(auth, "REMEMBERED_NONCES", 10)
@@ -177,7 +177,7 @@ def test_a_flood_makes_the_window_narrower_and_lets_no_replay_through(
     assert nonces._count == sum(map(len, nonces._by_second.values())) == 10
 
 
-async def test_keys_that_are_tried_cost_no_memory() -> None:
+async def test_trying_keys_uses_no_memory() -> None:
     authenticator = guard(SIGNED)
     stranger = signed()
 
@@ -211,7 +211,7 @@ async def test_keys_that_are_tried_cost_no_memory() -> None:
 
 @pytest.mark.parametrize("ahead", [-299, -1, 0, 1, 299])
 async def test_a_replay_after_a_restart_is_refused(store: Store, ahead: int) -> None:
-    """Also of what was signed ahead of the service's clock, or behind it."""
+    """Also if it was signed ahead of the service's clock, or behind it."""
     keys = Keys([SIGNED, Key("other", "sesame")])
     moment = NOW + timedelta(seconds=ahead)
     assert await let_in(Authenticator(keys, store), signed(moment))
@@ -226,7 +226,7 @@ async def test_a_replay_after_a_restart_is_refused(store: Store, ahead: int) -> 
     assert await let_in(again, own)
 
 
-async def test_what_was_signed_is_remembered_on_the_disk(
+async def test_the_time_of_a_signature_is_kept_on_disk(
     open_any_store: OpenStore, autojump_clock: MockClock
 ) -> None:
     keys = Keys([SIGNED])
@@ -239,7 +239,7 @@ async def test_what_was_signed_is_remembered_on_the_disk(
         assert await let_in(Authenticator(keys, store), signed(NOW + timedelta(seconds=1)))
 
 
-async def test_a_signature_that_cannot_be_noted_down_does_not_count() -> None:
+async def test_a_signature_whose_time_cannot_be_stored_is_refused() -> None:
     class Broken(MemoryStore):
         async def raise_stamp(self, key: bytes, second: int) -> None:
             await trio.lowlevel.checkpoint()
@@ -251,7 +251,7 @@ async def test_a_signature_that_cannot_be_noted_down_does_not_count() -> None:
             await let_in(authenticator, signed(number=number))
 
 
-async def test_only_what_is_newer_is_noted_down(autojump_clock: MockClock) -> None:
+async def test_only_newer_seconds_are_stored(autojump_clock: MockClock) -> None:
     noted: list[int] = []
 
     class Counting(MemoryStore):
@@ -270,7 +270,7 @@ async def test_only_what_is_newer_is_noted_down(autojump_clock: MockClock) -> No
     assert len(noted) <= 5
 
 
-def test_keys_and_secrets_do_not_show(caplog: pytest.LogCaptureFixture) -> None:
+def test_keys_and_secrets_are_never_shown(caplog: pytest.LogCaptureFixture) -> None:
     keys = Keys([SIGNED])
     shown = f"{keys!r} {keys} {SIGNED!r} {SIGNED}"
     with caplog.at_level(logging.DEBUG):
@@ -285,7 +285,7 @@ def test_keys_and_secrets_do_not_show(caplog: pytest.LogCaptureFixture) -> None:
 
 
 @pytest.mark.parametrize("key", ["", " k", "ü", "a\nb"])
-def test_keys_that_metadata_cannot_carry(key: str) -> None:
+def test_a_key_that_metadata_cannot_carry_is_invalid(key: str) -> None:
     with pytest.raises(ValueError, match="the key"):
         Key(key)
 
@@ -299,7 +299,7 @@ def load(tmp_path: Path, text: str) -> Keys:
     return Keys.load(path)
 
 
-def test_a_file_of_keys(tmp_path: Path) -> None:
+def test_a_keys_file_is_loaded(tmp_path: Path) -> None:
     keys = load(
         tmp_path,
         """
@@ -341,7 +341,7 @@ def test_a_file_of_keys(tmp_path: Path) -> None:
         ('[[keys]]\nkey = "s3cret', "Unterminated string"),
     ],
 )
-def test_files_that_make_no_sense(tmp_path: Path, text: str, message: str) -> None:
+def test_an_invalid_keys_file_is_an_error(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
         load(tmp_path, text)
     assert "keys.toml" in str(caught.value)
@@ -364,7 +364,7 @@ async def first_event(client: DispatchClient) -> None:
             break
 
 
-async def test_without_a_key_nothing_is_done(autojump_clock: MockClock) -> None:
+async def test_calls_without_a_valid_key_are_refused(autojump_clock: MockClock) -> None:
     async with wired(keys=Keys([Key("good"), SIGNED])) as service:
         async with service.client("good") as client:
             made = await create(client)
@@ -384,7 +384,7 @@ async def test_without_a_key_nothing_is_done(autojump_clock: MockClock) -> None:
             assert await listed(client) == [made.id]
 
 
-async def test_rights(autojump_clock: MockClock) -> None:
+async def test_calls_without_the_right_are_refused(autojump_clock: MockClock) -> None:
     keys = Keys(
         [
             Key("all"),
@@ -414,7 +414,7 @@ async def test_rights(autojump_clock: MockClock) -> None:
         assert messages == {"the key does not permit this"}
 
 
-async def test_keys_are_changed_while_it_serves(autojump_clock: MockClock) -> None:
+async def test_new_keys_apply_to_later_calls(autojump_clock: MockClock) -> None:
     async with wired(keys=Keys.of("old")) as service, service.client("old") as client:
         assert await listed(client) == []
         service.service.keys = Keys.of("new")
@@ -423,7 +423,7 @@ async def test_keys_are_changed_while_it_serves(autojump_clock: MockClock) -> No
             assert await listed(other) == []
 
 
-async def test_who_watches_has_to_come_again_when_keys_change(autojump_clock: MockClock) -> None:
+async def test_changed_keys_end_all_streams(autojump_clock: MockClock) -> None:
     async with wired(keys=Keys.of("old")) as service, service.client("old") as client:
         for keys, ends in ((Keys.of("old"), False), (Keys.of("new"), True)):
             ended = trio.Event()
@@ -441,7 +441,7 @@ async def test_who_watches_has_to_come_again_when_keys_change(autojump_clock: Mo
                 nursery.cancel_scope.cancel()
 
 
-async def test_a_clock_that_is_off(autojump_clock: MockClock) -> None:
+async def test_a_stale_signature_is_refused_by_the_service(autojump_clock: MockClock) -> None:
     async with wired(keys=Keys([SIGNED])) as service:
         authenticator = service.service._authenticator
         stale = signed(clock.now() - timedelta(seconds=301))

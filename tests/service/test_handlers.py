@@ -21,7 +21,7 @@ from trio_dispatch.service import Store
 from trio_dispatch.service.store import MemoryStore
 
 
-async def test_a_dispatch_lives_and_dies(store: Store, autojump_clock: MockClock) -> None:
+async def test_create_get_update_delete(store: Store, autojump_clock: MockClock) -> None:
     async with wired(store) as service, service.client() as client:
         made = await create(client, payload={"power": 5.0, "nested": {"deep": [1, None]}})
         assert made.id == 1
@@ -46,7 +46,7 @@ async def test_a_dispatch_lives_and_dies(store: Store, autojump_clock: MockClock
             assert caught.value.status is Status.NOT_FOUND
 
 
-async def test_another_microgrids_dispatch_is_not_there(
+async def test_a_dispatch_is_not_found_in_another_microgrid(
     store: Store, autojump_clock: MockClock
 ) -> None:
     async with wired(store) as service, service.client() as client:
@@ -63,14 +63,14 @@ async def test_another_microgrids_dispatch_is_not_there(
         assert await client.get(1, made.id) == made
 
 
-async def test_now_is_cut_to_the_second(autojump_clock: MockClock) -> None:
+async def test_start_immediately_is_cut_to_the_second(autojump_clock: MockClock) -> None:
     async with wired() as service, service.client() as client:
         clock.virtual_clock().set(datetime(2026, 3, 1, 12, 0, 0, 999_999, tzinfo=UTC))
         made = await create(client, start_time="NOW")
         assert made.start_time == datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
-async def test_a_refusal_names_the_field_and_the_rule(autojump_clock: MockClock) -> None:
+async def test_an_invalid_request_names_the_field_and_the_rule(autojump_clock: MockClock) -> None:
     async with wired() as service, service.client() as client:
         with pytest.raises(ServiceError, match=r"dispatch_data\.type: must not be empty") as caught:
             await create(client, type="")
@@ -81,7 +81,9 @@ async def test_a_refusal_names_the_field_and_the_rule(autojump_clock: MockClock)
         assert await client.get(1, made.id) == made
 
 
-async def test_the_end_of_a_recurrence(store: Store, autojump_clock: MockClock) -> None:
+async def test_end_time_follows_the_recurrence_rule(
+    store: Store, autojump_clock: MockClock
+) -> None:
     start = datetime(2026, 2, 1, 12, tzinfo=UTC)
     async with wired(store) as service, service.client() as client:
         daily = await create(
@@ -97,7 +99,7 @@ async def test_the_end_of_a_recurrence(store: Store, autojump_clock: MockClock) 
         assert once.recurrence is None
 
 
-async def test_update_times_grow_even_if_the_clock_does_not(
+async def test_update_times_grow_even_if_the_clock_stands_still(
     store: Store, autojump_clock: MockClock
 ) -> None:
     async with wired(store) as service, service.client() as client:
@@ -153,7 +155,7 @@ async def _collect(
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Watch a microgrid; started when no change can be missed any more."""
+    """Watch a microgrid; started when it can miss no further change."""
 
     async def read() -> None:
         async for event in events:
@@ -166,7 +168,7 @@ async def _collect(
         task_status.started()
 
 
-async def test_a_watcher_that_does_not_read_is_cut_off(autojump_clock: MockClock) -> None:
+async def test_a_watcher_that_does_not_read_is_disconnected(autojump_clock: MockClock) -> None:
     async with wired() as service, service.client() as client, client.stream(1) as events:
         for _ in range(3000):
             await service.store.put(1, _any())
@@ -188,7 +190,7 @@ def _any() -> Dispatch:
     )
 
 
-async def test_stopping_ends_streams_when_what_waits_has_been_sent(
+async def test_stop_ends_streams_after_the_waiting_changes(
     autojump_clock: MockClock,
 ) -> None:
     async with wired() as service, service.client() as client, client.stream(1) as events:
@@ -211,7 +213,7 @@ async def test_stopping_ends_streams_when_what_waits_has_been_sent(
         assert len(got) == 5
 
 
-async def test_ids_and_all_else_survive_a_restart(
+async def test_ids_and_dispatches_survive_a_restart(
     open_any_store: OpenStore, autojump_clock: MockClock
 ) -> None:
     async with open_any_store() as store, wired(store) as service, service.client() as client:

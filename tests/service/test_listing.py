@@ -73,7 +73,7 @@ async def all_ids(store: Store, first: List) -> list[int]:
 
 @pytest.mark.parametrize("order", [ASCENDING, DESCENDING])
 @pytest.mark.parametrize("field", [wire.SortField.CREATE_TIME, BY_START, BY_UPDATE])
-async def test_nothing_comes_twice_and_nothing_is_skipped(
+async def test_a_walk_lists_each_dispatch_once_while_others_change(
     store: Store, field: wire.SortField, order: wire.SortOrder
 ) -> None:
     await fill(store, 40)
@@ -102,7 +102,7 @@ async def test_nothing_comes_twice_and_nothing_is_skipped(
     assert walked == [id_ for id_ in snapshot if id_ not in unread]
 
 
-async def test_past_what_is_remembered_a_walk_goes_on_as_others_do(
+async def test_a_walk_continues_after_too_many_changes(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(queries, "REMEMBERED_CHANGES", 5)
@@ -115,7 +115,7 @@ async def test_past_what_is_remembered_a_walk_goes_on_as_others_do(
     assert rest == [7, 6, 5, 4, 3, 2]  # 1 has moved to the front
 
 
-async def test_a_token_is_good_after_a_restart(open_any_store: OpenStore) -> None:
+async def test_a_page_token_is_valid_after_a_restart(open_any_store: OpenStore) -> None:
     async with open_any_store() as store:
         await fill(store, 9)
         page = await store.list(read_query(request(size=3)))
@@ -126,7 +126,7 @@ async def test_a_token_is_good_after_a_restart(open_any_store: OpenStore) -> Non
         assert await all_ids(store, request(token_of(page))) == [6, 5, 4, 3, 2, 1]
 
 
-async def test_sizes_of_pages(store: Store) -> None:
+async def test_page_sizes(store: Store) -> None:
     await fill(store, 120)
     assert len(ids_of(await store.list(read_query(request())))) == 100
     assert len(ids_of(await store.list(read_query(request(size=0))))) == 100
@@ -137,7 +137,7 @@ async def test_sizes_of_pages(store: Store) -> None:
     assert read_query(List(microgrid_id=1)).page_size == 100
 
 
-async def test_a_page_is_no_larger_than_clients_take(store: Store) -> None:
+async def test_a_page_fits_into_a_message_of_a_default_client(store: Store) -> None:
     await fill(store, 70, payload=payload_to_wire({"x": "y" * 50_000}))
     page = await store.list(read_query(request(size=1000)))
     assert 1_900_000 < sum(map(len, page.messages)) <= 2 * 1024 * 1024
@@ -145,7 +145,7 @@ async def test_a_page_is_no_larger_than_clients_take(store: Store) -> None:
     assert await all_ids(store, request(size=1000)) == list(range(70, 0, -1))
 
 
-async def test_what_has_no_end_passes_where_there_is_no_upper_bound(store: Store) -> None:
+async def test_a_dispatch_without_end_passes_ranges_without_end(store: Store) -> None:
     await store.create(1, data(duration=None), now=NOW)
     await store.create(1, data(duration=60), now=NOW)
 
@@ -198,7 +198,7 @@ def listing_category(number: int) -> Any:
     return field(number)
 
 
-async def test_targets_are_the_same_whatever_their_order(store: Store) -> None:
+async def test_targets_are_equal_in_any_order(store: Store) -> None:
     for sent in (
         target([3, 1, 2]),
         target([1, 2]),
@@ -219,7 +219,7 @@ async def test_targets_are_the_same_whatever_their_order(store: Store) -> None:
     assert await having(typed(5)) == []
 
 
-async def test_recurring_or_not(store: Store) -> None:
+async def test_filters_by_recurring_and_dry_run(store: Store) -> None:
     daily = wire.RecurrenceRule(freq=wire.RecurrenceRuleFrequency.DAILY, interval=1)
     await store.create(1, data(recurrence=daily), now=NOW)
     await store.create(1, data(recurrence=wire.RecurrenceRule(byhours=[1])), now=NOW)
@@ -253,7 +253,7 @@ async def test_many_ids_queries_and_targets(store: Store) -> None:
         (ordered(BY_START, wire.SortOrder(3)), "sort_options.sort_order"),
     ],
 )
-def test_lists_that_make_no_sense(fields: dict[str, Any], field: str) -> None:
+def test_an_invalid_list_request_names_the_field(fields: dict[str, Any], field: str) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         read_query(request(**fields))
     assert caught.value.field == field
@@ -268,7 +268,7 @@ async def a_token(store: Store, **fields: Any) -> str:
     return token_of(page)
 
 
-async def test_a_token_belongs_to_its_list(store: Store) -> None:
+async def test_a_page_token_is_valid_for_its_list_only(store: Store) -> None:
     await fill(store, 3)
     filter_ = wire.DispatchFilter(is_active=True)
     token = await a_token(store, filter=filter_, **ordered(BY_START, ASCENDING))
@@ -297,7 +297,7 @@ def other(index: int, value: Any) -> str:
     return made([*GOOD[:index], value, *GOOD[index + 1 :]])
 
 
-def test_a_token_that_could_be_ours() -> None:
+def test_a_well_formed_page_token_is_accepted() -> None:
     assert read_query(request(made(GOOD))).after == (NOW, 7)
 
 
@@ -332,12 +332,12 @@ def test_a_token_that_could_be_ours() -> None:
         other(9, "08"),
     ],
 )
-def test_a_token_that_is_none(token: str) -> None:
+def test_a_malformed_page_token_is_refused(token: str) -> None:
     with pytest.raises(InvalidRequestError, match="is not a page token of this service"):
         read_query(request(token))
 
 
-async def test_every_altered_token_is_refused(store: Store) -> None:
+async def test_an_altered_page_token_is_refused(store: Store) -> None:
     await fill(store, 3)
     token = await a_token(store)
     raw = urlsafe_b64decode(token + "=" * (-len(token) % 4))

@@ -24,7 +24,7 @@ from tests.helpers.api_model import (
     Filter,
     Model,
     Walk,
-    makes_sense,
+    is_valid_rule,
     payload_of,
     target,
     update_message,
@@ -45,7 +45,7 @@ SORTS = [(field, order) for field in range(4) for order in range(3)]
 
 
 class Player:
-    """Does the same to the service and to the model, and compares."""
+    """Make the same calls to the service and the model, and compare the results."""
 
     def __init__(self, service: Wired, stub: wire.MicrogridDispatchServiceStub, model: Model):
         self.stub = stub
@@ -82,7 +82,7 @@ class Player:
                 start_immediately=ahead is None,
             )
         )
-        if not makes_sense(rule):
+        if not is_valid_rule(rule):
             await self.refused(call, Status.INVALID_ARGUMENT)
             return
         response = await call
@@ -365,7 +365,7 @@ scripts = st.one_of(
 
 
 async def play(path: Path | None, script: list[tuple[Any, ...]]) -> None:
-    """Play a script; where it says so, the service and its store are closed and opened anew."""
+    """Play a script; a "restart" in it closes the service and its store and opens new ones."""
     model = Model()
     parts: list[list[tuple[Any, ...]]] = [[]]
     for name, *arguments in script:
@@ -422,12 +422,12 @@ quickly = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 @settings(quickly, max_examples=3000 if LONG else 200)
 @given(scripts)
-def test_in_memory(script: list[tuple[Any, ...]]) -> None:
+def test_the_service_in_memory_agrees_with_the_model(script: list[tuple[Any, ...]]) -> None:
     run(partial(play, None, script))
 
 
 @settings(quickly, max_examples=1000 if LONG else 50)
 @given(scripts)
-def test_on_disk(script: list[tuple[Any, ...]]) -> None:
+def test_the_service_on_disk_agrees_with_the_model(script: list[tuple[Any, ...]]) -> None:
     with tempfile.TemporaryDirectory() as directory:
         run(partial(play, Path(directory) / "dispatches.db", script))

@@ -1,4 +1,4 @@
-"""What logs and metrics are told of calls, and how a service that is stopped ends them."""
+"""Observers, log and metrics of calls; health checks at the end."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ GET = "frequenz.api.dispatch.v1.MicrogridDispatchService/GetMicrogridDispatch"
 
 
 class Odd(HealthBase):
-    """Does what it is told to by the name of the service that is asked for."""
+    """A health service that takes the name of the service as an instruction."""
 
     async def check(self, message: HealthCheckRequest) -> HealthCheckResponse:
         match message.service:
@@ -39,7 +39,9 @@ class Odd(HealthBase):
         return HealthCheckResponse()
 
 
-async def test_how_calls_end(autojump_clock: MockClock, caplog: pytest.LogCaptureFixture) -> None:
+async def test_observers_see_how_each_call_ended(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
     seen: list[FinishedCall] = []
     keys = Keys([Key("k", name="somebody")])
     async with (
@@ -95,7 +97,9 @@ async def test_how_calls_end(autojump_clock: MockClock, caplog: pytest.LogCaptur
         (GET, Status.DATA_LOSS, logging.WARNING),
     ],
 )
-def test_levels(method: str, status: Status, level: int, caplog: pytest.LogCaptureFixture) -> None:
+def test_log_levels_follow_the_status(
+    method: str, status: Status, level: int, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.DEBUG, "trio_dispatch")
     log_call(FinishedCall(method, status, 0.5, "192.0.2.1:5", "somebody"))
     [record] = caplog.records
@@ -104,7 +108,9 @@ def test_levels(method: str, status: Status, level: int, caplog: pytest.LogCaptu
     assert vars(record)["caller"] == "somebody"
 
 
-async def test_stopping_tells_health_checks_and_ends_them(autojump_clock: MockClock) -> None:
+async def test_stop_announces_not_serving_and_ends_health_watches(
+    autojump_clock: MockClock,
+) -> None:
     health = Health({"dispatch": ServingStatus.SERVING})
     seen: list[ServingStatus] = []
     async with open_service(services=[health]) as service, trio.open_nursery() as nursery:
@@ -126,7 +132,7 @@ async def test_stopping_tells_health_checks_and_ends_them(autojump_clock: MockCl
         assert trio.current_time() == began
 
 
-async def test_metrics_count_what_happens(autojump_clock: MockClock) -> None:
+async def test_metrics_count_calls_and_changes(autojump_clock: MockClock) -> None:
     metrics = Metrics()
     async with (
         open_service(interceptors=[observing(metrics.observe_call)]) as service,

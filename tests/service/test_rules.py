@@ -1,4 +1,4 @@
-"""Every rule: what is just accepted, and what is just refused."""
+"""Every rule, at the edge: a value that is accepted, and the next one, which is refused."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def count(number: int) -> wire.RecurrenceRuleEndCriteria:
 
 
 def nested(levels: int) -> Struct:
-    """A payload with so many levels, of objects and lists in turn."""
+    """Return a payload with this number of levels, alternately objects and lists."""
     value: Any = 1
     for level in range(levels - 1):
         value = {"x": value} if level % 2 else [value]
@@ -40,7 +40,7 @@ def nested(levels: int) -> Struct:
 
 
 def of_size(size: int) -> Struct:
-    """A payload that has so many bytes."""
+    """Return a payload with this number of bytes."""
     empty = len(WIRE.encode(payload_to_wire({"x": "y" * 50_000}), Struct)) - 50_000
     payload = payload_to_wire({"x": "y" * (size - empty)})
     assert len(WIRE.encode(payload, Struct)) == size
@@ -164,7 +164,7 @@ RULES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("field", "accepted", "refused"), RULES)
-def test_rules_of_a_new_dispatch(
+def test_create_checks_each_rule(
     field: str, accepted: dict[str, Any], refused: dict[str, Any]
 ) -> None:
     made = new_data(data(**accepted), start_immediately=False, now=NOW)
@@ -192,7 +192,9 @@ RULE_FIELDS = ("end_criteria", "byminutes", "byhours", "byweekdays", "bymonthday
 @pytest.mark.parametrize(
     ("field", "accepted", "refused"), [row for row in RULES if row[0] != "type" and row[1]]
 )
-def test_rules_of_an_update(field: str, accepted: dict[str, Any], refused: dict[str, Any]) -> None:
+def test_update_checks_each_rule(
+    field: str, accepted: dict[str, Any], refused: dict[str, Any]
+) -> None:
     update, paths = as_update(accepted)
     made = updated_data(data(), update, paths, now=NOW)
     assert WIRE.encode(made, wire.DispatchData) == WIRE.encode(data(**accepted), wire.DispatchData)
@@ -202,13 +204,13 @@ def test_rules_of_an_update(field: str, accepted: dict[str, Any], refused: dict[
     assert caught.value.field == f"update.{field}"
 
 
-def test_a_dispatch_has_data() -> None:
+def test_create_requires_dispatch_data() -> None:
     with pytest.raises(InvalidRequestError, match="dispatch_data: is required"):
         new_data(None, start_immediately=True, now=NOW)
 
 
 @pytest.mark.parametrize("sent", [None, START - timedelta(days=1), START + timedelta(days=1)])
-def test_start_immediately(sent: datetime | None) -> None:
+def test_start_immediately_ignores_the_start_time(sent: datetime | None) -> None:
     now = NOW + 7 * SECOND + 999_999_999
     made = new_data(data(start_time=sent), start_immediately=True, now=now)
     assert made.start_time == START + timedelta(seconds=7)
@@ -226,7 +228,7 @@ def test_start_immediately(sent: datetime | None) -> None:
         [""],
     ],
 )
-def test_a_mask_names_only_what_there_is(paths: list[str]) -> None:
+def test_an_unknown_path_in_the_mask_is_refused(paths: list[str]) -> None:
     with pytest.raises(InvalidRequestError, match=r"update_mask: contains .* cannot be updated"):
         updated_data(data(), Update(start_time=START), paths, now=NOW)
 
@@ -236,14 +238,14 @@ def test_an_empty_mask_is_refused() -> None:
         updated_data(data(), Update(), [], now=NOW)
 
 
-def test_only_what_the_mask_names_is_changed() -> None:
+def test_only_fields_in_the_mask_are_changed() -> None:
     update = Update(start_time=START + timedelta(1), duration=5, target=target(9), is_active=False)
     made = updated_data(data(), update, ["is_active"], now=NOW)
     assert made == data(is_active=False)
 
 
 @pytest.mark.parametrize("update", [None, Update()])
-def test_what_is_named_and_not_set_is_cleared(update: Update | None) -> None:
+def test_a_field_in_the_mask_that_is_not_set_is_cleared(update: Update | None) -> None:
     full = data(payload=payload_to_wire({"x": 1}), recurrence=rule(byhours=[1, 2]))
     paths = ["duration", "payload", "is_active", "recurrence"]
     made = updated_data(full, update, paths, now=NOW)
@@ -251,12 +253,12 @@ def test_what_is_named_and_not_set_is_cleared(update: Update | None) -> None:
 
 
 @pytest.mark.parametrize(("path", "field"), [("start_time", "start_time"), ("target", "target")])
-def test_what_must_be_there_cannot_be_cleared(path: str, field: str) -> None:
+def test_a_required_field_cannot_be_cleared(path: str, field: str) -> None:
     with pytest.raises(InvalidRequestError, match=rf"update\.{field}: is required"):
         updated_data(data(), Update(), [path], now=NOW)
 
 
-def test_a_rule_is_changed_field_by_field() -> None:
+def test_a_rule_is_updated_field_by_field() -> None:
     old = rule(byhours=[1, 2], end_criteria=count(3), byweekdays=[1])
     update = Update(recurrence=RuleUpdate(interval=7, byminutes=[5]))
     paths = ["recurrence.interval", "recurrence.byhours", "recurrence.end_criteria"]
@@ -264,7 +266,7 @@ def test_a_rule_is_changed_field_by_field() -> None:
     assert made.recurrence == rule(interval=7, byweekdays=[1])
 
 
-def test_a_rule_is_made_by_an_update() -> None:
+def test_an_update_can_add_a_rule() -> None:
     update = Update(recurrence=RuleUpdate(freq=Frequency.HOURLY, interval=2))
     made = updated_data(data(), update, ["recurrence.freq", "recurrence.interval"], now=NOW)
     assert made.recurrence == rule(freq=Frequency.HOURLY, interval=2)
@@ -272,31 +274,31 @@ def test_a_rule_is_made_by_an_update() -> None:
         updated_data(data(), update, ["recurrence.freq"], now=NOW)
 
 
-def test_the_rule_as_a_whole_is_checked() -> None:
+def test_an_updated_rule_is_checked_as_a_whole() -> None:
     weekly = data(recurrence=rule(freq=Frequency.WEEKLY))
     update = Update(recurrence=RuleUpdate(bymonthdays=[1]))
     with pytest.raises(InvalidRequestError, match="must be empty in a weekly recurrence"):
         updated_data(weekly, update, ["recurrence.bymonthdays"], now=NOW)
 
 
-def test_what_came_in_by_another_way_can_be_switched_off() -> None:
+def test_an_imported_invalid_dispatch_can_be_deactivated() -> None:
     broken = data(recurrence=rule(interval=0), target=None, start_time=START - timedelta(9))
     made = updated_data(broken, Update(is_active=False), ["is_active"], now=NOW)
     assert not made.is_active
 
 
-def test_an_end_without_content_ends_nothing() -> None:
+def test_empty_end_criteria_are_dropped() -> None:
     endless = rule(end_criteria=wire.RecurrenceRuleEndCriteria())
     made = new_data(data(recurrence=endless), start_immediately=False, now=NOW)
     assert made.recurrence == rule()
 
 
-def test_a_rule_without_content_is_none() -> None:
+def test_an_empty_rule_is_dropped() -> None:
     made = new_data(data(recurrence=wire.RecurrenceRule()), start_immediately=False, now=NOW)
     assert made.recurrence is None
 
 
-def test_all_paths_are_known() -> None:
+def test_every_update_path_is_accepted() -> None:
     for path in UPDATE_PATHS - {"start_time", "target"}:
         updated_data(data(), None, [path], now=NOW)
 
@@ -322,8 +324,6 @@ UNTIL = wire.RecurrenceRuleEndCriteria(until_time=START + timedelta(days=2, hour
         ({"start_time": datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)}, None),
     ],
 )
-def test_the_end_of_the_last_run(
-    changes: dict[str, Any], after: int | Callable[[], int] | None
-) -> None:
+def test_last_run_end(changes: dict[str, Any], after: int | Callable[[], int] | None) -> None:
     end = last_run_end(data(**changes))
     assert end == (None if after is None else NOW + after)  # type: ignore[operator]

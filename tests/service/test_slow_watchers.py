@@ -1,4 +1,4 @@
-"""Watchers whose client does not read: how long they can keep anything of the service's."""
+"""Watchers whose client does not read: when they are disconnected, and what that frees."""
 
 # ruff: noqa: ASYNC110 - what is waited for tells nobody
 
@@ -34,7 +34,7 @@ def large(id_: int = 1) -> Dispatch:
 
 
 async def change_much(store: Store) -> None:
-    """More changes than may wait for a watcher."""
+    """Make more changes than may wait for a watcher."""
     for _ in range(1200):
         await store.put(1, large())
 
@@ -44,7 +44,7 @@ def calls_running(service: Wired) -> int:
 
 
 async def time_to_end(service: Wired) -> float:
-    """Wait until no call runs; the seconds that it took."""
+    """Wait until no call runs; return the seconds that it took."""
     began = trio.current_time()
     with trio.fail_after(250):  # less than it takes to find that a connection is dead
         while calls_running(service):
@@ -52,10 +52,10 @@ async def time_to_end(service: Wired) -> float:
     return trio.current_time() - began
 
 
-async def test_a_client_that_does_not_read_its_stream_is_let_go(
+async def test_a_client_that_does_not_read_its_stream_is_disconnected(
     autojump_clock: MockClock,
 ) -> None:
-    """Other calls of the same connection go on, and the stream fails when it is read at last."""
+    """Other calls of its connection continue, and the stream fails when it is read at last."""
     async with wired() as service, service.client() as client, client.stream(1) as events:
         await wait_all_tasks_blocked()
         assert calls_running(service) == 1
@@ -69,7 +69,7 @@ async def test_a_client_that_does_not_read_its_stream_is_let_go(
         assert caught.value.status in {Status.RESOURCE_EXHAUSTED, Status.CANCELLED}
 
 
-async def test_why_a_stuck_stream_was_ended_is_told(autojump_clock: MockClock) -> None:
+async def test_a_stuck_stream_ends_with_its_status(autojump_clock: MockClock) -> None:
     async with wired() as service, service.client() as client, client.stream(1) as events:
         await wait_all_tasks_blocked()
         for _ in range(100):
@@ -82,7 +82,9 @@ async def test_why_a_stuck_stream_was_ended_is_told(autojump_clock: MockClock) -
         assert caught.value.status in {Status.UNAVAILABLE, Status.CANCELLED}
 
 
-async def test_a_client_that_reads_a_little_is_told_why(autojump_clock: MockClock) -> None:
+async def test_a_client_that_reads_again_in_time_receives_the_status(
+    autojump_clock: MockClock,
+) -> None:
     async with wired() as service, service.client() as client, client.stream(1) as events:
         await wait_all_tasks_blocked()
         await change_much(service.store)
@@ -94,8 +96,10 @@ async def test_a_client_that_reads_a_little_is_told_why(autojump_clock: MockCloc
         assert calls_running(service) == 0
 
 
-async def test_a_connection_that_nobody_reads_is_let_go(autojump_clock: MockClock) -> None:
-    """Not even the status can be sent: there is no room on the connection."""
+async def test_a_call_on_an_unread_connection_ends_without_a_status(
+    autojump_clock: MockClock,
+) -> None:
+    """The status cannot be sent: the connection takes nothing more."""
     async with wired() as service:
         ours, theirs = trio.testing.lockstep_stream_pair()
         async with trio.open_nursery() as nursery:
@@ -111,7 +115,7 @@ async def test_a_connection_that_nobody_reads_is_let_go(autojump_clock: MockCloc
 
 
 def _watch_request() -> bytes:
-    """A client that asks for a stream, lets much of it come, and says nothing more."""
+    """Return the bytes of a client that asks for a stream with large windows, and no more."""
     import h2.connection
     import h2.settings
 
@@ -128,7 +132,7 @@ def _watch_request() -> bytes:
     return connection.data_to_send()
 
 
-async def test_who_is_cut_off_without_being_stuck_is_told_at_once(
+async def test_a_disconnected_watcher_that_reads_is_told_at_once(
     autojump_clock: MockClock,
 ) -> None:
     async with wired() as service, service.wire_channel() as channel:

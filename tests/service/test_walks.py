@@ -1,4 +1,4 @@
-"""Lists walked page by page over gRPC, while other clients create, change and delete."""
+"""Lists read page by page over gRPC while other clients create, update and delete."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trio_dispatch.service import Store
 
 
 class Others:
-    """Clients that change what is being listed."""
+    """Clients that change the dispatches that are being listed."""
 
     def __init__(self, ids: list[int], seed: int) -> None:
         self.rng = random.Random(seed)
@@ -47,7 +47,7 @@ class Others:
 
 @pytest.mark.parametrize("descending", [True, False])
 @pytest.mark.parametrize("sort_by", get_args(SortBy))
-async def test_nothing_comes_twice_and_nothing_is_skipped(
+async def test_a_walk_lists_each_dispatch_once_while_others_change(
     store: Store, sort_by: SortBy, descending: bool, autojump_clock: MockClock
 ) -> None:
     async with (

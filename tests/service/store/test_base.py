@@ -1,4 +1,4 @@
-"""What a store does besides the calls of the API; both stores."""
+"""The interface of a store, on both stores."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def message(id_: int, **changes: object) -> wire.Dispatch:
     )
 
 
-async def test_what_is_put_is_kept_as_it_is(store: Store) -> None:
+async def test_put_keeps_a_dispatch_exactly(store: Store) -> None:
     sent = message(7)
     sent._unknown_fields = b"\xf8\x3f\x01"
     assert sent.data is not None
@@ -46,7 +46,7 @@ async def test_what_is_put_is_kept_as_it_is(store: Store) -> None:
         await store.get(1, 7)
 
 
-async def test_a_domain_dispatch_is_put(store: Store, autojump_clock: MockClock) -> None:
+async def test_put_takes_a_model_dispatch(store: Store, autojump_clock: MockClock) -> None:
     dispatch = Dispatch(
         id=3,
         type="CHARGE",
@@ -72,7 +72,7 @@ async def test_unknown_fields_survive_an_update(store: Store) -> None:
     assert not updated.active
 
 
-async def test_watchers_are_told_of_what_is_put(store: Store) -> None:
+async def test_put_is_announced_to_watchers(store: Store) -> None:
     with store.watch(1) as changes:
         await store.put(1, message(7))
         await store.put(1, message(7, is_dry_run=True))
@@ -86,14 +86,14 @@ async def test_watchers_are_told_of_what_is_put(store: Store) -> None:
     ]
 
 
-async def test_ids_belong_to_one_microgrid(store: Store) -> None:
+async def test_an_id_belongs_to_one_microgrid(store: Store) -> None:
     await store.put(1, message(7))
     with pytest.raises(ValueError, match="dispatch 7 belongs to microgrid 1"):
         await store.put(2, message(7))
     assert (await store.create(2, data(), now=NOW)).id == 8
 
 
-async def test_when_the_ids_are_used_up(store: Store) -> None:
+async def test_create_fails_when_no_ids_are_left(store: Store) -> None:
     await store.put(LAST_ID, message(LAST_ID))
     assert (await store.get(LAST_ID, LAST_ID)).microgrid_id == LAST_ID
     with pytest.raises(StoreFullError, match="no more ids"):
@@ -103,7 +103,7 @@ async def test_when_the_ids_are_used_up(store: Store) -> None:
         await store.create(1, data(), now=NOW)
 
 
-async def test_what_a_step_raises_harms_nobody_else(store: Store) -> None:
+async def test_a_failing_edit_does_not_affect_other_writes(store: Store) -> None:
     row = await store.create(1, data(), now=NOW)
 
     def fail(old: wire.DispatchData) -> wire.DispatchData:
@@ -126,8 +126,10 @@ async def test_what_a_step_raises_harms_nobody_else(store: Store) -> None:
     assert (await store.get(1, row.id)) == row
 
 
-async def test_writers_at_the_same_time(store: Store, autojump_clock: MockClock) -> None:
-    """All that is acknowledged is there, and watchers see it in the order of the changes."""
+async def test_concurrent_writes_are_announced_in_order(
+    store: Store, autojump_clock: MockClock
+) -> None:
+    """Acknowledged writes can be read, and watchers receive them in order."""
     seen: list[Change] = []
 
     async def watch(task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -161,7 +163,9 @@ async def test_writers_at_the_same_time(store: Store, autojump_clock: MockClock)
         assert updates == [NOW, NOW + 1, NOW + 2, NOW + 3]
 
 
-async def test_a_cancelled_write_is_done_or_not(store: Store, autojump_clock: MockClock) -> None:
+async def test_a_cancelled_write_takes_effect_as_a_whole_or_not_at_all(
+    store: Store, autojump_clock: MockClock
+) -> None:
     with store.watch(1) as changes:
         for patience in range(4):
             with trio.CancelScope() as scope:
@@ -187,7 +191,7 @@ async def test_a_cancelled_write_is_done_or_not(store: Store, autojump_clock: Mo
     assert there == told
 
 
-async def test_a_store_outlives_the_services_on_it(
+async def test_a_store_stays_open_when_its_service_ends(
     open_any_store: OpenStore, autojump_clock: MockClock
 ) -> None:
     from tests.helpers.service import create, listed, wired

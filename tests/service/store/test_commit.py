@@ -1,4 +1,4 @@
-"""A COMMIT that fails, and has taken effect or not: all that is told agrees with the database."""
+"""A COMMIT that fails, with or without effect: replies and events agree with the database."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def io_error(code: int = sqlite3.SQLITE_IOERR) -> sqlite3.OperationalError:
 def failing_commit(
     store: SqliteStore, *, takes_effect: bool, code: int = sqlite3.SQLITE_IOERR
 ) -> Iterator[None]:
-    """Have the next commit fail, after or before it has done its work."""
+    """Make the next commit fail, after or before it has taken effect."""
     left = 1
 
     @sa.event.listens_for(store._engine, "commit")
@@ -59,7 +59,7 @@ def failing_commit(
 
 @contextmanager
 def unreachable(store: SqliteStore) -> Iterator[None]:
-    """Have every transaction fail that would write."""
+    """Make every writing transaction fail."""
 
     @sa.event.listens_for(store._engine, "begin")
     def begin(connection: sa.Connection) -> None:
@@ -73,7 +73,7 @@ def unreachable(store: SqliteStore) -> Iterator[None]:
 
 
 async def told(changes: Watcher) -> list[tuple[Event, int]]:
-    """What waits for a watcher."""
+    """Return the changes that wait for a watcher."""
     return [(change.event, change.row.id) for change in await take(changes, len(changes))]
 
 
@@ -86,7 +86,9 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "dispatches.db"
 
 
-async def test_it_took_effect(path: Path, autojump_clock: MockClock) -> None:
+async def test_a_failed_commit_that_took_effect_is_acknowledged(
+    path: Path, autojump_clock: MockClock
+) -> None:
     async with open_sqlite(path) as store:
         with store.watch(1) as changes:
             with failing_commit(store, takes_effect=True):
@@ -109,7 +111,7 @@ async def test_it_took_effect(path: Path, autojump_clock: MockClock) -> None:
         (sqlite3.SQLITE_FULL, StoreFullError),
     ],
 )
-async def test_it_did_not_take_effect(
+async def test_a_failed_commit_without_effect_is_refused(
     path: Path, code: int, error: type[Exception], autojump_clock: MockClock
 ) -> None:
     async with open_sqlite(path) as store:
@@ -128,8 +130,10 @@ async def test_it_did_not_take_effect(
 
 
 @pytest.mark.parametrize("takes_effect", [False, True])
-async def test_nobody_knows(path: Path, takes_effect: bool, autojump_clock: MockClock) -> None:
-    """Who called is told nothing for sure; who watches comes again and sees what there is."""
+async def test_an_uncertain_commit_disconnects_watchers(
+    path: Path, takes_effect: bool, autojump_clock: MockClock
+) -> None:
+    """The caller gets UNAVAILABLE; watchers connect again and list what there is."""
     async with open_sqlite(path) as store:
         with store.watch(1) as changes:
             with (
@@ -153,7 +157,7 @@ async def test_nobody_knows(path: Path, takes_effect: bool, autojump_clock: Mock
 
 @contextmanager
 def _unreachable_after_commit(store: SqliteStore) -> Iterator[None]:
-    """As `unreachable`, but only from the second transaction on."""
+    """Make every writing transaction but the first one fail."""
     begun = 0
 
     @sa.event.listens_for(store._engine, "begin")
@@ -169,7 +173,7 @@ def _unreachable_after_commit(store: SqliteStore) -> Iterator[None]:
         sa.event.remove(store._engine, "begin", begin)
 
 
-async def test_those_who_share_a_commit_share_its_fate(
+async def test_writes_that_share_a_commit_have_the_same_outcome(
     path: Path, autojump_clock: MockClock
 ) -> None:
     for takes_effect in (True, False):
@@ -196,9 +200,7 @@ async def test_those_who_share_a_commit_share_its_fate(
             assert len(done) == (20 if takes_effect else 0)
 
 
-async def test_a_database_that_cannot_be_written_is_read(
-    path: Path, autojump_clock: MockClock
-) -> None:
+async def test_reads_continue_while_writes_fail(path: Path, autojump_clock: MockClock) -> None:
     async with open_sqlite(path) as store:
         row = await store.create(1, data(), now=NOW)
         with unreachable(store):

@@ -1,4 +1,4 @@
-"""What is special about a store in a file."""
+"""The store in an SQLite file."""
 
 # ruff: noqa: ASYNC220, ASYNC240 - nothing else wants to run meanwhile
 
@@ -49,14 +49,14 @@ async def refuse_to_open(path: Path, message: str) -> None:
     assert not path.with_name(f"{path.name}-lock").exists()
 
 
-async def test_what_is_no_database(path: Path) -> None:
+async def test_a_file_that_is_not_a_database_is_refused(path: Path) -> None:
     path.write_bytes(b"This is a text, and not a short one. " * 100)
     before = path.read_bytes()
     await refuse_to_open(path, "is not an SQLite database")
     assert path.read_bytes() == before
 
 
-async def test_a_database_of_something_else(path: Path) -> None:
+async def test_a_database_of_another_application_is_refused(path: Path) -> None:
     for statement in ("CREATE TABLE cookies (x)", "PRAGMA application_id = 5"):
         with sqlite3.connect(path) as connection:
             connection.execute(statement)
@@ -66,7 +66,7 @@ async def test_a_database_of_something_else(path: Path) -> None:
         assert path.read_bytes() == before
 
 
-async def test_a_newer_version(path: Path) -> None:
+async def test_a_newer_schema_is_refused(path: Path) -> None:
     async with open_store(path):
         pass
     with sqlite3.connect(path) as connection:
@@ -75,11 +75,11 @@ async def test_a_newer_version(path: Path) -> None:
     await refuse_to_open(path, "newer version.*4711")
 
 
-async def test_where_there_is_no_directory(path: Path) -> None:
+async def test_a_missing_directory_is_an_error(path: Path) -> None:
     await refuse_to_open(path / "deeper", "its directory does not exist")
 
 
-async def test_a_directory(tmp_path: Path) -> None:
+async def test_a_directory_is_refused(tmp_path: Path) -> None:
     await refuse_to_open(tmp_path, "cannot be opened")
 
 
@@ -89,7 +89,7 @@ async def test_an_empty_file_becomes_a_store(path: Path) -> None:
         assert (await store.create(1, data(), now=NOW)).id == 1
 
 
-async def test_migrations(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_migration_runs_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with open_store(path) as store:
         await store.create(1, data(), now=NOW)
 
@@ -152,7 +152,7 @@ async def test_a_migration_that_fails_changes_nothing(
         await store.create(1, data(), now=NOW)
 
 
-async def test_one_service_at_a_time(path: Path) -> None:
+async def test_a_file_is_open_in_one_store_at_a_time(path: Path) -> None:
     async with open_store(path):
         with pytest.raises(StoreError, match="another service has it open"):
             async with open_store(path):
@@ -164,7 +164,7 @@ async def test_one_service_at_a_time(path: Path) -> None:
         await store.create(1, data(), now=NOW)
 
 
-async def test_a_link_is_no_other_file(path: Path) -> None:
+async def test_a_link_shares_the_lock_of_its_file(path: Path) -> None:
     link = path.with_name("link.db")
     async with open_store(path):
         link.symlink_to(path)
@@ -173,7 +173,7 @@ async def test_a_link_is_no_other_file(path: Path) -> None:
                 pass
 
 
-async def test_a_name_that_means_something_to_sqlite(
+async def test_a_file_named_like_a_memory_database(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -182,14 +182,14 @@ async def test_a_name_that_means_something_to_sqlite(
     assert (tmp_path / ":memory:").exists()
 
 
-async def test_a_commit_is_synced(path: Path) -> None:
+async def test_commits_are_synced(path: Path) -> None:
     async with open_sqlite(path, busy_timeout=1) as store:
         with store._engine.connect() as connection:
             assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
             assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
 
 
-async def test_a_closed_store_says_so(path: Path) -> None:
+async def test_a_closed_store_is_unavailable(path: Path) -> None:
     async with open_store(path) as store:
         pass
     with pytest.raises(StoreUnavailableError, match="closed"):
@@ -257,7 +257,7 @@ async def test_a_full_database(path: Path, autojump_clock: MockClock) -> None:
 
 
 class _no_more_pages:  # noqa: N801
-    """Keeps a database from growing by more than some pages, as a full disk does."""
+    """Keep a database from growing by more than some pages, like a full disk."""
 
     def __init__(self, store: Store) -> None:
         self._engine = store._engine  # type: ignore[attr-defined]
@@ -278,8 +278,8 @@ class _no_more_pages:  # noqa: N801
         connection.exec_driver_sql("PRAGMA max_page_count = 1073741823")
 
 
-async def test_on_a_full_disk_what_fits_is_done(path: Path) -> None:
-    """One write that is too large does not take those that share its transaction with it."""
+async def test_small_writes_succeed_on_a_full_disk(path: Path) -> None:
+    """A write that is too large does not make those fail that share its transaction."""
     outcomes: list[str] = []
 
     async def write(store: Store, size: int) -> None:
@@ -300,7 +300,7 @@ async def test_on_a_full_disk_what_fits_is_done(path: Path) -> None:
     assert sorted(outcomes) == ["done"] * 4 + ["full"] * 2
 
 
-async def test_a_damaged_file(path: Path, autojump_clock: MockClock) -> None:
+async def test_a_damaged_file_is_data_loss(path: Path, autojump_clock: MockClock) -> None:
     async with open_store(path) as store:
         for _ in range(50):
             await store.create(1, data(payload=payload_to_wire({"x": "y" * 500})), now=NOW)
@@ -316,7 +316,7 @@ async def test_a_damaged_file(path: Path, autojump_clock: MockClock) -> None:
 # Backups.
 
 
-async def test_a_backup_while_it_goes_on(path: Path, tmp_path: Path) -> None:
+async def test_backup_of_an_open_store(path: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy.db"
     async with open_store(path) as store:
         await store.create(1, data(), now=NOW)
@@ -366,7 +366,7 @@ async def test_lists_use_an_index(path: Path, key: SortKey, descending: bool) ->
             assert "USING INTEGER PRIMARY KEY (rowid>?)" in plan
 
 
-async def test_what_has_ended_is_not_read(path: Path) -> None:
+async def test_a_count_by_end_time_reads_only_an_index(path: Path) -> None:
     async with open_sqlite(path) as store:
         query = Query(1, filter=Filter(end_time=TimeRange(NOW, None)))
         assert "COVERING INDEX dispatches_by_ends" in _plan(store._engine, count_of(query))
@@ -375,7 +375,7 @@ async def test_what_has_ended_is_not_read(path: Path) -> None:
 @pytest.mark.parametrize(
     "wanted", [Filter(ids=frozenset({1, 2})), Filter(queried_ids=frozenset({1, 2}))]
 )
-async def test_who_names_ids_gets_them_looked_up(path: Path, wanted: Filter) -> None:
+async def test_ids_in_a_filter_are_looked_up(path: Path, wanted: Filter) -> None:
     async with open_sqlite(path) as store:
         for select in (page_of(Query(1, filter=wanted), 7), count_of(Query(1, filter=wanted))):
             plan = _plan(store._engine, select)
@@ -426,9 +426,7 @@ def data():
 
 
 @pytest.mark.parametrize("lines", [1, 7, 50, 301])
-async def test_what_was_acknowledged_survives_a_kill(
-    path: Path, tmp_path: Path, lines: int
-) -> None:
+async def test_acknowledged_writes_survive_a_kill(path: Path, tmp_path: Path, lines: int) -> None:
     (tmp_path / "tests_data.py").write_text(DATA)
     process = subprocess.Popen(
         [sys.executable, "-c", WRITER, path],
