@@ -27,10 +27,13 @@ from trio_dispatch.cli._keys import TlsFiles, load_context
 from trio_dispatch.cli._log import JsonFormatter
 from trio_dispatch.cli._serve import GRACE
 from trio_dispatch.cli._serve_command import backup, serve
-from trio_dispatch.service import Key, Keys, Right, open_service
+from trio_dispatch.service import Key, Keys, Metrics, Right, listing, open_service, rules
 from trio_dispatch.service.auth import WINDOW
 from trio_dispatch.service.handlers import DISCONNECT_GRACE
-from trio_dispatch.service.metrics import Metrics
+from trio_dispatch.service.service import MAX_REQUEST_BYTES
+from trio_dispatch.service.store.queries import MAX_PAGE_BYTES, MAX_PAGE_SIZE
+from trio_dispatch.service.store.sqlite import LIST_TIMEOUT
+from trio_dispatch.service.store.watchers import READ_TIMEOUT
 
 PAGES = Path(__file__).parents[2] / "docs" / "howto"
 SERVICE, SECURITY = ((PAGES / f"{name}.md").read_text() for name in ("service", "security"))
@@ -122,7 +125,7 @@ async def test_the_certificates_work(tmp_path: Path) -> None:
                     1, type="X", start_time="NOW", duration=None, target=TargetIds(1)
                 )
                 assert made.id == 1
-            # Who has no certificate is not let in.
+            # A client without a certificate is refused.
             url = plain.replace("localhost:50051", here).replace("/etc/dispatch", str(tmp_path))
             async with open_client(url, key="any", call_timeout=timedelta(seconds=5)) as client:
                 with pytest.raises(ServiceError):
@@ -188,8 +191,25 @@ def test_the_log_line_is_real() -> None:
 
 def test_the_numbers_are_current() -> None:
     assert f"have {GRACE:.0f} seconds" in SERVICE
-    assert f"after {DISCONNECT_GRACE:.0f} seconds" in SERVICE
-    assert f"good for {WINDOW // 60} minutes" in SECURITY
+    assert f"reset after {DISCONNECT_GRACE:.0f} seconds" in SERVICE
+    assert f"valid for {WINDOW // 60} minutes" in SECURITY
+
+
+def test_the_limits_are_current() -> None:
+    for line in (
+        f"| a dispatch in all | {rules.MAX_DISPATCH_BYTES // 1024} KiB |",
+        f"| its type | {rules.MAX_TYPE_BYTES} bytes |",
+        f"| its target | {rules.MAX_TARGET_SIZE:,} ids or categories |",
+        f"| its payload | {rules.MAX_PAYLOAD_BYTES // 1024} KiB, {rules.MAX_PAYLOAD_LEVELS} levels |",
+        f"| a request | {MAX_REQUEST_BYTES // 1024} KiB |",
+        f"| a filter | {listing.MAX_FILTER_BYTES // 1024} KiB, "
+        f"with at most {listing.MAX_IDS:,} ids, {listing.MAX_TARGETS:,} targets "
+        f"and {listing.MAX_QUERIES} queries of {rules.MAX_TYPE_BYTES} bytes |",
+        f"| a page of a list | {MAX_PAGE_SIZE:,} dispatches or {MAX_PAGE_BYTES // 2**20} MiB |",
+        f"| the time of a list | {LIST_TIMEOUT:.0f} seconds |",
+        f"read nothing for {READ_TIMEOUT:.0f} seconds",
+    ):
+        assert line in SERVICE
 
 
 def test_the_backup_command_works(tmp_path: Path) -> None:
