@@ -200,11 +200,11 @@ def test_the_limits_are_current() -> None:
         f"| a dispatch in all | {rules.MAX_DISPATCH_BYTES // 1024} KiB |",
         f"| its type | {rules.MAX_TYPE_BYTES} bytes |",
         f"| its target | {rules.MAX_TARGET_SIZE:,} ids or categories |",
-        f"| its payload | {rules.MAX_PAYLOAD_BYTES // 1024} KiB, {rules.MAX_PAYLOAD_LEVELS} levels |",
+        f"| {rules.MAX_PAYLOAD_BYTES // 1024} KiB, {rules.MAX_PAYLOAD_LEVELS} levels |",
         f"| a request | {MAX_REQUEST_BYTES // 1024} KiB |",
-        f"| a filter | {listing.MAX_FILTER_BYTES // 1024} KiB, "
-        f"with at most {listing.MAX_IDS:,} ids, {listing.MAX_TARGETS:,} targets "
-        f"and {listing.MAX_QUERIES} queries of {rules.MAX_TYPE_BYTES} bytes |",
+        f"| a filter | {listing.MAX_FILTER_BYTES // 1024} KiB, with at most {listing.MAX_IDS:,} ids",
+        f"{listing.MAX_TARGETS:,} targets and {listing.MAX_QUERIES} queries",
+        f"queries of {rules.MAX_TYPE_BYTES} bytes |",
         f"| a page of a list | {MAX_PAGE_SIZE:,} dispatches or {MAX_PAGE_BYTES // 2**20} MiB |",
         f"| the time of a list | {LIST_TIMEOUT:.0f} seconds |",
         f"read nothing for {READ_TIMEOUT:.0f} seconds",

@@ -253,7 +253,7 @@ async def test_metrics_and_logs_report_calls(tmp_path: Path) -> None:
             "dispatch_store_commit_calls_sum": 3,
             "dispatch_changes_total": 3,
             "dispatch_events_total": 3,
-            "dispatch_watchers_cut_total": 0,
+            "dispatch_watchers_disconnected_total": 0,
             "dispatch_connections": 2,
         }
         assert {name: found[name] for name in expected} == expected

@@ -279,7 +279,7 @@ def test_keys_and_secrets_are_never_shown(caplog: pytest.LogCaptureFixture) -> N
     shown += caplog.text
     assert "open" not in shown
     assert "sesame" not in shown
-    with pytest.raises(ValueError, match="are equal") as caught:
+    with pytest.raises(ValueError, match="are the same") as caught:
         Keys([SIGNED, Key("open")])
     assert "open" not in str(caught.value)
 
@@ -325,8 +325,8 @@ def test_a_keys_file_is_loaded(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "no .*tables"),
-        ("keys = []", "no .*tables"),
+        ("", "no tables"),
+        ("keys = []", "no tables"),
         ("keys = [1]", "key 1 is not a table"),
         ('x = 1\n[[keys]]\nkey = "s3cret"', "'x' is unknown"),
         ('[[keys]]\nsecret = "s3cret"', "key 1: key is not a string"),
@@ -337,7 +337,7 @@ def test_a_keys_file_is_loaded(tmp_path: Path) -> None:
         ('[[keys]]\nkey = "s3cret"\nmicrogrids = [true]', "key 1: microgrids is not a list"),
         ('[[keys]]\nkey = "s3cret"\nrights = ["admin"]', "key 1: rights is not a list"),
         ('[[keys]]\nkey = "s3cret"\nrights = "read"', "key 1: rights is not a list"),
-        ('[[keys]]\nkey = "s3cret"\n[[keys]]\nkey = "s3cret"', "'key 1' and 'key 2' are equal"),
+        ('[[keys]]\nkey = "s3cret"\n[[keys]]\nkey = "s3cret"', "'key 1' and 'key 2' are the same"),
         ('[[keys]]\nkey = "s3cret', "Unterminated string"),
     ],
 )

@@ -61,7 +61,7 @@ class Keys:
     """The API keys of a service.  Immutable; to change them, assign new ones to the service.
 
     Raises:
-      ValueError: two of them are equal.
+      ValueError: two of them are the same.
     """
 
     def __init__(self, keys: Iterable[Key]) -> None:
@@ -71,7 +71,7 @@ class Keys:
             digest = digest_of(key.key)
             if digest in self._by_digest:
                 other = self._by_digest[digest].name
-                raise ValueError(f"the keys {other!r} and {key.name!r} are equal")
+                raise ValueError(f"the keys {other!r} and {key.name!r} are the same")
             self._by_digest[digest] = key
 
     @classmethod
@@ -128,10 +128,10 @@ def digest_of(key: str) -> bytes:
 
 def _keys_in(content: Mapping[str, object]) -> list[Key]:
     if unknown := content.keys() - {"keys"}:
-        raise ValueError(f"{min(unknown)!r} is unknown: the file must consist of [[keys]] tables")
+        raise ValueError(f"{min(unknown)!r} is unknown: the file must consist of tables [[keys]]")
     tables = content.get("keys")
     if not isinstance(tables, list) or not tables:
-        raise ValueError("there are no [[keys]] tables")
+        raise ValueError("there are no tables [[keys]]")
     return [_key_in(table, f"key {number}") for number, table in enumerate(tables, 1)]
 
 

@@ -62,7 +62,7 @@ async def test_a_database_of_another_application_is_refused(path: Path) -> None:
             connection.execute(statement)
         connection.close()
         before = path.read_bytes()
-        await refuse_to_open(path, "is not a database of a dispatch service")
+        await refuse_to_open(path, "not of a dispatch service")
         assert path.read_bytes() == before
 
 

@@ -200,7 +200,7 @@ def prepare(connection: sa.Connection, path: Path) -> None:
     if application != APPLICATION_ID:
         tables = connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one()
         if application or version or tables:
-            raise StoreError(f"{path} is not a database of a dispatch service")
+            raise StoreError(f"{path} is a database, but not of a dispatch service")
         connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
     if version > len(MIGRATIONS):
         raise StoreError(

@@ -172,7 +172,7 @@ def check_replaceable(path: Path, *, force: bool) -> None:
     if path.is_dir():
         raise FileExistsError(f"{path} is a directory: give the path of a file")
     if not force and path.exists():
-        raise FileExistsError(f"{path} exists: choose another file or use force")
+        raise FileExistsError(f"{path} exists; a backup does not replace a file without force")
 
 
 def _sync_directory(path: Path) -> None:

@@ -37,7 +37,7 @@ def backup_file(
 
     path, copy = Path(source), Path(target)
     if not path.is_file():
-        raise StoreError(f"{path} does not exist")
+        raise StoreError(f"there is no database {path}")
     check_replaceable(copy, force=force)
     if copy.exists() and copy.samefile(path):
         raise StoreError(f"{copy} is the database itself: choose another file for the copy")
@@ -47,7 +47,7 @@ def backup_file(
         with closing(sqlite3.connect(url, uri=True)) as connection:
             (application,) = connection.execute("PRAGMA application_id").fetchone()
             if application != APPLICATION_ID:
-                raise StoreError(f"{path} is not a database of a dispatch service")
+                raise StoreError(f"{path} is a database, but not of a dispatch service")
             copy_database(connection, copy, force=force)
     except sqlite3.Error as exc:
         raise StoreError(f"{path} cannot be read: {exc}") from exc
