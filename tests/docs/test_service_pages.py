@@ -202,7 +202,7 @@ def test_the_limits_are_current() -> None:
         f"| its target | {rules.MAX_TARGET_SIZE:,} ids or categories |",
         f"| {rules.MAX_PAYLOAD_BYTES // 1024} KiB, {rules.MAX_PAYLOAD_LEVELS} levels |",
         f"| a request | {MAX_REQUEST_BYTES // 1024} KiB |",
-        f"| a filter | {listing.MAX_FILTER_BYTES // 1024} KiB, with at most {listing.MAX_IDS:,} ids",
+        f"| a filter | {listing.MAX_FILTER_BYTES // 1024} KiB, with at most {listing.MAX_IDS:,} ",
         f"{listing.MAX_TARGETS:,} targets and {listing.MAX_QUERIES} queries",
         f"queries of {rules.MAX_TYPE_BYTES} bytes |",
         f"| a page of a list | {MAX_PAGE_SIZE:,} dispatches or {MAX_PAGE_BYTES // 2**20} MiB |",
