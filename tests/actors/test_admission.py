@@ -121,8 +121,8 @@ async def test_only_the_components_of_this_process_are_shown(
         "microgrid 1, dispatch 2: components 3 ignored: not of this process",
         "microgrid 1, dispatch 3: not run: its target 3,4 contains no component of this process",
         (
-            "microgrid 1, dispatch 4: not run: its target battery is not by ids; "
-            "merge=MergeByComponent(components) resolves it"
+            "microgrid 1, dispatch 4: not run: its target battery cannot be resolved to "
+            "components; give merge=MergeByComponent(components)"
         ),
         "microgrid 1, dispatch 5: components 3 ignored: not of this process",
     ]

@@ -13,7 +13,15 @@ import trio.testing
 
 from tests.helpers.acting import START, Diary, acting, at, lasting, now
 from tests.helpers.dispatching import dispatching
-from trio_dispatch import ActorRun, Dispatch, TargetIds, clock
+from trio_dispatch import (
+    ActorRun,
+    Dispatch,
+    ElectricalComponentCategory,
+    MergeByComponent,
+    TargetCategories,
+    TargetIds,
+    clock,
+)
 from trio_dispatch.dispatcher.cache import _save
 from trio_dispatch.testing import LocalService
 
@@ -228,3 +236,32 @@ async def test_orphan_is_not_handed_over_again(
             with trio.move_on_after(5):
                 await dispatcher.run_actors("CHARGE", diary.actor, on_orphan=on_orphan)
     assert diary.entries == [(100, "off")]
+
+
+async def test_orphans_are_limited_to_the_components_of_this_process(
+    autojump_clock: trio.testing.MockClock,
+    service: LocalService,
+    cache: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "trio_dispatch.actors")
+    batteries = TargetCategories(ElectricalComponentCategory.BATTERY)
+    left_behind(
+        cache,
+        lasting(1, -10, 60, target=TargetIds(1, 3)),
+        lasting(2, -10, 60, target=batteries),
+        lasting(3, -10, 60),
+        lasting(4, -10, 60, target=TargetIds(1), dry_run=True),
+    )
+    clock.virtual_clock().set(at(100))
+    stopped = []
+
+    async def on_orphan(dispatch: Dispatch) -> None:
+        stopped.append((dispatch.id, dispatch.target))
+
+    merge = MergeByComponent(dict.fromkeys((1, 2), ElectricalComponentCategory.BATTERY))
+    async with acting(service, Diary().actor, cache=cache, on_orphan=on_orphan, merge=merge):
+        await trio.sleep(1)
+    assert sorted(stopped) == [(1, TargetIds(1)), (2, TargetIds(1, 2))]
+    refused = [message for message in caplog.messages if "not handed to on_orphan" in message]
+    assert len(refused) == 2

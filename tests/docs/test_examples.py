@@ -19,7 +19,7 @@ import pytest
 import trio
 import trio.testing
 
-from trio_dispatch import TargetIds, clock
+from trio_dispatch import ElectricalComponentCategory, TargetCategories, TargetIds, clock
 from trio_dispatch.clock import VIRTUAL_START as START
 from trio_dispatch.service import Keys, open_service
 from trio_dispatch.testing import LocalService, make_dispatch, open_test_service
@@ -30,7 +30,7 @@ SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hou
 
 @asynccontextmanager
 async def running(example: dict[str, Any]) -> AsyncIterator[LocalService]:
-    """A service, and an example that uses it."""
+    """Run an example with a service for the time of the block."""
     async with open_test_service(keepalive=False) as service, trio.open_nursery() as nursery:
         nursery.start_soon(partial(example["main"], channel=service.channel, key=service.key))
         await trio.sleep(1)
@@ -38,9 +38,9 @@ async def running(example: dict[str, Any]) -> AsyncIterator[LocalService]:
         nursery.cancel_scope.cancel()
 
 
-def test_these_are_all() -> None:
+def test_every_example_has_a_test() -> None:
     names = {path.name for path in EXAMPLES.iterdir() if path.suffix == ".py"}
-    assert names == {"by_hand.py", "charging_plan.py", "merge_strategy.py"}
+    assert names == {"by_hand.py", "charging_plan.py", "merge_strategy.py", "two_batteries.py"}
 
 
 async def test_by_hand(
@@ -63,13 +63,22 @@ async def test_by_hand(
         assert await put(target=TargetIds(3)) == "charge TargetIds(3) with 5 kW\n"
         assert await put(active=False) == "stop charging TargetIds(3)\n"
         pulse = await put(4, start_time=clock.now(), duration=timedelta())
-        assert pulse == "there is no such thing as a short charge: 4\n"
+        assert pulse == "not executed: dispatch 4 is a dry run or a pulse\n"
+        assert await put(5, dry_run=True) == "not executed: dispatch 5 is a dry run or a pulse\n"
         assert await put() == "charge TargetIds(1) with 5 kW\n"
         await service.store.delete(1, 1)
         await trio.sleep(5)
         assert capsys.readouterr().out == "stop charging TargetIds(1)\n"
         assert await put() == "charge TargetIds(1) with 5 kW\n"
-    # The last command, when all is cancelled.
+        # A dispatch that starts again at once waits for its own last command.
+        await service.put(make_dispatch(1, active=False, update_time=clock.now()))
+        await trio.sleep(0.1)
+        assert await put() == "stop charging TargetIds(1)\ncharge TargetIds(1) with 5 kW\n"
+        await service.store.delete(1, 1)
+        await trio.sleep(5)
+        assert capsys.readouterr().out == "stop charging TargetIds(1)\n"
+        assert await put() == "charge TargetIds(1) with 5 kW\n"
+    # The last command, when everything is cancelled.
     assert capsys.readouterr().out == "stop charging TargetIds(1)\n"
 
 
@@ -95,7 +104,7 @@ async def test_charging_plan(
     async with running(example) as service:
         (battery,) = batteries
         assert len(await service.dispatches()) == 3
-        # What a plain reckoning gives; set-points take effect 0.2 s late.
+        # Calculated by hand; set-points take effect 0.2 s late.
         assert await energy_at(1.9) == 8
         assert await energy_at(3) == pytest.approx(8 + 9.5, abs=0.01)
         assert await energy_at(6) == pytest.approx(8 + 28.5, abs=0.01)
@@ -109,13 +118,13 @@ async def test_charging_plan(
         printed = capsys.readouterr().out.splitlines()
         assert printed == [
             "02:00:00 battery 1 at 20%: +10 kW until 05:00",
-            "05:00:00 battery 1 at 91%: nothing",
+            "05:00:00 battery 1 at 91%: off",
             "11:00:00 battery 1 at 91%: +5 kW until 15:00",
-            "15:00:00 battery 1 at 100%: nothing",
+            "15:00:00 battery 1 at 100%: off",
             "18:00:00 battery 1 at 100%: -12 kW until 21:00",
-            "21:00:00 battery 1 at 10%: nothing",
+            "21:00:00 battery 1 at 10%: off",
         ]
-        # The plan is changed while it runs; another one asks for too much, and fails.
+        # An update while the dispatch runs; then a dispatch that asks for too much and fails.
         wrong: dict[str, Any] = {"payload": {"power_kw": 99}}
         assert await energy_at(2.5, day=2) == pytest.approx(4 + 4.75, abs=0.01)
         await service.client.update(1, 1, payload={"power_kw": 2})
@@ -137,9 +146,54 @@ async def test_charging_plan(
         await service.put(make_dispatch(11, **endless, dry_run=True))
         await trio.sleep(1)
         assert battery.power == 1
-        assert capsys.readouterr().out == "04:30:06 battery 1 at 31%: dry run, +1 kW for ever\n"
+        assert capsys.readouterr().out == "04:30:06 battery 1 at 31%: dry run, +1 kW without end\n"
     assert battery.power == 0
-    assert "battery 1 can do 15.0 kW, not 99.0" in caplog.text
+    assert "battery 1 has 15.0 kW, not 99.0" in caplog.text
+
+
+async def test_two_batteries(
+    autojump_clock: trio.testing.MockClock,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    example = runpy.run_path(str(EXAMPLES / "two_batteries.py"))
+    async with running(example) as service:
+
+        async def put(id_: int, seconds: int, power: float, **fields: Any) -> str:
+            payload = {"power_kw": power, **fields.pop("payload", {})}
+            times = {"start_time": clock.now(), "update_time": clock.now()}
+            duration = seconds * SECOND
+            await service.put(
+                make_dispatch(id_, duration=duration, payload=payload, **(times | fields))
+            )
+            await trio.sleep(1)
+            return capsys.readouterr().out
+
+        async def wait(seconds: float) -> list[str]:
+            await trio.sleep(seconds)
+            return sorted(capsys.readouterr().out.splitlines())
+
+        batteries = TargetCategories(ElectricalComponentCategory.BATTERY)
+        both = await put(1, 100, 8, target=batteries)
+        assert sorted(both.splitlines()) == ["battery 7: 8 kW", "battery 8: 5 kW"]
+        # Another dispatch for one of the batteries, and for a component of another program.
+        assert await put(2, 20, 3, target=TargetIds(7, 9)) == "battery 7: 3 kW\n"
+        assert await put(3, 20, 4, target=TargetIds(9)) == ""
+        important = {"payload": {"priority": 1}}
+        assert await put(4, 60, 2, target=TargetIds(7), **important) == "battery 7: 2 kW\n"
+        assert await put(5, 60, 1, target=TargetIds(7)) == ""
+        dry_run = await put(6, 60, 1, target=TargetIds(8), dry_run=True)
+        assert dry_run == "battery 8: dry run, would be 1 kW\n"
+        assert await put(7, 60, 1000, target=TargetIds(8)) == ""
+        assert await wait(57) == ["battery 7: 1 kW"]
+        assert await wait(1) == ["battery 7: 8 kW"]
+        assert await wait(60) == ["battery 7: 0 kW", "battery 8: 0 kW"]
+    errors = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    (error,) = errors
+    assert error.startswith("microgrid 1, dispatch 7: not run: its payload is invalid: ValueError")
 
 
 async def test_merge_strategy(
@@ -180,7 +234,8 @@ async def test_merge_strategy(
     )
 
 
-async def test_a_program_against_a_service_on_a_port() -> None:
+@pytest.mark.parametrize("signal_", [signal.SIGINT, signal.SIGTERM])
+async def test_program_sends_its_last_command_when_it_is_stopped(signal_: signal.Signals) -> None:
     with trio.fail_after(60):
         async with (
             open_service(keys=Keys.of("secret")) as service,
@@ -199,8 +254,9 @@ async def test_a_program_against_a_service_on_a_port() -> None:
             try:
                 assert program.stdout is not None
                 assert await line_of(program.stdout) == "charge TargetIds(1) with 3 kW\n"
-                program.send_signal(signal.SIGINT)
+                program.send_signal(signal_)
                 assert await line_of(program.stdout) == "stop charging TargetIds(1)\n"
+                assert await program.wait() == 128 + signal_
             finally:
                 program.kill()
                 await program.wait()
@@ -215,6 +271,6 @@ async def line_of(stream: trio.abc.ReceiveStream) -> str:
     return line.decode()
 
 
-def test_each_says_how_to_run_it() -> None:
+def test_every_example_says_how_to_run_it() -> None:
     for path in EXAMPLES.glob("*.py"):
         assert re.search(rf"\n    python {path.name}\n", path.read_text())

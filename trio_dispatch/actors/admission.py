@@ -97,6 +97,15 @@ class Admission(Generic[P]):
         record.refusal = None
         return admitted
 
+    def admit_orphan(self, orphan: Dispatch) -> Dispatch | None:
+        """Admit what a crashed process left running, with the target that is of this process."""
+        record: _Record[P] = _Record()
+        try:
+            return self._narrow(orphan, record)
+        except _RefusedError as refused:
+            self._say(orphan, record, refused.level, f"not handed to on_orphan: {refused.reason}")
+            return None
+
     def forget(self, id_: int) -> None:
         """A dispatch is no longer due."""
         self._records.pop(id_, None)
@@ -127,12 +136,8 @@ class Admission(Generic[P]):
             log.log(level, "%s: %s", where, text, exc_info=error)
 
     def _check(self, dispatch: Dispatch, record: _Record[P]) -> Admitted[P]:
-        if dispatch.dry_run and not self._options.dry_runs:
-            raise _RefusedError(
-                "it is a dry run; run_actors(..., dry_runs=True) hands it to the actor"
-            )
-        dispatch, payload = self._parse(dispatch, record)
         dispatch = self._narrow(dispatch, record)
+        dispatch, payload = self._parse(dispatch, record)
         identities = self._identities(dispatch)
         priority = self._ask(self._options.priority, dispatch)
         return Admitted(dispatch, payload, identities, priority)
@@ -167,7 +172,11 @@ class Admission(Generic[P]):
         return dispatch, payload
 
     def _narrow(self, dispatch: Dispatch, record: _Record[P]) -> Dispatch:
-        """Limit the target to the components of this process, which merging may have to resolve."""
+        """Refuse dry runs, and limit the target to the components of this process."""
+        if dispatch.dry_run and not self._options.dry_runs:
+            raise _RefusedError(
+                "it is a dry run; run_actors(..., dry_runs=True) hands it to the actor"
+            )
         target = dispatch.target
         merge = self._options.merge
         if isinstance(merge, MergeByComponent):
@@ -179,8 +188,8 @@ class Admission(Generic[P]):
             named = target
         else:
             raise _RefusedError(
-                f"its target {format_target(target)} is not by ids; "
-                "merge=MergeByComponent(components) resolves it",
+                f"its target {format_target(target)} cannot be resolved to components; "
+                "give merge=MergeByComponent(components)",
                 level=logging.WARNING,
             )
         named = TargetIds(*named, *target)

@@ -142,7 +142,10 @@ class _Supervisor(Generic[P]):
     def adopt(self, orphan: Dispatch) -> None:
         """Have `on_orphan` stop what a crashed process left running."""
         self._registry.release_orphan(orphan.id)
+        admitted = self._admission.admit_orphan(orphan)
         stop = self._options.on_orphan
+        if admitted is None:
+            return
         if stop is None:
             log.warning(
                 "microgrid %d, dispatch %d was running when the last process crashed; without "
@@ -152,10 +155,10 @@ class _Supervisor(Generic[P]):
             )
             return
         name = name_of(stop)
-        shown = Shown(orphan, orphan.payload, None)
+        shown = Shown(admitted, None, None)
         task = ActorTask(
             _Sole("orphan", orphan.id),
-            partial(stop, orphan),
+            partial(stop, admitted),
             _state(shown, self._options, name, once=True),
             on_finish=lambda _: None,
             name=f"{name} for dispatch {orphan.id}",

@@ -293,7 +293,8 @@ class Dispatcher:
           on_error: ``"raise"`` lets an actor's error out of this call, which cancels all actors,
             instead of calling the actor again.
           on_orphan: Called once with each dispatch that was running when the last process crashed
-            and runs no more, see the `cache` of `open_dispatcher`, to stop what it left on.  It has
+            and runs no more, see the `cache` of `open_dispatcher`, to stop what it left on.  Like
+            an actor, it is shown no dry runs and only the components of this process.  It has
             `grace`.
           task_status: For `trio.Nursery.start`: started when the actors of all dispatches that run
             already have been started.
