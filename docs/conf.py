@@ -1,4 +1,4 @@
-"""How the documentation is built."""
+"""Configuration of the documentation."""
 
 import zlib
 from importlib.metadata import version as version_of
@@ -20,7 +20,7 @@ exclude_patterns = ["_build", "*-objects.txt"]
 html_static_path = ["_static"]
 myst_heading_anchors = 3
 myst_enable_extensions = ["colon_fence", "deflist"]
-# A name in single backticks is a link where there is something to link to.
+# A name in single backticks becomes a link if Sphinx knows it.
 default_role = "any"
 suppress_warnings = ["ref.any"]
 autodoc_member_order = "bysource"
@@ -30,9 +30,9 @@ napoleon_google_docstring = True
 
 
 def inventory(name: str) -> str:
-    """The file in which Sphinx looks for another project's names, made from a list of them.
+    """Make an inventory of another project's names from a list, and return its path.
 
-    So that building needs no network; the links lead there.
+    Sphinx then needs no network to link to the documentation of that project.
     """
     here = Path(__file__).parent
     rows = [line.split() for line in (here / f"{name}-objects.txt").read_text().splitlines()]

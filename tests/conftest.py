@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Configuration for all tests."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ LONG = os.environ.get("TRIO_DISPATCH_LONG") == "1"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the long tests unless they are asked for, see `make test-long`."""
+    """Skip the long tests unless `make test-long` runs them."""
     if LONG:
         return
     left_out = [item for item in items if item.get_closest_marker("long")]

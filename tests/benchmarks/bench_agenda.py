@@ -1,4 +1,4 @@
-"""The agenda with many dispatches: to build it, to change it, to go through a day of it.
+"""Benchmark of the agenda with many dispatches: build it, change it, advance it through a day.
 
 python -m tests.benchmarks.bench_agenda [COUNT ...]
 """
@@ -25,7 +25,7 @@ STEP = timedelta(seconds=1)
 
 
 def make(number: int, rng: random.Random) -> Dispatch:
-    """A dispatch that has recurred daily or on some weekdays since some days."""
+    """Make a dispatch that recurs daily or on some weekdays, and began some days ago."""
     rule = rng.choice(
         [
             RecurrenceRule(Frequency.DAILY),
@@ -46,7 +46,7 @@ def make(number: int, rng: random.Random) -> Dispatch:
 
 
 def measure(count: int) -> str:
-    """A row of the table, for so many dispatches."""
+    """Measure with this number of dispatches, and return a row of the table."""
     rng = random.Random(1)
     dispatches = [make(number, rng) for number in range(count)]
     agenda = Agenda()
@@ -55,9 +55,8 @@ def measure(count: int) -> str:
         agenda.upsert(dispatch, NOW)
     built = time.perf_counter() - began
 
-    # What is kept for long is not to be looked through by the garbage collector again and again,
-    # which takes a third of a second for a hundred thousand dispatches: so does a program that
-    # cares.
+    # Freeze the long-lived objects, as a latency-sensitive program does: a collection that visits
+    # a hundred thousand dispatches takes a third of a second.
     gc.collect()
     gc.freeze()
     chosen = [

@@ -1,4 +1,4 @@
-"""A thousand dispatches that start in the same second, on the system's clock: how late are they?"""
+"""Benchmark of the lateness of a thousand dispatches that start in the same second."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SECOND = timedelta(seconds=1)
 
 
 async def measure() -> list[float]:
-    """The seconds from each start until a receiver has its message."""
+    """Return the seconds from each start until a receiver has its message."""
     late: list[float] = []
     async with (
         open_test_service() as service,

@@ -1,9 +1,8 @@
-"""How long it takes to find the next and the last occurrence, by kind and age of a rule.
+"""Benchmark of finding the next and the last occurrence, by kind and age of a rule.
 
-A number is the median over moments within a day, in microseconds.  Ours are asked of a rule that
-has been asked before, as a schedule asks; "build" is the first question, everything included.
-dateutil replays a rule from its start, so it is asked once, and not about what would take it
-seconds.
+Each value is the median over moments within a day, in microseconds.  "build" is the first query of
+a rule, including all preparation; "next" and "last" are later queries, as a schedule makes them.
+dateutil replays a rule from its start, so it is queried once, and not where it would take seconds.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ NOW = datetime(2025, 6, 15, 10, 7, 30, tzinfo=UTC)
 AGES = {"1 day": timedelta(days=1), "1 year": timedelta(days=365), "30 years": timedelta(10957)}
 MOMENTS = 300
 PATIENCE = 30_000
-"""The steps that dateutil may take; it takes about 1.5 microseconds for each."""
+"""The maximum number of steps for dateutil, which needs about 1.5 microseconds for each."""
 
 MONDAY = (Weekday.MONDAY,)
 WORKDAYS = tuple(Weekday(number) for number in range(1, 6))

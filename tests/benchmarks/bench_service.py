@@ -1,10 +1,10 @@
-"""The dispatch service under load: calls per second, and how long each takes.
+"""Benchmark of the dispatch service under load: calls per second, and the latency of each.
 
-The service is ``trio-dispatch serve`` in a process of its own, over TCP, with its dispatches in
-SQLite (each write is on the disk before it is acknowledged) and in memory; this process makes the
-calls with `DispatchClient`, so that its own work is part of what is measured.  The watchers only
-take the bytes.  Latencies are those of single calls, from the call to the answer; for the watchers
-from the beginning of the update to the arrival of the change, over all watchers and changes.
+The service is ``trio-dispatch serve`` in another process, over TCP, with dispatches in memory, and
+in SQLite, where each write is on the disk before it is acknowledged.  This process makes the calls
+with `DispatchClient`, so its work is part of what is measured.  Watchers only receive bytes.  The
+latency of a call ends with its answer; that of a change, from the begin of the update to its
+arrival, is taken over all watchers and changes.
 
     python -m tests.benchmarks.bench_service [SECONDS]
 """
@@ -48,7 +48,7 @@ class Row(NamedTuple):
 
 
 class Bytes(CodecBase):
-    """Messages are bytes and stay so."""
+    """Leaves messages as bytes."""
 
     __content_subtype__ = "proto"
 
@@ -61,7 +61,7 @@ class Bytes(CodecBase):
 
 @asynccontextmanager
 async def serving(db: Path | None) -> AsyncIterator[str]:
-    """Run a service; its URL."""
+    """Run a service, and yield its URL."""
     command = [COMMAND, "serve", "--listen", "127.0.0.1:0", "--key", KEY]
     command += [] if db is None else ["--db", db]
     process = await trio.lowlevel.open_process(
@@ -100,7 +100,7 @@ Call = Callable[[DispatchClient, int], Awaitable[Any]]
 async def measure(
     what: str, store: str, clients: list[DispatchClient], call: Call, seconds: float, tasks: int
 ) -> Row:
-    """Make calls for so long, from several tasks, on all connections."""
+    """Make calls for some seconds, from several tasks, on all connections."""
     latencies: list[float] = []
 
     async def work(client: DispatchClient, number: int, until: float) -> None:
@@ -127,7 +127,7 @@ def row_of(what: str, store: str, rate: float, latencies: list[float]) -> Row:
 
 
 async def fan_out(url: str, client: DispatchClient, store: str) -> Row:
-    """Change a dispatch again and again, and see each change arrive at all watchers."""
+    """Update a dispatch repeatedly, and time the arrival of each change at all watchers."""
     dispatch = await create(client)
     arrivals: list[float] = []
     all_arrived = trio.Event()
@@ -150,7 +150,7 @@ async def fan_out(url: str, client: DispatchClient, store: str) -> Row:
 
     latencies: list[float] = []
     async with AsyncExitStack() as stack:
-        # A connection has no more than a hundred calls at a time.
+        # A connection carries at most a hundred calls at a time.
         channels = [
             await stack.enter_async_context(open_channel(url, codec=Bytes())) for _ in range(10)
         ]
@@ -171,7 +171,7 @@ async def fan_out(url: str, client: DispatchClient, store: str) -> Row:
 
 
 async def measure_store(store: str, db: Path | None, seconds: float) -> list[Row]:
-    """All rows of one kind of store."""
+    """Measure all rows for one kind of store."""
     rows = []
     async with serving(db) as url, AsyncExitStack() as stack:
         clients = [

@@ -1,4 +1,4 @@
-"""Contenders that give each message to a hundred receivers, each in a task of its own."""
+"""Contenders that deliver each message to a hundred receivers, each in its own task."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def ours_receive_batch(burst: int) -> float:
 
 
 def _ours(burst: int, *, batches: bool) -> float:
-    """Lifecycle events of a dispatcher, each about another dispatch."""
+    """Return lifecycle events, each about a different dispatch."""
     import trio
 
     from trio_dispatch import Created, Receiver, open_dispatcher
@@ -67,7 +67,7 @@ def _ours(burst: int, *, batches: bool) -> float:
 
 
 def trio_channels(burst: int) -> float:
-    """A memory channel for each receiver, as a Trio program would do it by hand."""
+    """Use a memory channel for each receiver, as a plain Trio program would."""
     import trio
     import trio.testing
 
@@ -101,7 +101,7 @@ def trio_channels(burst: int) -> float:
 
 
 def frequenz_channels(burst: int) -> float:
-    """Its `Broadcast`."""
+    """Use the `Broadcast` of frequenz-channels."""
     from frequenz.channels import Broadcast
 
     async def run() -> float:
@@ -131,7 +131,7 @@ def frequenz_channels(burst: int) -> float:
 
 
 class Gate:
-    """Tells when all receivers have all of a burst."""
+    """Signals when all receivers have received a whole burst."""
 
     def __init__(self, event: Any) -> None:
         self._make = event

@@ -1,4 +1,4 @@
-"""Contenders that make a dispatch of its bytes."""
+"""Contenders that decode a dispatch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SECONDS = 0.3
 
 
 def repeated(decode: Callable[[bytes], Any], rows: list[str]) -> float:
-    """The microseconds that it takes for one of these dispatches, in hex."""
+    """Return the microseconds for decoding one of these dispatches, which are given in hex."""
     data = [bytes.fromhex(row) for row in rows]
     done = 0
     began = time.perf_counter()
@@ -31,14 +31,14 @@ def ours(rows: list[str]) -> float:
 
 
 def ours_with_payload(rows: list[str]) -> float:
-    """And look into the payload."""
+    """Decode, and read the payload."""
     from trio_dispatch.api.codec import decode_dispatch
 
     return repeated(lambda data: decode_dispatch(data).payload["power"], rows)
 
 
 def betterproto2(rows: list[str]) -> float:
-    """Only to the message, which has datetimes already."""
+    """Decode to a message, which already contains datetimes."""
     from trio_dispatch.api import wire
 
     metadata = wire.Dispatch.parse(bytes.fromhex(rows[0])).metadata
@@ -48,7 +48,7 @@ def betterproto2(rows: list[str]) -> float:
 
 
 def official(rows: list[str]) -> float:
-    """The C++ protobuf runtime, and what the official client makes of its message."""
+    """Decode with the C++ protobuf runtime, and convert with the official client."""
     from frequenz.api.dispatch.v1 import dispatch_pb2 as pb
     from frequenz.client.dispatch.types import Dispatch
 

@@ -22,7 +22,7 @@ def url_of(port: int) -> str:
 
 
 def ours_sync(port: int, count: int) -> float:
-    """The seconds until all that exists is known."""
+    """Return the seconds until all dispatches are known."""
     import trio
 
     from trio_dispatch import open_dispatcher
@@ -40,12 +40,12 @@ def ours_sync(port: int, count: int) -> float:
 
 
 def ours_sync_each(port: int, count: int) -> float:
-    """The same, as microseconds for each dispatch."""
+    """Return the microseconds for each dispatch of the first sync."""
     return ours_sync(port, count) / count * 1e6
 
 
 def ours_burst(port: int, control_port: int, count: int, updates: int) -> dict[str, Any]:
-    """The updates that a receiver gets in a second while a burst of them comes in."""
+    """Return the updates per second that a receiver gets during a burst."""
     import trio
     import trio.testing
 
@@ -67,7 +67,7 @@ def ours_burst(port: int, control_port: int, count: int, updates: int) -> dict[s
             assert len(dispatcher.dispatches) == count
             await trio.to_thread.run_sync(until_more, control_port, "streams", counts)
             events = dispatcher.lifecycle_events.new_receiver()
-            # The first event tells that the service watches, whereupon all is listed once more.
+            # After the first event, which shows that the stream is established, it lists again.
             counts = control(control_port, "counts")
             await receive(events, Burst(control_port, 1))
             await trio.to_thread.run_sync(until_more, control_port, "lists", counts)
@@ -80,12 +80,12 @@ def ours_burst(port: int, control_port: int, count: int, updates: int) -> dict[s
 
 
 def until_more(control_port: int, what: str, counts: dict[str, int]) -> None:
-    """Wait until the server has counted more of them."""
+    """Wait until the server has counted more of something."""
     control(control_port, "until", what=what, more_than=counts[what])
 
 
 class Burst:
-    """Many updates at once, of which each has a serial number, and what of them is received."""
+    """A burst of updates with serial numbers, and which of them were received."""
 
     def __init__(self, control_port: int, count: int) -> None:
         self._control_port = control_port
@@ -100,7 +100,7 @@ class Burst:
         control(self._control_port, "burst")
 
     def received(self, dispatch: Any) -> bool:
-        """Whether all are there now.  The last to come need not be the last that was sent."""
+        """Whether all have been received.  They may arrive in another order."""
         serial = int(dispatch.payload.get("serial", 0))
         if self._first <= serial:
             self._latest = time.perf_counter()
@@ -108,13 +108,13 @@ class Burst:
         return len(self._seen) == self._count
 
     def result(self) -> dict[str, Any]:
-        """How many came in a second, and how many never did."""
+        """Return the rate, and the number of lost updates."""
         rate = len(self._seen) / (self._latest - self._began)
         return {"value": rate, "lost": self._count - len(self._seen)}
 
 
 def ours_memory(port: int, count: int) -> dict[str, Any]:
-    """The MiB that a process takes in which all dispatches are known."""
+    """Return the MiB of a process that knows all dispatches."""
     import trio
 
     from trio_dispatch import open_dispatcher
@@ -138,7 +138,7 @@ def ours_memory(port: int, count: int) -> dict[str, Any]:
 
 
 def resident(what: str) -> int:
-    """Bytes of memory that this process has, or had at most."""
+    """Return the bytes of memory that this process uses, or its peak."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(f"{what}:"):
             return int(line.split()[1]) * 1024
@@ -149,7 +149,7 @@ def resident(what: str) -> int:
 
 
 def frequenz_sync(port: int) -> float:
-    """The seconds until it says that all is known."""
+    """Return the seconds until it reports that it is initialised."""
     from frequenz.client.common.microgrid import MicrogridId
     from frequenz.dispatch import Dispatcher
 
@@ -165,7 +165,7 @@ def frequenz_sync(port: int) -> float:
 
 
 def frequenz_burst(port: int, control_port: int, updates: int) -> dict[str, Any]:
-    """As `ours_burst`; here the stream is opened after the list was read."""
+    """Like `ours_burst`.  This dispatcher opens the stream after it has read the list."""
     from frequenz.client.common.microgrid import MicrogridId
     from frequenz.dispatch import Dispatcher
 
@@ -179,7 +179,7 @@ def frequenz_burst(port: int, control_port: int, updates: int) -> dict[str, Any]
 
     async def run() -> dict[str, Any]:
         counts = control(control_port, "counts")
-        # It is left open, since after a burst it takes for ever to close.
+        # It is not closed: after a burst, that does not end.
         dispatcher = Dispatcher(
             microgrid_id=MicrogridId(MICROGRID), server_url=url_of(port), auth_key=KEY
         )

@@ -1,4 +1,4 @@
-"""Contenders that work out occurrences; and a year on virtual time."""
+"""Contenders that compute occurrences, and a year on virtual time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ START = (NOW - timedelta(days=365)).replace(hour=9, minute=23, second=11)
 
 
 def ours_next_after(questions: int) -> float:
-    """The microseconds to find the next occurrence of a minutely rule that is a year old."""
+    """Return the microseconds for the next occurrence of a minutely rule that is a year old."""
     from trio_dispatch import Frequency, RecurrenceRule
 
     rule = RecurrenceRule(Frequency.MINUTELY)
@@ -42,7 +42,7 @@ def _median(ask: Callable[[datetime], object], questions: int) -> float:
 
 
 def ours_year(days: int, count: int) -> dict[str, Any]:
-    """The seconds in which so many daily dispatches live through so many days, and are heard."""
+    """Return the seconds for running daily dispatches for some days, with a receiver."""
     import trio
     import trio.testing
 
@@ -82,7 +82,7 @@ def ours_year(days: int, count: int) -> dict[str, Any]:
     began = time.perf_counter()
     heard = trio.run(live_through, clock=trio.testing.MockClock(autojump_threshold=0))
     took = time.perf_counter() - began
-    # A start and a stop for each day, but for what is beyond the first or the last.
+    # A start and a stop for each day, except at the limits of the time range.
     assert heard >= 2 * count * (days - 1)
     return {"value": took, "messages": heard}
 

@@ -1,4 +1,4 @@
-"""What the processes of contenders share."""
+"""Shared by the processes of the contenders."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any
 
 
 def obey(*functions: Callable[..., Any]) -> None:
-    """Make the measurements that stdin says, by these functions, until it ends.
+    """Serve orders from stdin, each of which names one of these functions, until stdin ends.
 
     Each returns its value, or a dictionary with a "value" and details.
     """
     by_name = {function.__name__: function for function in functions}
-    # What others print is not to get in between.
+    # What the functions print must not mix with the answers.
     answers, sys.stdout = sys.stdout, sys.stderr
     for line in sys.stdin:
         order = json.loads(line)
@@ -30,7 +30,7 @@ def obey(*functions: Callable[..., Any]) -> None:
 
 
 def control(port: int, do: str, **arguments: Any) -> Any:
-    """Have the dispatch server do something, and wait for the answer."""
+    """Send an order to the dispatch server, and return its answer."""
     with (
         socket.create_connection(("127.0.0.1", port)) as connection,
         connection.makefile("rw") as f,

@@ -1,11 +1,11 @@
-"""The C-core dispatch service that ours and the peers sync from: the same bytes for all.
+"""The C-core dispatch service that all contenders sync from: the same bytes for all.
 
     python -m tests.benchmarks.dispatch_server KIND COUNT
 
 It runs in the environment of the benchmarks, and prints a line of JSON: the port of the service,
-and a port where it takes orders, see `Control`.  What it answers is encoded beforehand, so that
-what is measured is the client.  Like any C-core service it answers a stream request with nothing at
-all before the first event, and like many it pages by offset.
+and the port for orders, see `Control`.  Its answers are encoded beforehand, so that only the client
+is measured.  Like any C-core service it sends nothing on a stream before the first event, and like
+many it pages by offset.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 
 def make_row(kind: str, number: int) -> pb.Dispatch:
-    """A dispatch that starts after an hour or later; a daily one has done so for 30 days.
+    """Make a dispatch that starts after an hour or later; a daily one began 30 days ago.
 
     Of the kind "mixed" every other one is daily.
     """
@@ -59,7 +59,7 @@ def make_row(kind: str, number: int) -> pb.Dispatch:
 
 
 class Service:
-    """What exists, and who watches it."""
+    """The dispatches and the watchers."""
 
     def __init__(self, kind: str, count: int) -> None:
         self.rows = [make_row(kind, number) for number in range(1, count + 1)]
@@ -117,7 +117,7 @@ class Service:
 
 
 class Control:
-    """What can be had of the service besides: a line of JSON in, another one out."""
+    """Takes orders for the service, each a line of JSON, and answers with another one."""
 
     def __init__(self, service: Service) -> None:
         self.service = service
@@ -125,15 +125,15 @@ class Control:
         self._prepared: list[bytes] = []
 
     async def counts(self) -> dict[str, int]:
-        """How many streams were opened, and how many whole lists there were."""
+        """Return how many streams were opened, and how many whole lists were read."""
         return self.service.counts
 
     async def until(self, what: str, more_than: int) -> None:
-        """Wait until there have been more of them."""
+        """Wait until there were more streams or lists than this."""
         await self.service.until(what, more_than)
 
     async def prepare(self, count: int) -> dict[str, int]:
-        """Update one dispatch after the other, with a serial number in the payload.
+        """Encode updates of one dispatch after another, with serial numbers in the payload.
 
         Returns:
           The serial number of the first and of the last update.
@@ -144,13 +144,13 @@ class Control:
         return {"first": first, "last": self._serial}
 
     async def burst(self) -> None:
-        """Tell the watchers of what was prepared."""
+        """Send the prepared updates to the watchers."""
         for queue in self.service.watchers:
             for message in self._prepared:
                 queue.put_nowait(message)
 
     async def rows(self, count: int) -> list[str]:
-        """The bytes of the first so many dispatches, in hex."""
+        """Return the bytes of the first `count` dispatches, in hex."""
         return [row.SerializeToString().hex() for row in self.service.rows[:count]]
 
     def _update(self) -> bytes:

@@ -1,4 +1,4 @@
-"""One contender of `rows_grpc.py`: makes calls as fast as it can, when it is told to.
+"""One contender of `rows_grpc.py`: makes calls as fast as possible, on request.
 
     python -m tests.benchmarks.grpc_client CONTENDER PORT
 
@@ -33,7 +33,7 @@ MESSAGES_OF_A_STREAM = 1000
 
 @dataclass(eq=False, repr=False)
 class Sample(betterproto2.Message):
-    """A message as they are: a few fields of different types."""
+    """A typical message with a few fields of different types."""
 
     id: int = betterproto2.field(1, betterproto2.TYPE_UINT64)
     name: str = betterproto2.field(2, betterproto2.TYPE_STRING)
@@ -48,7 +48,7 @@ class Point(betterproto2.Message):
 
 
 class BytesCodec(CodecBase):
-    """Leaves them as they are."""
+    """Leaves messages as bytes."""
 
     __content_subtype__ = "proto"
 
@@ -61,7 +61,7 @@ class BytesCodec(CodecBase):
 
 @dataclass(frozen=True)
 class Kind:
-    """What is sent, and how it becomes bytes: the same way for all."""
+    """The message, and its codec, which is the same for all contenders."""
 
     message: Any
     codec: CodecBase
@@ -81,7 +81,7 @@ KINDS = {
 
 
 class Contender(ABC):
-    """Makes calls in one of the ways that there are, with one kind of message.
+    """Makes calls with one library and one kind of message.
 
     A measurement is a number of tasks that do the same over and over until the time is up.
     """
@@ -90,7 +90,7 @@ class Contender(ABC):
     end: float
 
     async def measure(self, work: str, tasks: int, seconds: float) -> tuple[float, float]:
-        """How many calls or messages there were in a second, and the CPU seconds for each."""
+        """Return the calls or messages per second, and the CPU seconds for each."""
         began, cpu = time.perf_counter(), time.process_time()
         self.end = began + seconds
         done = await self.together(partial(self.repeat, getattr(self, work)), tasks)
@@ -104,15 +104,15 @@ class Contender(ABC):
 
     @abstractmethod
     async def together(self, work: Callable[[], Any], tasks: int) -> int:
-        """Do it in so many tasks at a time; the sum of what they return."""
+        """Run the work in several tasks at a time, and return the sum of their results."""
 
     @abstractmethod
     async def call(self) -> int:
-        """Make a call with a single reply; 1."""
+        """Make a call with a single reply, and return 1."""
 
     @abstractmethod
     async def stream(self) -> int:
-        """Make a call with a stream of replies; how many there were."""
+        """Make a call with a stream of replies, and return their number."""
 
 
 class OnTrio(Contender):
@@ -134,7 +134,7 @@ class OnAsyncio(Contender):
 
 
 class Grpclib(Contender):
-    """By the classes that grpclib's and betterproto2's stubs are made of."""
+    """Uses the classes that the stubs of grpclib and betterproto2 consist of."""
 
     def __init__(self, channel: grpclib.client.Channel, kind: Kind) -> None:
         self.kind = kind
@@ -177,7 +177,7 @@ class GrpclibOnAsyncio(OnAsyncio, Grpclib):
 
 
 class GrpclibOnTrioAsyncio(OnTrio, Grpclib):
-    """As a Trio program would do it: each step of a call goes through the bridge."""
+    """Like a Trio program: each step of a call goes through the bridge."""
 
     def __init__(self, channel: grpclib.client.Channel, kind: Kind) -> None:
         super().__init__(channel, kind)
@@ -205,7 +205,7 @@ class GrpclibOnTrioAsyncio(OnTrio, Grpclib):
 
 
 def bridge() -> Any:
-    """trio-asyncio, which must not be imported elsewhere: it replaces asyncio's event loop."""
+    """Import trio-asyncio, only here, because it replaces the event loop of asyncio."""
     import trio_asyncio
 
     return trio_asyncio
@@ -265,7 +265,7 @@ async def obey(contender: Any, port: int) -> None:
         contender.connected(port, KINDS["betterproto2"]) as with_betterproto2,
     ):
         by_kind = {"bytes": with_bytes, "betterproto2": with_betterproto2}
-        # Nothing else runs here while it waits for its turn, so it may well block.
+        # Nothing else runs in this process while it waits, so it may block.
         for line in sys.stdin:
             order = json.loads(line)
             result = await by_kind[order.pop("kind")].measure(**order)

@@ -19,7 +19,7 @@ async def echo(request: bytes, context: Context) -> bytes:
 
 
 async def repeat(request: bytes, context: Context) -> AsyncIterator[bytes]:
-    """The request, as often as the metadata `count` says."""
+    """Send the request back as often as the metadata `count` says."""
     for _ in range(int(dict(context.invocation_metadata() or ())["count"])):
         yield request
 

@@ -1,9 +1,9 @@
-"""Measures contenders side by side: each in a process of its own, taking turns.
+"""Measures contenders side by side, each in its own process.
 
-A contender is a function of one of the scripts ``child_*.py`` of this folder.  Its process makes a
-measurement when it is told to, by a line of JSON, and answers with another one.  Contenders take
-turns, so that what else the machine does hits all of them, and each has each place in the order as
-often as the others.  A measurement that takes too long ends its contender and nothing else.
+A contender is a function in one of the modules ``child_*`` of this folder.  Its process makes a
+measurement when it gets a line of JSON, and answers with another one.  Contenders take turns, so
+that other load on the machine affects all of them, and each is at each place in the order equally
+often.  A measurement that takes too long ends its contender and nothing else.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ def output_of(script: str, *arguments: str, within: float = 300.0) -> str:
 
 
 class ChildError(Exception):
-    """A contender or a server has failed; with what it complained of."""
+    """A contender or a server has failed; the message contains its stderr."""
 
 
 class Child:
-    """A script of this folder that runs and prints lines."""
+    """A running module of this folder that prints lines."""
 
     def __init__(self, python: Path, script: str, *arguments: object) -> None:
         self._complaints = tempfile.TemporaryFile()  # noqa: SIM115
@@ -67,10 +67,10 @@ class Child:
         self._received = b""
 
     def line(self, within: float) -> str:
-        """The next line that it prints.
+        """Return the next line that it prints.
 
         Raises:
-          TimeoutError: there was none in so many seconds.
+          TimeoutError: it printed no line within `within` seconds.
           ChildError: it has ended.
         """
         assert self._process.stdout is not None
@@ -88,14 +88,14 @@ class Child:
         return line.decode()
 
     def ask(self, within: float, **order: Any) -> Any:
-        """Have it do something; what it answers."""
+        """Send it an order, and return its answer."""
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(order).encode() + b"\n")
         self._process.stdin.flush()
         return json.loads(self.line(within))
 
     def complaints(self) -> str:
-        """The end of what it wrote to its stderr."""
+        """Return the end of its stderr."""
         self._complaints.seek(0)
         return self._complaints.read()[-3000:].decode(errors="replace")
 
@@ -107,7 +107,7 @@ class Child:
 
 @contextmanager
 def dispatch_server(kind: str, count: int) -> Iterator[dict[str, int]]:
-    """The C-core dispatch service with so many dispatches; its ports."""
+    """Run the C-core dispatch service with `count` dispatches, and yield its ports."""
     child = Child(PEERS, "dispatch_server", kind, count)
     try:
         yield json.loads(child.line(START_WITHIN))
@@ -116,11 +116,11 @@ def dispatch_server(kind: str, count: int) -> Iterator[dict[str, int]]:
 
 
 class Unit(NamedTuple):
-    """What a value is in.
+    """The unit of a value.
 
     Attributes:
       more_is_better: Whether it is a rate, and not a cost.
-      digits: So many decimals are shown.
+      digits: The number of decimals.
     """
 
     name: str
@@ -138,15 +138,15 @@ PER_SECOND = Unit("/s", more_is_better=True, digits=0)
 
 @dataclass(frozen=True)
 class Contender:
-    """Who is measured, and how.
+    """What is measured, and how.
 
     Attributes:
-      name: As in the table.
-      script, do: The function that measures, in which script.
-      arguments: Its arguments.
-      python: In which environment.
-      limit: A measurement takes so many seconds at the most.
-      rounds: It is measured so many times at the most, and not warmed up if only once.
+      name: The name in the table.
+      script, do: The module and the function that measures.
+      arguments: The arguments of the function.
+      python: The Python of the environment to use.
+      limit: The maximum number of seconds for a measurement.
+      rounds: The maximum number of rounds; with 1 there is no warm-up.
     """
 
     name: str
@@ -160,12 +160,12 @@ class Contender:
 
 @dataclass
 class Measured:
-    """What came of a contender.
+    """The results of a contender.
 
     Attributes:
-      values: One of each round.
-      details: What else it said in each round.
-      beyond: It was not done after so many seconds, and was stopped.
+      values: The value of each round.
+      details: Further results of each round.
+      beyond: The number of seconds after which it was stopped, if it was.
     """
 
     name: str
@@ -175,7 +175,7 @@ class Measured:
 
     @property
     def median(self) -> float:
-        """Of all rounds; a bound, if the contender was stopped in the first one."""
+        """The median of all rounds, or a bound if the contender was stopped in the first one."""
         if self.values:
             return statistics.median(self.values)
         assert self.beyond is not None
@@ -189,10 +189,10 @@ class Measured:
 
 
 def measure(contenders: Sequence[Contender], rounds: int, warm_up: int = 1) -> dict[str, Measured]:
-    """Have all of them do it, round by round; by name.
+    """Measure all contenders, round by round, and return the results by name.
 
     Args:
-      warm_up: The rounds before, which do not count.
+      warm_up: The number of rounds at the beginning that do not count.
     """
     found = {contender.name: Measured(contender.name) for contender in contenders}
     with ExitStack() as stack:
@@ -232,7 +232,7 @@ def _measure_once(
 
 
 def better_by(ours: Measured, theirs: Measured, unit: Unit) -> float:
-    """How many times better ours is: the median of the ratios of each round that both have made."""
+    """Return how many times better ours is: the median ratio of the rounds that both have."""
     pairs = list(zip(ours.values, theirs.values, strict=False))
     ratio = statistics.median(a / b for a, b in pairs) if pairs else ours.median / theirs.median
     return ratio if unit.more_is_better else 1 / ratio

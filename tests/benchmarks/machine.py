@@ -1,4 +1,4 @@
-"""What the benchmarks run on."""
+"""Describes the machine and the software that the benchmarks run on."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ print(json.dumps([platform.python_version(), packages]))
 
 
 def describe() -> str:
-    """Its CPU, cores, memory and operating system."""
+    """Return the CPU, cores, memory and operating system."""
     cores = len(os.sched_getaffinity(0))
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return (
@@ -51,7 +51,7 @@ def describe() -> str:
 
 
 def versions() -> str:
-    """Of Python and of the packages in both environments."""
+    """Return the versions of Python and of the packages in both environments."""
     said = []
     for who, (python, names) in PACKAGES.items():
         done = subprocess.run(
@@ -64,7 +64,7 @@ def versions() -> str:
 
 
 def load() -> float:
-    """How busy it has been in the last minute: how many processes wanted to run."""
+    """Return the load average of the last minute."""
     return os.getloadavg()[0]
 
 

@@ -1,4 +1,4 @@
-"""What the benchmarks found, as a table and as a page of the documentation."""
+"""Reports the results as a table and as a page of the documentation."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from tests.benchmarks.harness import Measured, Unit, better_by
 
 @dataclass(frozen=True)
 class Aim:
-    """What ours is to reach; what is None does not matter.
+    """A target for ours.
 
     Attributes:
-      at_most, at_least: A value.
-      ratio: So many times better than the peer.
+      at_most, at_least: Limits for the value.
+      ratio: How many times better than the peer it has to be.
     """
 
     at_most: float | None = None
@@ -43,7 +43,7 @@ class Aim:
 
 @dataclass(frozen=True)
 class Line:
-    """A line of the table: ours beside a peer, or alone."""
+    """A line of the table: ours, with or without a peer."""
 
     work: str
     ours: str
@@ -60,13 +60,13 @@ class Line:
 
 @dataclass(frozen=True)
 class Section:
-    """What came of one benchmark.
+    """The results of one benchmark.
 
     Attributes:
-      title: Of its part of the page.
+      title: The heading on the page.
       how: How it is measured, in Markdown.
-      lines: Of the table.
-      table: Numbers of its own, in Markdown.
+      lines: Its lines of the main table.
+      table: A table of its own, in Markdown.
     """
 
     title: str
@@ -81,7 +81,7 @@ HEAD = ["work", "ours", "peer", "the peer's", "ours is better by", "aim", "met"]
 def compare(
     work: str, ours: Measured, peer: Measured | None, unit: Unit, aim: Aim | None = None
 ) -> Line:
-    """The line of ours and a peer; a peer that was stopped counts with the time that it had."""
+    """Compare ours with a peer.  A peer that was stopped counts with its time limit."""
     aim = aim or Aim()
     ratio = None
     ratio_shown = peer_name = theirs = ""
@@ -101,7 +101,7 @@ def _significant(ratio: float) -> str:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], left: Collection[int] = (0,)) -> str:
-    """A table in Markdown, aligned for who reads it as it stands; these columns to the left."""
+    """Return a Markdown table, aligned in its source; `left` are the left-aligned columns."""
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     rule = [
         "-" * width if number in left else "-" * (width - 1) + ":"
@@ -119,26 +119,26 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], left: Collection[i
 
 
 def main_table(sections: Sequence[Section]) -> str:
-    """The table of all lines."""
+    """Return the table of all lines."""
     rows = [line.cells() for section in sections for line in section.lines]
     return table(HEAD, rows, left=(0, 2, 5, 6)) if rows else ""
 
 
 def page(sections: Sequence[Section], began: datetime, load: float, *, quick: bool) -> str:
-    """The page of the documentation."""
+    """Return the page of the documentation."""
     minutes = (datetime.now(UTC) - began).total_seconds() / 60
     introduction = (
-        "What `make bench` found, which wrote this page.  In each line ours and the peer took "
-        "turns in one run; a value is the median of its rounds, a ratio the median of the ratios "
-        "in each round, and more than 1 where ours is better.  The ratio counts: another machine "
-        "has other values."
+        "`make bench` measured these values and wrote this page.  In each line, ours and the peer "
+        "took turns in one run.  A value is the median of its rounds.  A ratio is the median of "
+        "the ratios in each round, and greater than 1 where ours is better.  Compare ratios: the "
+        "values depend on the machine."
     )
     when = (
         f"Measured on {began:%d %B %Y, %H:%M} UTC, in {minutes:.0f} minutes; the load average "
-        f"was {load:.2f} when it began."
+        f"was {load:.2f} at the beginning."
     )
     if quick:
-        when += "  This was a quick run, with little work and few rounds: take it as a hint."
+        when += "  This was a quick run with few rounds, which gives only a rough idea."
     parts = ["# Speed", introduction, main_table(sections)]
     parts += ["## The machine", machine.describe(), when, machine.versions()]
     parts += ["## How each is measured"]

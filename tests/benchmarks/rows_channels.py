@@ -1,4 +1,4 @@
-"""One message for many receivers."""
+"""Benchmark of delivering each message to many receivers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ SCRIPT = "child_channels"
 
 
 def fan_out(quick: bool) -> Section:
-    """A hundred receivers, by one message and by bursts of them."""
+    """A hundred receivers, with single messages and with bursts."""
     lines: list[Line] = []
     for burst, what in ((1, "one message at a time"), (30, "30 messages at a time")):
         arguments = {"burst": burst}
@@ -28,7 +28,7 @@ def fan_out(quick: bool) -> Section:
             ("receive", raw, 0.8),
             ("receive_batch", raw, None),
             ("receive", frequenz, None),
-            # A batch of one message is none.
+            # With one message at a time there are no batches.
             ("receive_batch", frequenz, 1.0 if burst > 1 else None),
         ):
             lines.append(
@@ -36,10 +36,10 @@ def fan_out(quick: bool) -> Section:
             )
     return Section(
         "Fan-out",
-        "A message, or 30 at once, for a hundred receivers, each in a task of its own; the next "
-        "when all of them have all.  Ours are the lifecycle events of a dispatcher, each about "
-        "another dispatch; the others carry what they are given.  Counted are the messages that "
-        "are received.  Where it is one message at a time, each is a task switch, of which Trio "
-        "makes as many as raw channels show.",
+        "A message, or 30 at once, for a hundred receivers, each in its own task.  The next "
+        "message or burst follows when all of them have received it.  Ours are lifecycle events, "
+        "each about a different dispatch; the peers carry plain messages.  Counted are received "
+        "messages.  With one message at a time, each costs a task switch; the raw channels show "
+        "how many of those Trio makes per second.",
         lines,
     )

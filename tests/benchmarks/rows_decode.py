@@ -1,4 +1,4 @@
-"""From bytes to a dispatch; and how long an import takes."""
+"""Benchmarks of decoding and of the import."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SCRIPT = "child_decode"
 
 
 def decode(quick: bool) -> Section:
-    """The bytes of one dispatch to the domain."""
+    """From the bytes of a dispatch to a `Dispatch`."""
     with dispatch_server("mixed", 200) as server:
         rows = {"rows": control(server["control"], "rows", count=200)}
     better, official = "betterproto2's parser", "C++ runtime and official client"
@@ -39,10 +39,10 @@ def decode(quick: bool) -> Section:
     aim = Aim(at_most=20)
     return Section(
         "Decoding",
-        "The bytes of a `Dispatch` message, of 200 different ones in turn: half of them are "
-        "one-shot and half daily, with three components as the target and a payload of two "
-        "entries.  Ours and the official client end with their own dispatch, betterproto2's "
-        "parser with the message.  Our payload is also measured with a look into it.",
+        "The bytes of 200 different `Dispatch` messages in turn: half of them are one-shot and "
+        "half recur daily, with three components as the target and a payload of two entries.  "
+        "Ours and the official client produce their own dispatch objects, betterproto2's parser "
+        "only its message.  Ours is also measured with a read of the payload.",
         [
             compare(
                 "decode one dispatch to the domain", found["ours"], found[better], MICROSECONDS, aim
@@ -65,9 +65,9 @@ def decode(quick: bool) -> Section:
 
 
 def imports(quick: bool) -> Section:
-    """A fresh process that imports the package."""
+    """The import in a fresh process."""
     rows = [
-        # With nothing but the name asked for, and with all that a dispatcher needs.
+        # The package alone, and with everything that a dispatcher needs.
         ("import trio_dispatch", "import trio_dispatch", "import frequenz.dispatch"),
         (
             "import its dispatcher",
@@ -86,15 +86,15 @@ def imports(quick: bool) -> Section:
         lines.append(compare(work, ours_took, theirs_took, MILLISECONDS, Aim(ratio=2)))
     return Section(
         "Import",
-        "In a fresh process each time, from compiled files; without the start of Python itself.  "
-        "`import trio_dispatch` alone imports nothing of it: each name is imported when it is "
-        "first asked for, so the second line is the one that counts.",
+        "In a fresh process each time, from compiled files, without the start of Python itself.  "
+        "`import trio_dispatch` imports each name when it is first used, so the second line is "
+        "the relevant one.",
         lines,
     )
 
 
 def _import(python: Path, statement: str) -> float:
-    """The milliseconds of an import."""
+    """Return the milliseconds of an import."""
     program = f"import time; t = time.perf_counter(); {statement}; print(time.perf_counter() - t)"
     done = subprocess.run(
         [python, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT, timeout=60

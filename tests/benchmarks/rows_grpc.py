@@ -1,4 +1,4 @@
-"""gRPC: ours, grpclib on asyncio and through trio-asyncio, and grpc.aio, side by side."""
+"""Benchmark of gRPC: ours, grpclib on asyncio and through trio-asyncio, and grpc.aio."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ WITHIN = 60.0
 
 
 class Result(NamedTuple):
-    """What a contender has achieved in one measurement."""
+    """The result of one measurement."""
 
     rate: float
     cpu: float
 
 
 Results: TypeAlias = dict[str, dict[str, list[Result]]]
-"""By row and contender, of each round."""
+"""The results of each round, by row and contender."""
 
 
 def grpc(quick: bool) -> Section:
-    """Calls and messages in a second."""
+    """Calls and messages per second."""
     results = run(*((3, 0.3) if quick else (9, 0.5)))
     lines = []
     for row in ROWS:
@@ -63,11 +63,11 @@ def grpc(quick: bool) -> Section:
     costs = _table("µs of CPU each", results, lambda result: result.cpu * 1e6, costs=True)
     return Section(
         "gRPC",
-        "All call the same C-core server, and all run in the environment of the peers: the same "
-        "Python, the same h2, and messages decoded by the same codec, ours.  The tables have "
-        "bytes that are not decoded, too.  In the first are calls or messages per second, which "
-        "is the time of client, server and kernel together; in the second what of it is the "
-        "client's own.",
+        "All clients call the same C-core server, and all run in the environment of the peers, "
+        "with the same Python, the same h2, and the same codec, ours.  The tables also contain "
+        "messages that stay bytes.  The first one has calls or messages per second, which "
+        "includes the time of client, server and kernel; the second one has the CPU time of the "
+        "client alone.",
         lines,
         f"{rates}\n\n{costs}",
     )
@@ -75,7 +75,7 @@ def grpc(quick: bool) -> Section:
 
 @contextmanager
 def contenders() -> Iterator[dict[str, Child]]:
-    """All of them, connected to the server."""
+    """Start all contenders, connected to the server."""
     with ExitStack() as stack:
 
         def start(script: str, *arguments: object) -> Child:
@@ -88,7 +88,7 @@ def contenders() -> Iterator[dict[str, Child]]:
 
 
 def run(rounds: int, seconds: float) -> Results:
-    """Have all of them do everything, round by round."""
+    """Measure all rows with all contenders, round by round."""
     results: Results = {row: {name: [] for name in CONTENDERS} for row in ROWS}
     with contenders() as children:
         for child in children.values():
@@ -96,7 +96,7 @@ def run(rounds: int, seconds: float) -> Results:
                 child.ask(WITHIN, seconds=WARM_UP, **what)
         for number in range(rounds):
             for row, what in ROWS.items():
-                # Each has each place in the order as often as the others.
+                # Each contender is at each place in the order equally often.
                 for place in range(len(CONTENDERS)):
                     name = CONTENDERS[(number + place) % len(CONTENDERS)]
                     answer = children[name].ask(WITHIN, seconds=seconds, **what)
@@ -111,7 +111,7 @@ def _measured(
 
 
 def _table(title: str, results: Results, value: Callable[[Result], float], *, costs: bool) -> str:
-    """Of one of the values: the median of each contender, and how much better ours is."""
+    """Return a table of one value: the median of each contender, and the ratios of ours."""
     unit = PER_SECOND._replace(more_is_better=not costs)
     rows = []
     for row, by_name in results.items():

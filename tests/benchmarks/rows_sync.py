@@ -1,4 +1,4 @@
-"""What a dispatcher does with many dispatches: first sync, growth, bursts, memory."""
+"""Benchmarks of a dispatcher with many dispatches: first sync, growth, bursts, memory."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ THEIRS = "frequenz-dispatch"
 
 
 def first_sync(quick: bool) -> Section:
-    """Ten thousand dispatches, until all are known."""
+    """The first sync of ten thousand dispatches."""
     count = 10_000
     lines = []
     for kind, what, aim in (
         ("one-shot", "one-shot dispatches", 0.5),
-        ("daily", "dispatches that are daily since 30 days", 0.8),
+        ("daily", "dispatches that have recurred daily for 30 days", 0.8),
     ):
         with dispatch_server(kind, count) as server:
             port = {"port": server["port"]}
@@ -51,17 +51,16 @@ def first_sync(quick: bool) -> Section:
         lines.append(compare(work, found["ours"], found[THEIRS], SECONDS, Aim(at_most=aim)))
     return Section(
         "First sync",
-        "From opening the dispatcher until all that exists is known, listed from a C-core server "
-        "in a process of its own.  A dispatch has a duration, three components as its target and "
-        "a payload of two entries; all start in the next day or so.  The server answers with "
-        "bytes that were encoded beforehand.  The peer is measured twice, and stopped after a "
-        "minute.",
+        "The time from opening the dispatcher until all dispatches are known, with a C-core "
+        "server in another process.  Each dispatch has a duration, three components as the target "
+        "and a payload of two entries, and starts within about a day.  The server sends bytes "
+        "that were encoded beforehand.  The peer is measured twice, and stopped after a minute.",
         lines,
     )
 
 
 def growth(quick: bool) -> Section:
-    """The cost of a dispatch, of few and of many."""
+    """The cost of each dispatch, with few and with many of them."""
     counts = (1_000, 10_000) if quick else (1_000, 10_000, 100_000)
     with ExitStack() as stack:
         contenders = []
@@ -82,14 +81,14 @@ def growth(quick: bool) -> Section:
     )
     return Section(
         "Growth",
-        "The first sync of more and more dispatches, divided by their number: the greatest of "
-        "these costs over the least is to stay under 1.5.",
+        "The time of the first sync, divided by the number of dispatches, for increasing numbers. "
+        "The highest cost must be less than 1.5 times the lowest.",
         lines,
     )
 
 
 def burst(quick: bool) -> Section:
-    """Many updates at once."""
+    """A burst of updates."""
     count, updates = (2_000, 1_000) if quick else (10_000, 2_000)
     with dispatch_server("one-shot", count) as server:
         arguments = {
@@ -114,9 +113,9 @@ def burst(quick: bool) -> Section:
     theirs = f"{statistics.median(lost[THEIRS]):.0%}" if lost[THEIRS] else "?"
     return Section(
         "A burst of updates",
-        "The server sends all updates at once, each of another dispatch, with a serial number in "
-        "the payload.  Counted is what a receiver of lifecycle events gets that reads all the "
-        "time, from the order to send until the last one; what it never gets is lost.",
+        "The server sends all updates at once, each of a different dispatch, with a serial number "
+        "in the payload.  A receiver reads lifecycle events all the time.  Counted is what it "
+        "receives, from the order to send until the last event.  What never arrives is lost.",
         [
             line,
             Line("lost of them", f"{most:.0%}", THEIRS, theirs, aim="none lost", met=most == 0),
@@ -125,7 +124,7 @@ def burst(quick: bool) -> Section:
 
 
 def memory(quick: bool) -> Section:
-    """What a hundred thousand dispatches take."""
+    """The memory that a hundred thousand dispatches need."""
     count = 20_000 if quick else 100_000
     with dispatch_server("one-shot", count) as server:
         contender = Contender(
@@ -136,7 +135,7 @@ def memory(quick: bool) -> Section:
     work = f"memory of a process that knows {count:,} dispatches"
     return Section(
         "Memory",
-        f"All of the process, resident, after the first sync.  It was "
+        f"The resident memory of the process after the first sync.  It was "
         f"{MEBIBYTES.show(details['before'])} before, and {MEBIBYTES.show(details['peak'])} at "
         f"its peak: {details['each']:,.0f} bytes for each dispatch.",
         [compare(work, measured, None, MEBIBYTES, Aim(at_most=300))],

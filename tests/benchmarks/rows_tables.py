@@ -1,4 +1,4 @@
-"""What has no peer, and tables of its own."""
+"""Benchmarks without a peer, with tables of their own."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ def agenda(quick: bool) -> Section:
     """The agenda with many dispatches."""
     return Section(
         "The agenda",
-        "What is due when, without I/O: to build it, to change a dispatch in it, to go through a "
-        "day of it; the longest step, and how many notices it gave.",
+        "The agenda alone, without I/O: the time to build it, to update a dispatch, and to advance "
+        "it through a day; the longest step, and the number of notices in it.",
         table=output_of("bench_agenda", *(["1000"] if quick else [])),
     )
 
 
 def lateness(quick: bool) -> Section:
-    """Starts by the system's clock."""
+    """Starts on the system clock."""
     return Section(
         "Lateness",
-        "A thousand dispatches that start in the same second, by the system's clock: the time "
+        "A thousand dispatches start in the same second of the system clock.  Measured is the time "
         "from each start until a receiver has its message.",
         table=output_of("bench_lateness"),
     )
@@ -30,8 +30,8 @@ def service(quick: bool) -> Section:
     """The service under load."""
     return Section(
         "The service under load",
-        "`trio-dispatch serve` in a process of its own, over TCP, with its dispatches in SQLite, "
-        "where each write is on the disk before it is acknowledged, and in memory.  The client is "
-        "ours, and its work is part of what is measured; watchers only take the bytes.",
+        "`trio-dispatch serve` in another process, over TCP, with dispatches in memory, and in "
+        "SQLite, where each write is on the disk before it is acknowledged.  The work of our "
+        "client is part of what is measured; watchers only receive bytes.",
         table=output_of("bench_service", *(["0.5"] if quick else [])),
     )

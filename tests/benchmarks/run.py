@@ -1,11 +1,10 @@
-"""Measures ours side by side with the peers.
+"""Runs the benchmarks, side by side with the peers.
 
     python -m tests.benchmarks.run [--list] [--quick] [--write [PAGE]] [NAME ...]
 
-With names, only these benchmarks are run; ``--list`` lists them.  With ``--quick`` there is less
-work and there are fewer rounds, for a first look.  With ``--write`` what was found is written to a
-page, ``docs/benchmarks.md`` if not said otherwise: so does ``make bench``, which also makes the
-environment of the peers.
+With names, only these benchmarks run; ``--list`` lists them.  ``--quick`` does less work in fewer
+rounds, for a first look.  ``--write`` writes the results to a page, by default
+``docs/benchmarks.md``.  ``make bench`` does that, and also creates the environment of the peers.
 """
 
 from __future__ import annotations
@@ -47,10 +46,10 @@ BENCHMARKS: dict[str, Callable[[bool], Section]] = {
 
 
 def main() -> int:
-    """Run what is asked for; 1 if any of it could not be."""
-    parser = argparse.ArgumentParser(description="Measure ours side by side with the peers.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help="only these benchmarks")
-    parser.add_argument("--list", action="store_true", help="list them")
+    """Run the requested benchmarks, and return 1 if any of them failed."""
+    parser = argparse.ArgumentParser(description="Run the benchmarks, side by side with the peers.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="run only these benchmarks")
+    parser.add_argument("--list", action="store_true", help="list the benchmarks")
     parser.add_argument("--quick", action="store_true", help="less work, fewer rounds")
     parser.add_argument(
         "--write", nargs="?", type=Path, const=ROOT / "docs" / "benchmarks.md", metavar="PAGE"
@@ -61,12 +60,12 @@ def main() -> int:
         return 0
     if unknown := set(options.names) - BENCHMARKS.keys():
         parser.error(
-            f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}"
+            f"unknown benchmark {', '.join(sorted(unknown))}: choose from {', '.join(BENCHMARKS)}"
         )
     if options.names and options.write is not None:
-        parser.error("a page has all benchmarks: leave out the names, or --write")
+        parser.error("a page contains all benchmarks: omit either the names or --write")
     if not PEERS.exists():
-        parser.error(f"there is no {PEERS}: `make bench` makes it")
+        parser.error(f"{PEERS} does not exist: run `make bench`, which creates it")
     began, load = datetime.now(UTC), machine.load()
     sections: list[Section] = []
     failed = []
@@ -75,7 +74,7 @@ def main() -> int:
         try:
             section = BENCHMARKS[name](options.quick)
         except Exception as exc:
-            # The others are measured nevertheless.
+            # The other benchmarks still run.
             failed.append(name)
             print(f"{name} failed: {exc}\n", file=sys.stderr, flush=True)
             continue

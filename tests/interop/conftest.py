@@ -1,4 +1,4 @@
-"""The peers, as fixtures."""
+"""The peers as fixtures."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trio_dispatch.service import Keys
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No URL, key or secret of whoever runs the tests."""
+    """Remove the URL, key and secret of the user who runs the tests."""
     for name in list(os.environ):
         if name.startswith(("DISPATCH_API_", "FREQUENZ_API_")):
             monkeypatch.delenv(name)
@@ -32,27 +32,27 @@ async def ccore(clean_environment: None) -> AsyncIterator[CCoreService]:
 
 @pytest.fixture
 async def client(ccore: CCoreService) -> AsyncIterator[DispatchClient]:
-    """Our client, at the service on C-core gRPC."""
+    """Our client, connected to the service on C-core gRPC."""
     async with open_client(ccore.url, key=KEY) as client:
         yield client
 
 
 @pytest.fixture
 async def service(clean_environment: None, tmp_path: Path) -> AsyncIterator[OurService]:
-    """Our service, with a file for its database."""
+    """Our service, with a database file."""
     async with serve_here(tmp_path / "dispatches.db", Keys.of(KEY)) as service:
         yield service
 
 
 @pytest.fixture
 async def ours(service: OurService) -> AsyncIterator[DispatchClient]:
-    """Our client, at our service."""
+    """Our client, connected to our service."""
     async with open_client(service.url, key=KEY) as client:
         yield client
 
 
 @pytest.fixture
 async def official(service: OurService) -> AsyncIterator[Peer]:
-    """The official client, at our service."""
+    """The official client, connected to our service."""
     async with start_script("official_client", service.url, KEY) as peer:
         yield peer

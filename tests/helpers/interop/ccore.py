@@ -1,4 +1,4 @@
-"""The dispatch service on C-core gRPC, as the tests see it."""
+"""Runs the dispatch service on C-core gRPC."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ KEY = "a-key"
 
 
 class CCoreService:
-    """A service that runs and can be told what to do, see `Control` in ``ccore_server.py``."""
+    """A running service that takes commands, see `Control` in ``ccore_server.py``."""
 
     def __init__(self, peer: Peer, port: int) -> None:
         self.port = port
@@ -23,7 +23,7 @@ class CCoreService:
         self.kill = peer.kill
 
     async def create(self, count: int = 1, **data: Any) -> list[int]:
-        """Have it create dispatches, with data as in protobuf's JSON; for their ids."""
+        """Create dispatches from data in protobuf's JSON format, and return their ids."""
         start = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
         row = {"type": "CHARGE", "startTime": start, "duration": 60, "isActive": True}
         row["target"] = {"componentIds": {"ids": ["1", "2"]}}
@@ -35,7 +35,7 @@ class CCoreService:
 async def start_service(
     rows: list[str] | None = None, port: int = 0
 ) -> AsyncIterator[CCoreService]:
-    """Start a service with what another one has dumped, on that one's port."""
+    """Start a service, with the rows and on the port of an earlier one if given."""
     async with start_script("ccore_server") as peer:
         await peer.ask("load", rows=rows or [])
         yield CCoreService(peer, await peer.ask("serve", port=port))

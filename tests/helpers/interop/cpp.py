@@ -1,4 +1,4 @@
-"""Google's own protobuf decoder beside ours, see ``cpp_decoder.py``."""
+"""Compares our decoder with Google's in C++, see ``cpp_decoder.py``."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from trio_dispatch.protobuf.codec import DecodeError
 PACKAGE = "interop"
 PROTO = Path(__file__).parents[3] / "proto"
 PLAIN = MessageCodec()
-# With the message itself in place of the `datetime` that stands for it.
+# A Timestamp stays a message here; the library converts it to a `datetime`.
 OURS = MessageCodec(
     decoders={Timestamp: lambda data: PLAIN.decode(data, Timestamp)},
     encoders={Timestamp: lambda message: PLAIN.encode(message, Timestamp)},
@@ -35,7 +35,7 @@ FLOATS = {bp.TYPE_DOUBLE, bp.TYPE_FLOAT}
 
 @dataclass(eq=False, repr=False)
 class Every(bp.Message):
-    """A field of every type, alone, in a list, in a oneof and in a map; it nests."""
+    """A field of every type, singular, repeated, in a oneof and in a map, with nesting."""
 
     int32: int = bp.field(1, bp.TYPE_INT32)
     int64: int = bp.field(2, bp.TYPE_INT64)
@@ -89,13 +89,13 @@ class Every(bp.Message):
     by_bool: dict[bool, float] = bp.field(  # noqa: RUF009
         53, bp.TYPE_MAP, map_meta=bp.map_meta(bp.TYPE_BOOL, bp.TYPE_DOUBLE)
     )
-    # A tag of two bytes, of five, and the greatest number there is.
+    # Tags of two and of five bytes, the latter with the greatest field number.
     far: int = bp.field(2_000, bp.TYPE_UINT32)
     last: int = bp.field(2**29 - 1, bp.TYPE_UINT32)
 
 
 class GooglesDecoder:
-    """A process that decodes what it is told to."""
+    """A process that decodes messages with Google's decoder."""
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
@@ -108,7 +108,7 @@ class GooglesDecoder:
         self._ask(define=descriptor_of(Every).SerializeToString().hex())
 
     def meaning(self, cls: Any, data: bytes) -> Any:
-        """What it makes of these bytes; None for nothing."""
+        """Return the decoded content, or None if the bytes are invalid."""
         return self._ask(type=name_of(cls), hex=data.hex())
 
     def _ask(self, **order: str) -> Any:
@@ -123,7 +123,7 @@ class GooglesDecoder:
 
 
 def our_meaning(cls: Any, data: bytes) -> Any:
-    """What ours makes of these bytes, in the same form."""
+    """Return the content that our decoder finds, in the same form."""
     try:
         message = OURS.decode(data, cls)
     except DecodeError:
@@ -132,12 +132,12 @@ def our_meaning(cls: Any, data: bytes) -> Any:
 
 
 def encoded_again(cls: Any, data: bytes) -> bytes:
-    """What ours writes of what ours has read."""
+    """Decode and encode with our codec."""
     return OURS.encode(OURS.decode(data, cls), cls)
 
 
 def cpp_takes(cls: Any, data: bytes) -> bool:
-    """Whether Google's runtime in C++ takes these bytes, which is in its compiler."""
+    """Whether Google's C++ runtime, which is in protoc, accepts these bytes."""
     with tempfile.TemporaryDirectory() as folder:
         if cls is Every:
             known = Path(folder) / "every"
@@ -152,7 +152,7 @@ def cpp_takes(cls: Any, data: bytes) -> bool:
 
 
 def name_of(cls: Any) -> str:
-    """The full name of a message class."""
+    """Return the full name of a message class."""
     if cls is Every:
         return f"{PACKAGE}.{cls.__name__}"
     name: str = cls.__module__.partition("._generated.")[2]
@@ -160,7 +160,7 @@ def name_of(cls: Any) -> str:
 
 
 def descriptor_of(cls: Any) -> FileDescriptorProto:
-    """The file that defines a message class, as protobuf describes itself."""
+    """Return the descriptor of the file that defines a message class."""
     file = FileDescriptorProto(name=f"{cls.__name__}.proto", package=PACKAGE, syntax="proto3")
     message = file.message_type.add(name=cls.__name__)
     groups = dict.fromkeys(field.group for _, field in fields_of(cls) if field.group)
@@ -233,7 +233,7 @@ def _single(field: Any, value: Any) -> Any:
 
 
 def _unknown(data: bytes, entries: dict[int, Any]) -> list[Any]:
-    """What these unknown fields are, which have been checked already."""
+    """Return the content of unknown fields that are known to be valid."""
     found, rest = _read_fields(data, 0, entries)
     assert rest == len(data)
     return found

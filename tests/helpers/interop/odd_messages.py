@@ -1,7 +1,7 @@
-"""Messages as no sane encoder writes them, made of bytes that say what to do next.
+"""Makes unusual and invalid messages from random bytes, each of which is a choice.
 
-Where the bytes are at their end, every choice is the first, and the message ends: so fewer and
-smaller bytes make a simpler message.
+After the last byte, every choice is the first one, and the message ends.  So fewer and smaller
+bytes make a simpler message.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _DEEPEST = 6
 
 
 class Choices:
-    """What to do next."""
+    """A sequence of choices, read from bytes."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -55,7 +55,7 @@ class Choices:
 
 
 def odd_message(choices: Choices, cls: Any) -> bytes:
-    """A message of that class, valid or not."""
+    """Make a message of a class, valid or not."""
     data = _message(choices, cls, 0)
     if choices.rarely(3):
         data = _spoiled(choices, data)
@@ -88,7 +88,7 @@ def _field(choices: Choices, cls: Any, name: str, field: Any, depth: int) -> byt
             inner = class_of(cls, name, field)
             content = b"" if depth > _DEEPEST else _message(choices, inner, depth + 1)
         elif kind == bp.TYPE_MAP:
-            # What stands in an entry is as odd as anything else.
+            # Map entries are as unusual as everything else.
             entry = cls._betterproto.cls_by_field[name]
             content = b"" if depth > _DEEPEST else _message(choices, entry, depth + 1)
         else:
@@ -113,7 +113,7 @@ def _scalar(choices: Choices, kind: str) -> bytes:
 
 
 def _unknown(choices: Choices, depth: int, *, in_group: bool = False) -> bytes:
-    """A field that nobody knows, or that cannot be."""
+    """Make an unknown or impossible field."""
     number = 0 if choices.rarely(20) and not in_group else choices.of(_NUMBERS)
     match choices.below(8):
         case 0 | 1:
@@ -136,7 +136,7 @@ def _unknown(choices: Choices, depth: int, *, in_group: bool = False) -> bytes:
 
 
 def _wrong_type(choices: Choices, number: int) -> bytes:
-    """A known field as it should not come."""
+    """Make a known field with a wrong wire type."""
     match choices.below(5):
         case 0:
             return _tag(choices, number, VARINT) + _varint(choices, choices.of(_VALUES))
@@ -168,7 +168,7 @@ def _varint(choices: Choices, value: int) -> bytes:
         value >>= 7
     out.append(value)
     if choices.rarely(30):
-        # Longer than need be, up to more than is allowed, and with bits beyond the 64th.
+        # Longer than necessary, longer than allowed, or with more than 64 bits.
         out[-1] |= 128
         out += b"\x80" * choices.below(11 - len(out) if len(out) < 10 else 2)
         out.append(choices.of([0, 1, 2, 127]))
@@ -176,7 +176,7 @@ def _varint(choices: Choices, value: int) -> bytes:
 
 
 def _spoiled(choices: Choices, data: bytes) -> bytes:
-    """Truncated, or with a byte that is another, gone, or too many."""
+    """Truncate a message, or change, remove or insert a byte."""
     place = (choices.below(256) << 8 | choices.below(256)) % (len(data) + 1)
     match choices.below(4):
         case 0:

@@ -1,4 +1,4 @@
-"""Other people's programs, run beside the tests and told what to do."""
+"""Runs programs of other implementations, and sends them commands."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ import trio
 
 PROGRAMS = "tests.helpers.interop.programs"
 ROOT = Path(__file__).parents[3]
-ANSWER_WITHIN = 30.0  # seconds; for a machine that has a lot to do
+ANSWER_WITHIN = 30.0  # seconds; enough for a busy machine
 
 
 class PeerError(Exception):
-    """A peer could not do what it was asked to, or is gone."""
+    """A peer failed to carry out a command, or has ended."""
 
 
 def within(seconds: float) -> Callable[[Callable[..., Awaitable[None]]], Callable[..., Any]]:
-    """A test that has to be over by then; what talks to real peers could wait for ever."""
+    """Give a test a timeout, because a test that talks to real peers could wait forever."""
 
     def decorate(test: Callable[..., Awaitable[None]]) -> Callable[..., Any]:
         @functools.wraps(test)
@@ -37,16 +37,16 @@ def within(seconds: float) -> Callable[[Callable[..., Awaitable[None]]], Callabl
 
 
 def interop_python() -> Path:
-    """The Python of the environment that the peers live in."""
+    """Return the Python of the environment of the peers."""
     given = os.environ.get("TRIO_DISPATCH_INTEROP_PYTHON")
     python = Path(given) if given else ROOT / ".venv-interop" / "bin" / "python"
     if not python.exists():
-        raise PeerError(f"there is no {python}: run `make test`, which makes .venv-interop")
+        raise PeerError(f"{python} does not exist: run `make test`, which creates .venv-interop")
     return python
 
 
 class Peer:
-    """A program that runs beside the test, see `start`."""
+    """A program that runs in parallel with the test, see `start`."""
 
     def __init__(self, process: trio.Process) -> None:
         assert process.stdin is not None
@@ -58,7 +58,7 @@ class Peer:
         self._received = bytearray()
 
     async def line(self) -> str:
-        """The next line that it prints."""
+        """Return the next line that it prints."""
         with trio.fail_after(ANSWER_WITHIN):
             while b"\n" not in self._received:
                 some = await self._stdout.receive_some()
@@ -70,7 +70,7 @@ class Peer:
         return line.decode()
 
     async def ask(self, do: str, **arguments: Any) -> Any:
-        """Have it do something, and wait for the result: a line of JSON each."""
+        """Send it a command, and return the result; each is a line of JSON."""
         await self._stdin.send_all(json.dumps({"do": do, **arguments}).encode() + b"\n")
         answer = json.loads(await self.line())
         if "error" in answer:
@@ -81,14 +81,14 @@ class Peer:
         self._process.send_signal(number)
 
     async def kill(self) -> None:
-        """End it without a chance to say goodbye."""
+        """Kill it."""
         self._process.kill()
         await self._process.wait()
 
 
 @asynccontextmanager
 async def start(*command: str | Path) -> AsyncIterator[Peer]:
-    """Run a program for as long as the block lasts; what it complains of goes to our stderr."""
+    """Run a program while the block lasts; its stderr is that of the tests."""
     process = await trio.lowlevel.open_process(
         list(map(str, command)), cwd=ROOT, stdin=PIPE, stdout=PIPE
     )

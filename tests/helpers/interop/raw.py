@@ -1,4 +1,4 @@
-"""Calls with bytes for messages, by our channel and at our server."""
+"""Calls with bytes as messages, for our channel and our server."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ KINDS = {
 
 
 class RawCodec(CodecBase):
-    """Messages are bytes already."""
+    """Leaves messages as bytes."""
 
     __content_subtype__ = "proto"
 
@@ -29,7 +29,7 @@ class RawCodec(CodecBase):
 
 
 def call(channel: Channel, name: str, **options: Any) -> ClientStream[bytes, bytes]:
-    """A call of `interop.Bytes`."""
+    """Make a call of `interop.Bytes`."""
     return channel.request(f"/interop.Bytes/{name}", KINDS[name], bytes, bytes, **options)
 
 

@@ -1,4 +1,4 @@
-"""``trio-dispatch serve`` as a process, run as its user would."""
+"""Runs ``trio-dispatch serve`` as a process."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ COMMAND = Path(sys.executable).with_name("trio-dispatch")
 
 
 class RunningService:
-    """A service that runs, see `run_service`.
+    """A running service, see `run_service`.
 
     Attributes:
       url: Of the first address that it listens on; empty if that is a unix socket.
@@ -34,7 +34,7 @@ class RunningService:
         self._said = ""
 
     async def read_until(self, pattern: str) -> re.Match[str]:
-        """Read what it prints on stdout until a pattern is found in it."""
+        """Read its stdout until a pattern matches."""
         assert self.process.stdout is not None
         with trio.fail_after(ANSWER_WITHIN):
             while (found := re.search(pattern, self._said)) is None:
@@ -45,15 +45,15 @@ class RunningService:
         return found
 
     def log(self) -> str:
-        """What it has logged by now."""
+        """Return what it has logged so far."""
         return self._log.read_text()
 
     def log_lines(self) -> list[dict[str, Any]]:
-        """What it has logged as JSON by now, in whole lines."""
+        """Return the JSON lines that it has logged so far."""
         return [json.loads(line) for line in self.log().splitlines(True) if line.endswith("\n")]
 
     async def logged(self, message: str) -> dict[str, Any]:
-        """Wait until it has logged a line with this in its message; that line."""
+        """Wait for a log line whose message contains this text, and return the line."""
         with trio.fail_after(ANSWER_WITHIN):
             while True:
                 for line in self.log_lines():
@@ -62,12 +62,12 @@ class RunningService:
                 await trio.sleep(0.02)
 
     async def ended(self) -> int:
-        """Wait until it has ended; its exit status."""
+        """Wait until it has ended, and return its exit status."""
         with trio.fail_after(ANSWER_WITHIN):
             return await self.process.wait()
 
     async def stop(self) -> None:
-        """End it as an operator does, and see that it ends well."""
+        """Stop it with SIGTERM, and check that it ends successfully."""
         self.process.send_signal(signal.SIGTERM)
         assert await self.ended() == 0, self.log()
 
@@ -80,7 +80,7 @@ class RunningService:
 async def run_service(
     log: Path, *options: str | Path, listen: Sequence[str] = ("127.0.0.1:0",)
 ) -> AsyncIterator[RunningService]:
-    """Run ``trio-dispatch serve`` for as long as the block lasts, with lines of JSON in a file.
+    """Run ``trio-dispatch serve`` while the block lasts, with a log file of JSON lines.
 
     Args:
       log: The file for what it logs; it is begun anew.

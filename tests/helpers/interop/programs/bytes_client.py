@@ -1,6 +1,6 @@
-"""A C-core gRPC client that knows nothing of messages: bytes in, bytes out.
+"""A C-core gRPC client whose messages are bytes.
 
-It runs in the environment of the peers and obeys the tests, see `Control`.
+It runs in the environment of the peers and takes commands from the tests, see `Control`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Metadata: TypeAlias = Sequence[tuple[str, str]]
 
 
 class Control:
-    """What the test can have done."""
+    """The commands."""
 
     def __init__(self) -> None:
         self.channel: Any = None
@@ -32,7 +32,7 @@ class Control:
         )
 
     async def call(self, name: str, **arguments: Any) -> dict[str, Any]:
-        """Make a call of `interop.Bytes`, to its end.
+        """Make a call of `interop.Bytes`, and wait for its end.
 
         Args:
           sizes: Of the messages to send.
@@ -56,7 +56,7 @@ class Control:
         self.under_way.cancel()
 
     async def many(self, count: int) -> int:
-        """Make so many calls at once; how many came back well."""
+        """Make `count` calls at once, and return how many succeeded."""
         calls = [self.call("Echo", sizes=[number]) for number in range(count)]
         return sum([answer["intact"] for answer in await asyncio.gather(*calls)])
 
@@ -99,7 +99,7 @@ class Control:
 async def outcome(
     call: Any, expected: list[bytes], *, unary: bool = False, take: int | None = None
 ) -> dict[str, Any]:
-    """What came of a call, and whether it is what should have come."""
+    """Return the outcome of a call, and whether its messages are the expected ones."""
     got: list[bytes] = []
     try:
         if unary:

@@ -1,7 +1,7 @@
-"""A C-core gRPC server that knows nothing of messages: bytes in, bytes out.
+"""A C-core gRPC server whose messages are bytes.
 
-It runs in the environment of the peers and obeys the tests, see `Control`.  What a call is to do
-beside its proper work comes in its metadata, see `Calls`.
+It runs in the environment of the peers and takes commands from the tests, see `Control`.  The
+metadata of a call says what else it has to do, see `Calls`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Calls:
         return request
 
     async def repeat(self, request: bytes, context: Context) -> AsyncIterator[bytes]:
-        """The request, as often as ``count`` says."""
+        """Send the request back as often as ``count`` says."""
         await self._begin(context)
         for _ in range(int(asked_for(context, "count", "1"))):
             yield request
@@ -51,7 +51,7 @@ class Calls:
         return joined
 
     async def chat(self, requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
-        """Each request as it comes."""
+        """Send back each request at once."""
         await self._begin(context)
         async for request in requests:
             yield request
@@ -96,7 +96,7 @@ def asked_for(context: Context, name: str, otherwise: str) -> str:
 
 
 class Control:
-    """What the test can have done."""
+    """The commands."""
 
     def __init__(self) -> None:
         self.calls = Calls()
@@ -113,18 +113,18 @@ class Control:
         return port
 
     async def time_remaining(self) -> float | None:
-        """What the last call had left."""
+        """Return the time that the last call had left."""
         return self.calls.time_remaining
 
     async def until_sleeping(self) -> None:
         await self.calls.sleeping.wait()
 
     async def until_idle(self) -> None:
-        """Until no call runs any more."""
+        """Wait until no call is running."""
         await self.calls.idle.wait()
 
     async def stop(self, grace: float) -> None:
-        """Begin to stop: calls under way have so many seconds."""
+        """Start to stop: running calls have `grace` seconds."""
         self.stopping = asyncio.ensure_future(self.server.stop(grace))
 
 

@@ -1,11 +1,11 @@
-"""A dispatch service by other hands: the official stubs, on C-core gRPC, in memory.
+"""An independent dispatch service: the official stubs on C-core gRPC, in memory.
 
 It runs in the environment of the peers.  Every line on stdin is a command, a JSON object with the
 name of a method of `Control` as "do" and its arguments; each is answered by a line on stdout.  It
 ends with its stdin.
 
-Like any C-core service it answers a stream request with nothing at all before the first event, and
-like many it pages by offset.
+Like any C-core service it sends nothing on a stream before the first event, and like many it pages
+by offset.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Service(dispatch_pb2_grpc.MicrogridDispatchServiceServicer):  # type: igno
         self.calls: list[dict[str, Any]] = []
         self.cancelled = 0
         self._happened = asyncio.Event()
-        # What the test wants to happen:
+        # Set by the test:
         self.failures: dict[str, grpc.StatusCode] = {}
         self.delay = 0.0
         self.after_page: Callable[[], object] | None = None
@@ -96,7 +96,7 @@ class Service(dispatch_pb2_grpc.MicrogridDispatchServiceServicer):  # type: igno
         try:
             while (item := await queue.get()) is not None:
                 if isinstance(item, grpc.StatusCode):
-                    await context.abort(item, "as the test wants it")
+                    await context.abort(item, "requested by the test")
                 yield item
         finally:
             self.watchers.discard(queue)
@@ -112,7 +112,7 @@ class Service(dispatch_pb2_grpc.MicrogridDispatchServiceServicer):  # type: igno
         )
         self._tell_control()
         if method in self.failures:
-            await context.abort(self.failures.pop(method), "as the test wants it")
+            await context.abort(self.failures.pop(method), "requested by the test")
         if request.microgrid_id != MICROGRID:
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, "not your microgrid")
         try:
@@ -127,7 +127,7 @@ class Service(dispatch_pb2_grpc.MicrogridDispatchServiceServicer):  # type: igno
             await context.abort(grpc.StatusCode.NOT_FOUND, f"no dispatch {request.dispatch_id}")
         return self.rows[request.dispatch_id]
 
-    # Changes, each of which the watchers are told.
+    # Changes, which are sent to the watchers.
 
     def create(self, data: pb.DispatchData) -> pb.Dispatch:
         self.last_id += 1
@@ -154,7 +154,7 @@ class Service(dispatch_pb2_grpc.MicrogridDispatchServiceServicer):  # type: igno
         for queue in self.watchers:
             queue.put_nowait(message)
 
-    # For whoever waits for something to happen.
+    # Waiting for calls and watchers.
 
     async def until(self, holds: Callable[[], bool]) -> None:
         while not holds():
@@ -166,7 +166,7 @@ class Service(dispatch_pb2_grpc.MicrogridDispatchServiceServicer):  # type: igno
 
 
 class Control:
-    """What the test can have done."""
+    """The commands."""
 
     def __init__(self) -> None:
         self.service = Service()
@@ -191,7 +191,7 @@ class Control:
         self.service.delete(id)
 
     async def burst(self, count: int) -> None:
-        """Update one dispatch after the other, with a serial number in the payload."""
+        """Update one dispatch after another, with serial numbers in the payload."""
         rows = list(self.service.rows.values())
         for serial in range(count):
             row = rows[serial % len(rows)]
@@ -207,11 +207,11 @@ class Control:
         self.service.last_id = max(self.service.rows, default=0)
 
     async def rows(self) -> dict[int, Any]:
-        """What is stored, as protobuf's own JSON."""
+        """Return the stored dispatches in protobuf's JSON format."""
         return {id_: MessageToDict(row) for id_, row in self.service.rows.items()}
 
     async def calls(self) -> list[dict[str, Any]]:
-        """The calls since the last time that this was asked."""
+        """Return the calls since this command was last sent."""
         calls, self.service.calls = self.service.calls, []
         return calls
 
@@ -219,11 +219,11 @@ class Control:
         self.service.delay = seconds
 
     async def fail(self, method: str, status: str) -> None:
-        """Let the next call of a method fail."""
+        """Make the next call of a method fail."""
         self.service.failures[method] = grpc.StatusCode[status]
 
     async def delete_after_page(self, id: int) -> None:
-        """Delete a dispatch as soon as the next page was read."""
+        """Delete a dispatch right after the next page is read."""
         self.service.after_page = lambda: self.service.delete(id)
 
     async def until_called(self, method: str, times: int = 1) -> None:
@@ -231,14 +231,14 @@ class Control:
         await self.service.until(lambda: sum(c["method"] == method for c in calls) >= times)
 
     async def until_cancelled(self) -> None:
-        """Until a call was cancelled while it was delayed."""
+        """Wait until a delayed call was cancelled."""
         await self.service.until(lambda: self.service.cancelled > 0)
 
     async def until_watched(self, by: int = 1) -> None:
         await self.service.until(lambda: len(self.service.watchers) == by)
 
     async def end_streams(self, status: str | None = None) -> None:
-        """End them cleanly, or with a status, and wait until they have ended."""
+        """End the streams, cleanly or with a status, and wait until they have ended."""
         ending = set(self.service.watchers)
         for queue in ending:
             queue.put_nowait(status and grpc.StatusCode[status])
@@ -284,7 +284,7 @@ def matches(row: pb.Dispatch, query: str) -> bool:
 
 
 def is_within(moment: Timestamp | None, interval: Interval) -> bool:
-    """The start of an interval counts, its end does not; None is the moment that never comes."""
+    """Whether a time is in an interval without its end.  None is later than any time."""
     if interval.HasField("end_time") and (
         moment is None or moment.ToNanoseconds() >= interval.end_time.ToNanoseconds()
     ):
@@ -297,7 +297,7 @@ def is_within(moment: Timestamp | None, interval: Interval) -> bool:
 
 
 def assign(source: Any, target: Any, path: str) -> None:
-    """What an update's mask names is set as it is in the update, or cleared if it is not there."""
+    """Set a field that an update's mask names, or clear it if the update does not have it."""
     *parents, name = path.split(".")
     for parent in parents:
         source, target = getattr(source, parent), getattr(target, parent)

@@ -1,4 +1,4 @@
-"""How a peer gets its commands: the other end of `peers.Peer.ask`."""
+"""Receives commands: the other end of `peers.Peer.ask`."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from collections.abc import Callable
 
 
 async def obey(control: Callable[[], object], say: Callable[[Exception], str] = repr) -> None:
-    """Do what stdin says, by the methods of what `control` returns, until it ends.
+    """Carry out commands from stdin until it ends; each is a method of `control()`.
 
     Args:
-      say: How to tell what went wrong.
+      say: Converts an error to text.
     """
     receiver = control()
     while line := await asyncio.to_thread(sys.stdin.readline):

@@ -1,4 +1,4 @@
-"""Google's own protobuf decoder, which tells what it makes of bytes.
+"""Runs Google's protobuf decoder, and prints the content that it finds.
 
 It runs in the environment of the peers.  Each line on stdin is a JSON object, and is answered by a
 line on stdout.  With "define", the serialized descriptor of a file in hex, its messages are known
@@ -27,7 +27,7 @@ assert api_implementation.Type() in {"upb", "cpp"}
 
 
 def meaning(message: Any) -> list[Any]:
-    """The fields that are there, by number, and after them the unknown ones as they came."""
+    """Return the fields that are set, by number, followed by the unknown ones in their order."""
     fields = [[field.number, content(field, value)] for field, value in message.ListFields()]
     entries = {
         field.number: message_factory.GetMessageClass(field.message_type)
@@ -59,7 +59,7 @@ def single(field: Any, value: Any) -> Any:
 
 
 def unknown(fields: Any, entries: dict[int, Any]) -> list[Any]:
-    """Each as its number, its wire type and its content.
+    """Return the number, the wire type and the content of each field.
 
     A map's entry with unknown fields is kept here, written anew: it is shown by what it means.
     """

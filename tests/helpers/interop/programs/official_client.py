@@ -1,4 +1,4 @@
-"""The official client, told what to do by the tests.
+"""Runs the official client with commands from the tests.
 
 It runs in the environment of the peers, with the URL and the key of the service as arguments, and
 the secret to sign with, if there is one.  What it shows of a dispatch is put into JSON by `shown`,
@@ -35,7 +35,7 @@ MICROGRID = MicrogridId(1)
 
 
 def shown(dispatch: Dispatch) -> dict[str, Any]:
-    """What the official client says of a dispatch."""
+    """Return the content of a dispatch of the official client."""
     return {
         "id": int(dispatch.id),
         "type": dispatch.type,
@@ -76,7 +76,7 @@ def shown_rule(rule: RecurrenceRule) -> dict[str, Any] | None:
 
 
 def meant(name: str, value: Any) -> Any:
-    """The value of a field in the official client's own types."""
+    """Convert the value of a field to the types of the official client."""
     match name, value:
         case _, None:
             return None
@@ -129,7 +129,7 @@ def meant_rule(
 
 
 class Control:
-    """What the test can have done; what goes wrong is told by the name of its gRPC status."""
+    """The commands.  An error is reported as the name of its gRPC status."""
 
     def __init__(self) -> None:
         url, key, *secret = sys.argv[1:]
@@ -160,7 +160,7 @@ class Control:
         await self.client.delete(microgrid_id=MICROGRID, dispatch_id=DispatchId(id))
 
     async def list(self, **filters: Any) -> list[list[dict[str, Any]]]:
-        """The pages."""
+        """Return the pages of a list."""
         filters = {name: meant(name, value) for name, value in filters.items()}
         return [list(map(shown, page)) async for page in self.client.list(MICROGRID, **filters)]
 

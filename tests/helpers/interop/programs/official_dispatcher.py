@@ -1,4 +1,4 @@
-"""The asyncio library of the same purpose, which tells what it notices.
+"""Runs frequenz-dispatch, and prints its events.
 
 It runs in the environment of the peers, with the URL and the key of the service as arguments, and
 follows the dispatches of type CHARGE.  Each line of what it prints is the kind of a message and the
