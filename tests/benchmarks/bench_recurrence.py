@@ -136,12 +136,13 @@ def _median(ask: Callable[[datetime], object], moments: Iterable[datetime]) -> f
 
 def _dateutil(rule: RecurrenceRule, start: datetime) -> str:
     sparse = rule in KINDS["sparse or never"].values() and rule.frequency < YEARLY
-    if sparse or (NOW - start) / (STEP[rule.frequency] * rule.interval) > PATIENCE:
+    frequency = Frequency(rule.frequency)
+    if sparse or (NOW - start) / (STEP[frequency] * rule.interval) > PATIENCE:
         return f"{'-':>10}"
 
     def after(moment: datetime) -> object:
         return rrule.rrule(
-            getattr(rrule, rule.frequency.name),
+            getattr(rrule, frequency.name),
             dtstart=start,
             interval=rule.interval,
             byminute=rule.byminutes or None,

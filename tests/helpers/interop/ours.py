@@ -15,7 +15,15 @@ import trio
 
 from tests.helpers.interop.ccore import KEY, MICROGRID
 from tests.helpers.interop.peers import Peer, start
-from trio_dispatch import Dispatch, DispatchClient, RecurrenceRule, Target, TargetIds
+from trio_dispatch import (
+    Dispatch,
+    DispatchClient,
+    Frequency,
+    RecurrenceRule,
+    Target,
+    TargetIds,
+    Weekday,
+)
 from trio_dispatch.service import Keys, open_service, open_store
 
 
@@ -88,13 +96,13 @@ def _rule(rule: RecurrenceRule | None) -> dict[str, Any] | None:
         return None
     end = rule.end_criteria
     return {
-        "frequency": rule.frequency.name,
+        "frequency": Frequency(rule.frequency).name,
         "interval": rule.interval,
         "count": end and end.count,
         "until": end and end.until and end.until.isoformat(),
         "byminutes": [*rule.byminutes],
         "byhours": [*rule.byhours],
-        "byweekdays": [day.name for day in rule.byweekdays],
+        "byweekdays": [Weekday(day).name for day in rule.byweekdays],
         "bymonthdays": [*rule.bymonthdays],
         "bymonths": [*rule.bymonths],
     }

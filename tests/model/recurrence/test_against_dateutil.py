@@ -120,7 +120,7 @@ class Known:
 def dateutil_rule(rule: RecurrenceRule, start: datetime, horizon: datetime) -> Iterator[datetime]:
     end = rule.end_criteria or EndCriteria.unchecked(count=None, until=None)
     theirs: Any = rrule.rrule(
-        getattr(rrule, rule.frequency.name),
+        getattr(rrule, Frequency(rule.frequency).name),
         dtstart=start.replace(tzinfo=None),
         interval=rule.interval,
         byminute=rule.byminutes or None,
@@ -171,7 +171,7 @@ def matches(rule: RecurrenceRule, start: datetime, moment: datetime) -> bool:
         return False
     if end is not None and end.until is not None and moment > end.until:
         return False
-    frequency = rule.frequency
+    frequency = Frequency(rule.frequency)
     if intervals(frequency, start, moment) % rule.interval:
         return False
     length = monthrange(moment.year, moment.month)[1]
@@ -179,7 +179,7 @@ def matches(rule: RecurrenceRule, start: datetime, moment: datetime) -> bool:
     hours, minutes = rule.byhours, rule.byminutes
     if not (weekdays or monthdays):
         if frequency == WEEKLY:
-            weekdays = (start.isoweekday(),)  # type: ignore[assignment]
+            weekdays = (start.isoweekday(),)
         if frequency >= MONTHLY:
             monthdays = (start.day,)
         if frequency == YEARLY:
@@ -272,7 +272,7 @@ def rules(draw: st.DrawFn, frequency: Frequency, start: datetime) -> RecurrenceR
 
 def periods(rule: RecurrenceRule, number: int) -> timedelta:
     """A number of intervals of a rule, at most the whole range of datetimes."""
-    seconds = UNITS[rule.frequency].total_seconds() * rule.interval * number
+    seconds = UNITS[Frequency(rule.frequency)].total_seconds() * rule.interval * number
     return timedelta(seconds=min(seconds, (LATEST - EARLIEST).total_seconds()))
 
 

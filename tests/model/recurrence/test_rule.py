@@ -154,7 +154,8 @@ def test_values_from_the_wire_are_kept_as_they_came() -> None:
     assert (rule.frequency, rule.interval) == (99, 0)
     assert rule.byminutes == (5, 60, 5)
     assert rule.byweekdays == (3, 42)
-    assert rule.byweekdays[0] is Weekday.WEDNESDAY
+    weekday: object = rule.byweekdays[0]
+    assert weekday is Weekday.WEDNESDAY
     assert rule.bymonthdays == (0, -40)
     assert from_wire(DAILY, byhours=[3, 1]) == RecurrenceRule(DAILY, byhours=(3, 1))
     assert from_wire(DAILY, byhours=[3, 1]) != RecurrenceRule(DAILY, byhours=(1, 3))
