@@ -1,4 +1,4 @@
-"""The pages about actors and merging: each block of Python runs, and does what the page says."""
+"""The pages about actors and merging: each block of Python does what the page says."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ import pytest
 import trio
 import trio.testing
 
-from trio_dispatch import Dispatcher, clock, open_dispatcher
+import trio_dispatch
+from trio_dispatch import Dispatcher, TargetIds, clock, open_dispatcher
 from trio_dispatch.clock import VIRTUAL_START as START
 from trio_dispatch.dispatcher.cache import _save
 from trio_dispatch.testing import LocalService, make_dispatch, open_test_service
 
 HOWTO = Path(__file__).parents[2] / "docs" / "howto"
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
+IMPORTED = ["ActorRun", "BatteryType", "MergeByComponent", "TargetIds"]
 LENGTH = 100.0  # seconds for which a block is run
 
 
@@ -51,8 +53,9 @@ class BatteryError(Exception):
 
 @dataclass
 class Battery:
-    """Whatever the pages do with one, with a log of it."""
+    """A battery with the methods that the pages use, and a log of them."""
 
+    id: int = 0
     log: list[tuple[float, str]] = field(default_factory=list)
     measured_power: float = 0.0
     checks: int = 0
@@ -81,17 +84,22 @@ class Battery:
         self.note("off")
 
     def note(self, what: str) -> None:
-        self.log.append(((clock.now() - START).total_seconds(), what))
+        which = f"battery {self.id}: " if self.id else ""
+        self.log.append(((clock.now() - START).total_seconds(), which + what))
 
 
 @dataclass
 class Bench:
-    """What a block is run on."""
+    """What a block is run with."""
 
     service: LocalService
     dispatcher: Dispatcher
     battery: Battery
-    printed: list[str]
+    printed: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        # They share a log.
+        self.batteries = {id_: Battery(id_, self.battery.log) for id_ in (1, 2)}
 
     async def put(self, id_: int = 1, power: float = 5, **fields: Any) -> None:
         content: dict[str, Any] = {
@@ -107,18 +115,22 @@ Story = Callable[[Bench], Awaitable[None]]
 async def run_block(
     block: Block, names: dict[str, Any], story: Story, bench: Bench
 ) -> list[tuple[float, str]]:
-    """Run a block, which may await at its top level, while something happens; returns the log."""
+    """Run a block, which may await at its top level, during a story; returns the log."""
     names |= {
         "__name__": "page",
+        "dataclass": dataclass,
+        **{name: getattr(trio_dispatch, name) for name in IMPORTED},
         "trio": trio,
         "battery": bench.battery,
         "dispatcher": bench.dispatcher,
+        "batteries": bench.batteries,
         "BatteryError": BatteryError,
-        "print": bench.printed.append,
+        "print": lambda *args: bench.printed.append(" ".join(map(str, args))),
     }
-    # On the lines where it stands in the page, for tracebacks.
+    # With the line numbers of the page, for tracebacks.
     source = "\n" * block.line + block.source
-    code = compile(source, block.title, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    code = compile(source, block.title, "exec", flags=flags, dont_inherit=True)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(story, bench)
         with trio.move_on_after(LENGTH):
@@ -136,7 +148,7 @@ async def follow(
     cache: Path | None = None,
     names: dict[str, Any] | None = None,
 ) -> list[Bench]:
-    """Run the blocks of a section, each with its story and what the battery is to see."""
+    """Run the blocks of a section, each with a story and the expected log of the battery."""
     blocks = [block for block in blocks_of(page) if block.title == title]
     benches = []
     names = {} if names is None else names
@@ -148,7 +160,7 @@ async def follow(
                 microgrid_id=1, channel=service.channel, key=service.key, cache=cache
             ) as dispatcher,
         ):
-            bench = Bench(service, dispatcher, Battery(), [])
+            bench = Bench(service, dispatcher, Battery())
             benches.append(bench)
             found = await run_block(block, names, story, bench)
             assert log is None or found == log, f"{title}, line {block.line}"
@@ -161,12 +173,17 @@ async def a_run_that_changes(bench: Bench) -> None:
     await bench.put(power=7, duration=60 * SECOND)
 
 
-def charge() -> dict[str, Any]:
-    """The names of the first block of the page."""
-    names: dict[str, Any] = {"trio": trio}
-    (block,) = [block for block in blocks_of("actors.md") if block.title == "The last command"]
-    exec(block.source.partition("\n\n\nawait")[0], names)
+def defined_in(page: str, *titles: str) -> dict[str, Any]:
+    """The functions that the first block of each section defines."""
+    names: dict[str, Any] = {"trio": trio, "BatteryType": trio_dispatch.BatteryType}
+    for title in titles:
+        block = next(block for block in blocks_of(page) if block.title == title)
+        exec(block.source.partition("\n\n\n")[0], names)
     return names
+
+
+def charge() -> dict[str, Any]:
+    return defined_in("actors.md", "The last command")
 
 
 async def test_the_last_command(autojump_clock: trio.testing.MockClock) -> None:
@@ -232,9 +249,7 @@ async def test_after_a_crash(autojump_clock: trio.testing.MockClock, tmp_path: P
 
 
 async def test_beside_other_things(autojump_clock: trio.testing.MockClock) -> None:
-    (switch,) = [block for block in blocks_of("actors.md") if block.title == "Pulses"]
-    names = charge()
-    exec(switch.source.partition("\n\n\nawait")[0], names)
+    names = defined_in("actors.md", "The last command", "Pulses")
 
     async def both(bench: Bench) -> None:
         await bench.put(1, duration=60 * SECOND)
@@ -242,36 +257,87 @@ async def test_beside_other_things(autojump_clock: trio.testing.MockClock) -> No
 
     log = [(0.1, "set 5"), (20, "on"), (30.1, "off"), (60.1, "set 0")]
     (bench,) = await follow("actors.md", "Beside other things", [(both, log)], names=names)
-    assert bench.printed == ["all is under way"]
+    assert bench.printed == ["all actors are running"]
 
 
-async def test_merging(autojump_clock: trio.testing.MockClock) -> None:
-    async def overlapping(bench: Bench) -> None:
-        await bench.put(1, 3, duration=80 * SECOND)
-        await bench.put(2, 7, start_time=START + 20 * SECOND, duration=20 * SECOND)
+async def test_which_dispatches_are_run(autojump_clock: trio.testing.MockClock) -> None:
+    async def some(bench: Bench) -> None:
+        await bench.put(1, duration=20 * SECOND, dry_run=True)
+        await bench.put(2, duration=20 * SECOND, target=TargetIds(3))
+        await trio.sleep(5)
+        await bench.put(3, 7, duration=20 * SECOND, target=TargetIds(2, 3))
 
-    log = [(0.1, "set 3"), (20.1, "set 7"), (40.1, "set 3"), (80.1, "set 0")]
-    await follow("merging.md", "", [(overlapping, log)])
+    log = [(0, "would set 5.0 kW"), (5.1, "set 7"), (20.1, "set 0")]
+    await follow("actors.md", "Which dispatches are run", [(some, log)], names=charge())
 
 
-async def test_what_such_an_actor_sees(autojump_clock: trio.testing.MockClock) -> None:
-    """The table of the page."""
-    (block,) = [block for block in blocks_of("merging.md") if block.title == ""]
-    (text,) = re.findall(r"```text\n(.*?)```", (HOWTO / "merging.md").read_text(), re.DOTALL)
+async def test_typed_payloads(autojump_clock: trio.testing.MockClock) -> None:
+    async def some(bench: Bench) -> None:
+        await bench.put(1, duration=60 * SECOND)
+        await bench.put(2, duration=60 * SECOND, payload={"power": 5})
+        await trio.sleep(10)
+        await bench.put(1, duration=50 * SECOND, payload={"power": 5})
+
+    log = [(0.1, "set 5"), (10.1, "set 5"), (50.1, "set 0")]
+    await follow("actors.md", "Typed payloads", [(some, log)])
+
+
+async def test_what_runs_now(autojump_clock: trio.testing.MockClock) -> None:
+    (block,) = [block for block in blocks_of("actors.md") if block.title == "What runs now"]
     async with (
         open_test_service(keepalive=False) as service,
         open_dispatcher(microgrid_id=1, channel=service.channel, key=service.key) as dispatcher,
+        trio.open_nursery() as nursery,
     ):
-        bench = Bench(service, dispatcher, Battery(), [])
-        await bench.put(1, 3, start_time=START + 8 * HOUR, duration=4 * HOUR)
-        await bench.put(2, 7, start_time=START + 9 * HOUR, duration=1 * HOUR)
-        clock.virtual_clock().set(START + 8 * HOUR - SECOND)
-        names: dict[str, Any] = {"battery": bench.battery, "dispatcher": dispatcher}
-        code = compile(block.source, "page", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-        with trio.move_on_after(5 * 3600):
-            await eval(code, names)
-    seen = [f"{START + when * SECOND:%H:%M} {what} kW\n" for when, what in bench.battery.log]
+        bench = Bench(service, dispatcher, Battery())
+        await bench.put(1)
+        await bench.put(2, dry_run=True)
+
+        async def actor(run: trio_dispatch.ActorRun) -> None:
+            await trio.sleep_forever()
+
+        await nursery.start(dispatcher.run_actors, "CHARGE", actor)
+        await trio.sleep(1)
+
+        async def nothing(bench: Bench) -> None:
+            pass
+
+        await run_block(block, {}, nothing, bench)
+        nursery.cancel_scope.cancel()
+    running, refused = bench.printed
+    assert running == "1 TaskState.RUNNING 1 None None"
+    assert refused.startswith("2 None 0 None it is a dry run")
+
+
+async def test_one_actor_for_each_component(autojump_clock: trio.testing.MockClock) -> None:
+    """The table of the page."""
+    title = "One actor for each component"
+    (text,) = re.findall(r"```text\n(.*?)```", (HOWTO / "merging.md").read_text(), re.DOTALL)
+
+    async def overlapping(bench: Bench) -> None:
+        begin = START + HOUR
+        both = TargetIds(1, 2)
+        await bench.put(1, 3, start_time=begin, duration=40 * SECOND, target=both)
+        await bench.put(2, 7, start_time=begin + 10 * SECOND, duration=10 * SECOND)
+        clock.virtual_clock().set(begin - SECOND)
+
+    (bench,) = await follow("merging.md", title, [(overlapping, None)])
+    # Here, ten seconds stand for an hour.
+    hours = [(8 + int(when - 3600) // 10, what) for when, what in bench.battery.log]
+    seen = sorted(f"{hour:02}:00 {what.replace('set ', '')} kW\n" for hour, what in hours)
     assert "".join(seen) == text
+
+
+async def test_which_dispatch_drives(autojump_clock: trio.testing.MockClock) -> None:
+    async def overlapping(bench: Bench) -> None:
+        important = {"power_kw": 7, "priority": 1}
+        await bench.put(1, payload=important, start_time=START + 20 * SECOND, duration=20 * SECOND)
+        await bench.put(2, 3, start_time=START + 30 * SECOND, duration=20 * SECOND)
+
+    names = defined_in("merging.md", "One actor for each component")
+    names["components"] = {1: trio_dispatch.BatteryType.LI_ION}
+    log = [(20.1, "battery 1: set 7"), (40.1, "battery 1: set 3"), (50.1, "battery 1: set 0")]
+    await follow("merging.md", "Which dispatch drives", [(overlapping, log)], names=names)
 
 
 async def test_a_strategy_of_your_own(autojump_clock: trio.testing.MockClock) -> None:
@@ -280,13 +346,14 @@ async def test_a_strategy_of_your_own(autojump_clock: trio.testing.MockClock) ->
         await bench.put(2, 7, start_time=START + 20 * SECOND, duration=20 * SECOND)
         await bench.service.put(make_dispatch(3, payload={"power_kw": 9}))
 
-    log = [(0.1, "set 3"), (20.1, "set 7"), (40.1, "set 3"), (80.1, "set 0")]
-    await follow("merging.md", "A strategy of your own", [(overlapping, log)], names=charge())
+    log: list[tuple[float, str]]
+    log = [(0, "north: 3 kW"), (20, "north: 7 kW"), (40, "north: 3 kW"), (80, "north: off")]
+    await follow("merging.md", "A strategy of your own", [(overlapping, log)])
 
 
 def test_every_block_has_its_test() -> None:
     counts = {name: len(blocks_of(name)) for name in ("actors.md", "merging.md")}
-    assert counts == {"actors.md": 9, "merging.md": 2}
+    assert counts == {"actors.md": 12, "merging.md": 3}
     for name in counts:
         for path in re.findall(r"literalinclude\} (\S+)", (HOWTO / name).read_text()):
             assert (HOWTO / path).exists()
