@@ -14,7 +14,7 @@ from typing import TypeVar, TypeVarTuple
 
 import trio
 
-__all__ = ["notify_ready", "run"]
+__all__ = ["notify_ready", "run", "wait_stopping"]
 
 log = logging.getLogger("trio_dispatch.process")
 
@@ -69,7 +69,20 @@ def notify_ready() -> None:
         systemd.ready()
 
 
+async def wait_stopping() -> None:
+    """Wait until a signal asks the program to stop, see `run`; for ever outside of `run`.
+
+    For a program that has work to finish before it returns: shield the work from cancellation, and
+    let it end when this returns.
+    """
+    stop = _stop.get(None)
+    if stop is None:
+        await trio.sleep_forever()
+    await stop.requested.wait()
+
+
 async def _run(main: Callable[[*Ts], Awaitable[T]], args: tuple[*Ts], stop: _Stop) -> T:
+    _stop.set(stop)
     systemd = _Systemd.from_environment()
     if systemd is None:
         return await stop.run(main, args)
@@ -84,10 +97,12 @@ class _Stop:
     """Cancels the main function on the first signal, and exits on the second one.
 
     Attributes:
+      requested: Set by the first signal.
       stopping: Called when the main function is cancelled or has ended.
     """
 
     def __init__(self) -> None:
+        self.requested = trio.Event()
         self.stopping: Callable[[], None] = lambda: None
         self._number = 0
         self._token: trio.lowlevel.TrioToken | None = None
@@ -118,6 +133,7 @@ class _Stop:
 
     def _cancel(self) -> None:
         self.stopping()
+        self.requested.set()
         self._scope.cancel()
 
     async def run(self, main: Callable[[*Ts], Awaitable[T]], args: tuple[*Ts]) -> T:
@@ -199,3 +215,4 @@ def _watchdog_period() -> float | None:
 
 
 _systemd: trio.lowlevel.RunVar[_Systemd | None] = trio.lowlevel.RunVar("trio_dispatch systemd")
+_stop: trio.lowlevel.RunVar[_Stop | None] = trio.lowlevel.RunVar("trio_dispatch stop")

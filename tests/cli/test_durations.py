@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_dispatch.cli._durations import format_duration, parse_duration
+from trio_dispatch.cli.text.durations import parse_duration
+from trio_dispatch.model.formatting import format_duration
 
 WORDS = {86_400: "d day days", 3600: "h hr hrs hour hours", 60: "m min mins minute minutes"}
 
@@ -47,17 +48,17 @@ def test_for_ever(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "hint"),
     [
-        ("90", "say 90s, 90m or 90h"),
-        ("", "say 90m"),
-        ("x", "say 90m"),
-        ("1y", "say 90m"),
-        ("-5m", "say 90m"),
-        ("P", "say 90m"),
-        ("PT", "say 90m"),
-        ("1:60", "say 90m"),
-        ("0.5s", "whole seconds"),
-        ("4294967296s", "say forever"),
-        ("9" * 400 + "d", "say forever"),
+        ("90", "use 90s, 90m or 90h"),
+        ("", "use 90m"),
+        ("x", "use 90m"),
+        ("1y", "use 90m"),
+        ("-5m", "use 90m"),
+        ("P", "use 90m"),
+        ("PT", "use 90m"),
+        ("1:60", "use 90m"),
+        ("0.5s", "not a whole number of seconds"),
+        ("4294967296s", "use forever"),
+        ("9" * 400 + "d", "use forever"),
     ],
 )
 def test_what_means_nothing_is_told_with_what_to_say(text: str, hint: str) -> None:

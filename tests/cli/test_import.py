@@ -22,11 +22,11 @@ from hypothesis import strategies as st
 
 from tests.helpers.commanding import Cli, ServiceThread, on_virtual_time, settings_for
 from trio_dispatch import Dispatch, DispatchClient, TargetIds
-from trio_dispatch.cli._formats import Entry
-from trio_dispatch.cli._import import import_entries
-from trio_dispatch.cli._journal import Heading, Journal
-from trio_dispatch.cli._run import Failure
-from trio_dispatch.cli._settings import Settings
+from trio_dispatch.cli.app.run import Failure
+from trio_dispatch.cli.app.settings import Settings
+from trio_dispatch.cli.commands.journal import Heading, Journal
+from trio_dispatch.cli.commands.transfer import import_entries
+from trio_dispatch.cli.text.files import Entry
 from trio_dispatch.testing import make_dispatch, open_test_service
 
 LATER = datetime(2090, 1, 1, 7, tzinfo=UTC)
@@ -59,7 +59,7 @@ def test_first_it_says_what_it_would_do(cli: Cli, service_thread: ServiceThread)
     result = cli("import", str(path))
     assert result.exit_code == 0
     assert "4 to create in microgrid 1: 1 T0, 1 T1, 1 T2, 1 PAST" in result.stderr
-    assert "1 of them start in the past" in result.stderr
+    assert "the service will refuse 1 that start in the past" in result.stderr
     assert "the first is line 4" in result.stderr
     assert "nothing was done: give --apply to do it" in result.stderr
     assert [record["action"] for record in cli.json("import", str(path))] == [
@@ -76,7 +76,7 @@ def test_what_the_service_refuses_is_listed_and_not_altered(
     path.write_text(PLAN)
     result = cli("import", str(path), "--apply", "--json")
     assert result.exit_code == 1
-    assert "line 4 was refused: dispatch_data.start_time: must not be in the past" in result.stderr
+    assert "line 4 was refused: start_time must not be in the past" in result.stderr
     assert "3 created, 1 refused" in result.stderr
     *created, refused = map(json.loads, result.stdout.splitlines())
     assert [record["line"] for record in created] == [1, 2, 3]
@@ -106,23 +106,23 @@ def test_a_journal_of_another_import(cli: Cli) -> None:
     path = cli.directory / "plan.jsonl"
     path.write_text(PLAN)
     cli("import", str(path), "--apply")
-    assert "that one was into microgrid 1, not 2" in cli.fails(
+    assert "it was into microgrid 1, not 2" in cli.fails(
         2, "import", str(path), "--apply", "-m", "2"
     )
     path.write_text(PLAN[: PLAN.index("\n") + 1])
     said = cli.fails(2, "import", str(path), "--apply")
-    assert "the file has been changed since" in said
-    assert "remove this one to begin anew" in said
+    assert "the file has changed since" in said
+    assert "remove this one to start again" in said
     cli.ok("import", str(path), "--apply", "--journal", str(cli.directory / "other"))
     path.with_name("plan.jsonl.journal").write_text("Buy milk.\n")
     said = cli.fails(2, "import", str(path), "--apply")
-    assert "is no journal of an import: line 1 makes no sense" in said
+    assert "is not the journal of an import: line 1 is invalid" in said
 
 
 def test_from_stdin(cli: Cli, service_thread: ServiceThread) -> None:
     result = cli("import", "-", "--apply", input=PLAN)
     assert (result.exit_code, len(service_thread.dispatches())) == (1, 3)
-    assert "there is no journal for stdin" in result.stderr
+    assert "an interrupted import of stdin cannot be resumed" in result.stderr
 
 
 def test_a_service_that_is_away(cli: Cli) -> None:
@@ -219,58 +219,96 @@ def test_whenever_it_dies_nothing_is_created_twice(
                 dying = _DyingSettings(microgrid=1, key=service.key, channel=service.channel)
                 object.__setattr__(dying, "lives", rng.randint(1, 12))
                 object.__setattr__(dying, "answered", rng.random() < 0.6)
-                with Journal.open(path) as journal:
+                with _SyncedJournal(path, block=block) as journal:
                     try:
-                        await import_entries(dying, entries, journal, heading, block=block)
+                        await import_entries(dying, entries, journal, heading)
                         break
                     except _KilledError:
                         pass
-                _lose_some(path, rng)
+                # What was not on the disk may be lost.
+                content = path.read_bytes()
+                if rng.random() < 0.5:
+                    path.write_bytes(content[: rng.randint(journal.synced, len(content))])
             found = Counter(each.type for each in (await service.dispatches()).values())
             assert found == Counter(types) + Counter(before)
 
     on_virtual_time(main)
 
 
-def _lose_some(path: Path, rng: random.Random) -> None:
-    """Cut off what was not on the disk: at most what came after the last intent."""
-    content = path.read_bytes()
-    kept = content.rfind(b'{"intent"')
-    kept = content.index(b"\n", kept) + 1
-    if rng.random() < 0.5:
-        path.write_bytes(content[: rng.randint(kept, len(content))])
+class _SyncedJournal(Journal):
+    """A journal that knows how much of it is on the disk."""
+
+    synced = 0
+
+    def sync(self) -> None:
+        super().sync()
+        self.synced = self.path.stat().st_size
 
 
-def test_a_line_that_was_being_written_is_written_over(tmp_path: Path) -> None:
+def test_a_line_that_was_being_written_is_dropped(tmp_path: Path) -> None:
     path = tmp_path / "journal"
-    with Journal.open(path) as journal:
+    with Journal(path) as journal:
         journal.begin(Heading(1, "", "digest"))
-        journal.intend([1, 2])
-        journal.note_created(1, 7)
+        journal.add_created(1, 7)
     path.write_bytes(path.read_bytes()[:-4])
-    with Journal.open(path) as journal:
-        assert (journal.created, journal.doubtful) == ({}, [1, 2])
-        journal.note_created(1, 7)
-    with Journal.open(path) as journal:
-        assert (journal.created, journal.doubtful) == ({1: 7}, [2])
+    with Journal(path) as journal:
+        assert (journal.created, journal.doubtful([1, 2])) == ({}, [1, 2])
+        journal.add_created(1, 7)
+    with Journal(path) as journal:
+        assert (journal.created, journal.doubtful([1, 2])) == ({1: 7}, [2])
+
+
+def test_only_the_first_block_without_an_outcome_is_in_doubt(tmp_path: Path) -> None:
+    lines = range(1, 10)
+    with Journal(tmp_path / "journal", block=3) as journal:
+        assert journal.doubtful(lines) == []
+        journal.begin(Heading(1, "", "digest"))
+        journal.add_created(1, 7)
+        journal.add_refused(2, "in the past")
+        assert journal.doubtful(lines) == [3, 4, 5]
+        assert not journal.must_sync
+        journal.add_created(3, 8)
+        assert journal.must_sync
+        journal.begin()
+        assert journal.doubtful(lines) == [2, 4, 5], "a new attempt tries again what was refused"
+        journal.end()
+        assert journal.doubtful(lines) == []
 
 
 async def test_a_dispatch_is_looked_for_only_if_it_is_in_doubt(
     tmp_path: Path, autojump_clock: trio.testing.MockClock
 ) -> None:
-    """Whatever others create meanwhile is theirs."""
+    """An equal dispatch that somebody else creates later is not taken for ours."""
     entries = [Entry(line, make_dispatch(start_time=LATER)) for line in range(1, 4)]
     heading = Heading(1, "", "digest")
     async with open_test_service() as service:
-        with Journal.open(tmp_path / "journal") as journal:
+        with Journal(tmp_path / "journal") as journal:
             await import_entries(settings_for(service), entries[:2], journal, heading)
         other = await service.client.create(
             1, type="CHARGE", start_time=LATER, duration=HOUR, target=TargetIds(1)
         )
-        with Journal.open(tmp_path / "journal") as journal:
+        with Journal(tmp_path / "journal") as journal:
             await import_entries(settings_for(service), entries, journal, heading)
             assert other.id not in journal.created.values()
         assert len(await service.dispatches()) == 4
+
+
+async def test_what_was_changed_after_an_interruption_is_not_created_again(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    entries = [Entry(line, make_dispatch(start_time=LATER)) for line in range(1, 10)]
+    heading = Heading(1, "", "digest")
+    async with open_test_service() as service:
+        dying = _DyingSettings(microgrid=1, key=service.key, channel=service.channel)
+        object.__setattr__(dying, "lives", 6)
+        object.__setattr__(dying, "answered", True)
+        with Journal(tmp_path / "journal") as journal, pytest.raises(_KilledError):
+            await import_entries(dying, entries, journal, heading)
+        await service.client.update(1, 1, payload={"changed": True})
+        await service.client.delete(1, 2)
+        with Journal(tmp_path / "journal") as journal:
+            await import_entries(settings_for(service), entries, journal, heading)
+        assert sorted(await service.dispatches()) == [1, *range(3, 10)]
 
 
 async def test_a_failing_service_stops_it_and_it_goes_on(
@@ -281,7 +319,7 @@ async def test_a_failing_service_stops_it_and_it_goes_on(
     ]
     heading = Heading(1, "", "digest")
     async with open_test_service() as service:
-        with Journal.open(tmp_path / "journal") as journal:
+        with Journal(tmp_path / "journal") as journal:
             async with trio.open_nursery() as nursery:
 
                 async def cut() -> None:
@@ -292,9 +330,9 @@ async def test_a_failing_service_stops_it_and_it_goes_on(
                 nursery.start_soon(cut)
                 with pytest.raises(Exception, match="UNAVAILABLE"):
                     await import_entries(settings_for(service), entries, journal, heading)
-        assert "the same command again goes on from here" in capsys.readouterr().err
+        assert "to resume, give the same command again" in capsys.readouterr().err
         await service.restart()
-        with Journal.open(tmp_path / "journal") as journal:
+        with Journal(tmp_path / "journal") as journal:
             await import_entries(settings_for(service), entries, journal, heading)
         types = Counter(each.type for each in (await service.dispatches()).values())
         assert types == {f"T{line}": 1 for line in range(1, 30)}
@@ -302,11 +340,11 @@ async def test_a_failing_service_stops_it_and_it_goes_on(
 
 def test_a_journal_is_for_one_process(tmp_path: Path) -> None:
     with (
-        Journal.open(tmp_path / "journal"),
-        pytest.raises(ValueError, match="in use: the same import runs already"),
+        Journal(tmp_path / "journal"),
+        pytest.raises(ValueError, match="in use: the same import is running"),
     ):
-        Journal.open(tmp_path / "journal")
-    Journal.open(tmp_path / "journal").__exit__(None, None, None)
+        Journal(tmp_path / "journal")
+    Journal(tmp_path / "journal").__exit__()
 
 
 async def test_a_dispatch_without_a_target_is_refused_by_line(
@@ -314,6 +352,6 @@ async def test_a_dispatch_without_a_target_is_refused_by_line(
 ) -> None:
     entries = [Entry(7, make_dispatch(start_time=LATER, target=None))]
     async with open_test_service() as service:
-        with Journal.open(tmp_path / "journal") as journal, pytest.raises(Failure):
+        with Journal(tmp_path / "journal") as journal, pytest.raises(Failure):
             await import_entries(settings_for(service), entries, journal, Heading(1, "", ""))
-    assert "line 7 was refused: dispatch_data.target: is required" in capsys.readouterr().err
+    assert "line 7 was refused: target is required" in capsys.readouterr().err

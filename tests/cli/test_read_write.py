@@ -20,8 +20,7 @@ from trio_dispatch import (
     TargetIds,
     Weekday,
 )
-from trio_dispatch.cli._commands import COMMANDS
-from trio_dispatch.cli._commands import cli as group
+from trio_dispatch.cli.app.group import COMMANDS
 from trio_dispatch.testing import make_dispatch
 
 HOUR = timedelta(hours=1)
@@ -94,7 +93,7 @@ def test_a_recurrence_by_options_and_as_text(cli: Cli, service_thread: ServiceTh
 def test_a_recurrence_in_local_time_is_warned_about(cli: Cli) -> None:
     arguments = ("create", "A", *CREATE, "--frequency", "daily")
     warning = cli(*arguments).stderr
-    assert "Warning: its hours and days are UTC and do not follow daylight saving" in warning
+    assert "Warning: recurrences are in UTC and do not follow daylight saving time" in warning
     assert "in Europe/Berlin" in warning
     assert cli(*arguments, "--timezone", "UTC").stderr == ""
     assert "Warning" not in cli("create", "A", *CREATE, "--frequency", "hourly").stderr
@@ -102,8 +101,7 @@ def test_a_recurrence_in_local_time_is_warned_about(cli: Cli) -> None:
 
 def test_what_the_service_refuses(cli: Cli) -> None:
     said = cli.fails(1, "create", "A", "-t", "1", "-s", "5 minutes ago", "-d", "1h")
-    assert "INVALID_ARGUMENT" in said
-    assert "must not be in the past" in said
+    assert said.startswith("--start must not be in the past")
 
 
 def test_update_changes_what_is_said(cli: Cli, service_thread: ServiceThread) -> None:
@@ -156,7 +154,7 @@ def test_delete(cli: Cli, service_thread: ServiceThread) -> None:
     assert cli.json("delete", "5", "-y") == [{"deleted": 5}]
     assert sorted(service_thread.dispatches()) == [2, 6, 7]
     said = cli.fails(3, "delete", "6,9,7", "--yes")
-    assert "microgrid 1 has no dispatch 9" in said
+    assert said == "microgrid 1 has no dispatch 9"
     assert [*service_thread.dispatches()] == [2], "what there is was deleted"
 
 
@@ -254,7 +252,7 @@ def test_many_pages(cli: Cli, service_thread: ServiceThread) -> None:
 def test_nothing(cli: Cli) -> None:
     result = cli("list")
     assert (result.exit_code, result.stdout) == (0, "")
-    assert "no dispatch in microgrid 1" in result.stderr
+    assert "0 dispatches in microgrid 1" in result.stderr
     assert cli.json("list") == []
 
 
@@ -272,27 +270,24 @@ def test_keys_of_json_are_stable(cli: Cli) -> None:
 
 def test_what_a_key_may_not(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     said = cli.fails(1, "list", "--key", "wrong")
-    assert "UNAUTHENTICATED" in said
     assert "check --key (DISPATCH_API_AUTH_KEY)" in said
 
 
 def test_a_service_that_is_away(cli: Cli) -> None:
     said = cli.fails(4, "list", "--url", "grpc://127.0.0.1:1?ssl=false")
-    assert "UNAVAILABLE" in said
     assert "check --url, and that the service runs" in said
 
 
 def test_a_service_that_does_not_answer(cli: Cli) -> None:
     said = cli.fails(4, "list", "--timeout", "0.000001")
-    assert "DEADLINE_EXCEEDED" in said
-    assert "give it longer with --timeout" in said
+    assert "allow more time with --timeout" in said
 
 
 def test_help_of_each_command(cli: Cli) -> None:
-    for name, (_, summary) in COMMANDS.items():
+    overview = cli.ok("--help")
+    for name in COMMANDS:
         text = cli.ok(name, "--help")
         assert text.startswith(f"Usage: trio-dispatch {name}")
-        assert summary in cli.ok("--help")
-        assert group.get_command(None, name) is not None  # type: ignore[arg-type]
+        assert f"  {name} " in overview
     assert "Exit status:" in cli.ok("--help")
     assert cli.ok("--version").startswith("trio-dispatch, version ")

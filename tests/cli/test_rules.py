@@ -9,15 +9,10 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from trio_dispatch import EndCriteria, Frequency, RecurrenceRule, Weekday
-from trio_dispatch.cli._rules import (
-    MONTHS,
-    NONE,
-    WEEKDAYS,
-    RuleOptions,
-    describe_rule,
-    local_time_warning,
-    parse_numbers,
-)
+from trio_dispatch.cli.app.params import NONE
+from trio_dispatch.cli.app.rule_options import RuleOptions
+from trio_dispatch.cli.text.rules import MONTHS, WEEKDAYS, local_time_warning, parse_numbers
+from trio_dispatch.cli.text.show import describe_recurrence
 from trio_dispatch.testing import make_dispatch
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -47,11 +42,11 @@ def test_numbers_by_name() -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("24", "'24' is not from 0 to 23"),
-        ("", "'' is not from 0 to 23"),
-        ("5-3", "'5-3' is not from"),
-        ("8,x", "'x' is not from"),
-        ("-1", "'-1' is not from"),
+        ("24", "'24' is not in the range 0 to 23"),
+        ("", "'' is not in the range 0 to 23"),
+        ("5-3", "'5-3' is not in the range"),
+        ("8,x", "'x' is not in the range"),
+        ("-1", "'-1' is not in the range"),
     ],
 )
 def test_numbers_out_of_range(text: str, why: str) -> None:
@@ -60,11 +55,11 @@ def test_numbers_out_of_range(text: str, why: str) -> None:
 
 
 def test_names_that_are_none() -> None:
-    with pytest.raises(ValueError, match="'m' is not from 1 to 7, or mon, tue, wed"):
+    with pytest.raises(ValueError, match="'m' is not in the range 1 to 7, or mon, tue, wed"):
         parse_numbers("m", 1, 7, WEEKDAYS)
-    with pytest.raises(ValueError, match="'ju' is not from 1 to 12, or jan"):
+    with pytest.raises(ValueError, match="'ju' is not in the range 1 to 12, or jan"):
         parse_numbers("ju", 1, 12, MONTHS)
-    with pytest.raises(ValueError, match="'0' is not from 1 to 31 or -31 to -1"):
+    with pytest.raises(ValueError, match="'0' is not in the range 1 to 31 or -31 to -1"):
         parse_numbers("0", 1, 31, negative=True)
 
 
@@ -102,13 +97,13 @@ def test_of_a_rule_only_what_is_said_is_changed() -> None:
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        ({"by_hour": (8,)}, "--by-hour needs a --frequency"),
-        ({"interval": 2}, "--interval needs a --frequency"),
+        ({"by_hour": (8,)}, "--by-hour requires --frequency"),
+        ({"interval": 2}, "--interval requires --frequency"),
         (
             {"rrule": RecurrenceRule(Frequency.DAILY), "by_hour": (8,)},
-            "--rrule says it all: leave out --by-hour",
+            "--rrule is the whole rule: leave out --by-hour",
         ),
-        ({"frequency": Frequency.DAILY, "count": 1, "until": UNTIL}, "takes one of them"),
+        ({"frequency": Frequency.DAILY, "count": 1, "until": UNTIL}, "exclude each other"),
     ],
 )
 def test_what_contradicts_itself(options: dict[str, Any], why: str) -> None:
@@ -152,7 +147,7 @@ def test_what_contradicts_itself(options: dict[str, Any], why: str) -> None:
 )
 def test_a_rule_in_words(rule: RecurrenceRule, words: str) -> None:
     start = datetime(2026, 12, 1, 6, 15, tzinfo=UTC)
-    assert describe_rule(make_dispatch(start_time=start, recurrence=rule), BERLIN) == words
+    assert describe_recurrence(make_dispatch(start_time=start, recurrence=rule), BERLIN) == words
 
 
 def recurring(rule: RecurrenceRule | None) -> Any:
@@ -163,8 +158,8 @@ def recurring(rule: RecurrenceRule | None) -> Any:
 def test_hours_are_warned_about_where_clocks_are_put() -> None:
     text = local_time_warning(recurring(RecurrenceRule(Frequency.DAILY)), BERLIN, WINTER)
     assert text == (
-        "its hours and days are UTC and do not follow daylight saving: the run at 07:00 UTC is at "
-        "08:00 in Europe/Berlin (+01:00), and from 2027-03-28 on at 09:00 (+02:00)"
+        "recurrences are in UTC and do not follow daylight saving time: the run at 07:00 UTC is at "
+        "08:00 in Europe/Berlin (+01:00), and from 2027-03-28 at 09:00 (+02:00)"
     )
 
 

@@ -16,7 +16,8 @@ from trio_dispatch import (
     TargetCategory,
     TargetIds,
 )
-from trio_dispatch.cli._targets import complete_target, format_target, parse_ids, parse_target
+from trio_dispatch.cli.text.targets import complete_target, parse_ids, parse_target
+from trio_dispatch.model.formatting import format_target
 
 
 @pytest.mark.parametrize(
@@ -42,14 +43,14 @@ def test_what_a_text_means(text: str, target: Target) -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("boiler", "there are grid_connection_point, meter, inverter,"),
-        ("", "there are grid_connection_point"),
-        ("battery:pv", "'pv' is no type of battery: there are li_ion, na_ion"),
-        ("inverter:dc", "there are battery, pv, hybrid"),
+        ("boiler", "unknown category 'boiler': use grid_connection_point, meter, inverter,"),
+        ("", "unknown category '': use grid_connection_point"),
+        ("battery:pv", "unknown type 'pv' of battery: use li_ion, na_ion"),
+        ("inverter:dc", "unknown type 'dc' of inverter: use battery, pv, hybrid"),
         ("meter:pv", "only battery, inverter, ev_charger have types"),
         ("1,battery", "mixes ids and categories"),
-        ("9-3", "ends before it begins: say 3-9"),
-        ("18446744073709551616", "beyond the largest id"),
+        ("9-3", "'9-3' is not a range: use 3-9"),
+        ("18446744073709551616", "larger than the largest id"),
         ("1-20000", "more than 10,000 ids"),
     ],
 )
@@ -60,7 +61,7 @@ def test_what_means_nothing_is_told_with_what_there_is(text: str, why: str) -> N
 
 def test_ids_keep_their_order() -> None:
     assert parse_ids("7,3-4,7") == [7, 3, 4]
-    with pytest.raises(ValueError, match="'x' in '1,x' is no id: say 1,2,5-9"):
+    with pytest.raises(ValueError, match="'x' in '1,x' is not an id: use 1,2,5-9"):
         parse_ids("1,x")
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.helpers.commanding import Cli, ServiceThread
 from trio_dispatch import Dispatch, Frequency, RecurrenceRule, TargetIds, draw_timeline
-from trio_dispatch.cli._formats import write_heading, write_row
+from trio_dispatch.cli.text.files import write_header, write_row
 from trio_dispatch.testing import make_dispatch
 
 BEGIN = datetime(2030, 3, 4, tzinfo=UTC)
@@ -120,7 +120,7 @@ def test_of_a_file(format: str, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.delenv(name)
     path = cli.directory / f"plan.{format}"
     lines = [write_row(each, format) for each in PLAN]  # type: ignore[arg-type]
-    path.write_text(write_heading(format) + "".join(lines))  # type: ignore[arg-type]
+    path.write_text(write_header(format) + "".join(lines))  # type: ignore[arg-type]
     command = ("timeline", *DAY, "--width", "60")
     assert cli.ok(*command, "--input", str(path)) == picture(PLAN, 60)
     assert cli.ok(*command, "-i", str(path), "1,2") == picture(PLAN[:2], 60)
@@ -140,17 +140,17 @@ def test_an_input_that_makes_no_sense(cli: Cli) -> None:
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        (("-o", "plan.jpg"), 2, "'plan.jpg' does not end with .svg, .png, .html or .txt"),
+        (("-o", "plan.jpg"), 2, "'plan.jpg' must end with .svg, .png, .html or .txt"),
         (("-o", "/nonexistent/plan.svg"), 1, "/nonexistent/plan.svg cannot be written: No such"),
         (("--width", "9"), 2, "9 is not in the range 40<=x<=10000"),
         (("--by", "id"), 2, "'id' is not one of 'type', 'target'"),
-        (("--for", "forever"), 2, "--for takes a duration such as 12h or 7d"),
-        (("--for", "0"), 2, "not after its begin"),
+        (("--for", "forever"), 2, "--for cannot be forever: use a duration such as 12h or 7d"),
+        (("--for", "0"), 2, "is not after the begin"),
         (("--for", "much"), 2, "'much'"),
-        (("--from", "whenever"), 2, "'whenever' is no time"),
+        (("--from", "whenever"), 2, "'whenever' is not a time"),
         (("--to", "now", "--for", "1d"), 2, "--to and --for exclude each other"),
-        (("--to", "yesterday"), 2, "not after its begin"),
-        (("--from", "9999-12-31", "--for", "7d"), 2, "beyond the year 9999"),
+        (("--to", "yesterday"), 2, "is not after the begin"),
+        (("--from", "9999-12-31", "--for", "7d"), 2, "ends after the year 9999"),
         (("--from", "9500-01-01"), 2, "is not within the years 1000 to 8999"),
         (("-i", "/nonexistent"), 2, "'/nonexistent' does not exist"),
         (("x",), 2, "'x'"),

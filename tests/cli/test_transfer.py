@@ -17,10 +17,9 @@ from hypothesis import strategies as st
 from tests.helpers.commanding import Cli, ServiceThread, on_virtual_time, settings_for
 from tests.helpers.random_dispatches import dispatches, exactly
 from trio_dispatch import Dispatch, TargetIds
-from trio_dispatch.cli._export import export
-from trio_dispatch.cli._formats import Format, read_entries
-from trio_dispatch.cli._import_db import import_into
-from trio_dispatch.cli._settings import Settings
+from trio_dispatch.cli.app.settings import Settings
+from trio_dispatch.cli.commands.transfer import export, import_
+from trio_dispatch.cli.text.files import FileFormat
 from trio_dispatch.service import open_store
 from trio_dispatch.service.store.bulk import add_all
 from trio_dispatch.service.store.memory import MemoryStore
@@ -40,7 +39,7 @@ LONG = os.environ.get("TRIO_DISPATCH_LONG") == "1"
     st.sampled_from(["jsonl", "csv"]),
 )
 def test_any_dispatches_go_from_one_store_to_another(
-    tmp_path_factory: pytest.TempPathFactory, some: list[Dispatch], format: Format
+    tmp_path_factory: pytest.TempPathFactory, some: list[Dispatch], format: FileFormat
 ) -> None:
     directory = tmp_path_factory.mktemp("transfer")
     first, second, db = (directory / name for name in ("first", "second", "new.db"))
@@ -49,13 +48,11 @@ def test_any_dispatches_go_from_one_store_to_another(
         async with open_test_service() as service:
             for dispatch in some:
                 await service.put(dispatch)
-            await export(settings_for(service), str(first), format)
-        text = first.read_bytes().decode()
-        entries = read_entries(text, format, zone=UTC, whole=True)
-        await import_into(Settings(microgrid=1), entries, db, apply=True)
+            await export(settings_for(service), file=str(first), format=format)
+        await import_(Settings(microgrid=1), file=str(first), format=format, db=db, apply=True)
         async with open_test_service(db=db) as service:
             found = await service.dispatches()
-            await export(settings_for(service), str(second), format)
+            await export(settings_for(service), file=str(second), format=format)
         assert {id_: exactly(each) for id_, each in found.items()} == {
             each.id: exactly(each) for each in some
         }
@@ -77,9 +74,11 @@ def test_export_and_import_by_command(cli: Cli, service_thread: ServiceThread) -
         assert "250 added" in cli("import", str(path), "--db", str(db), "--apply").stderr
         again = cli("import", str(path), "--db", str(db), "--apply")
         assert "0 added" in again.stderr
-        assert "250 skipped whose ids it had" in again.stderr
+        assert "250 skipped because their ids exist" in again.stderr
         other = ("import", str(path), "--db", str(db), "--apply", "--microgrid", "2")
-        assert "other microgrids have dispatches with the ids 1, 2, 3," in cli.fails(1, *other)
+        assert "these ids belong to dispatches of other microgrids: 1, 2, 3," in cli.fails(
+            1, *other
+        )
         assert {path.name for path in cli.directory.glob(".all*")} == set()
 
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -18,9 +19,9 @@ from rich.console import Console
 from rich.text import Text
 
 from trio_dispatch import RecurrenceRule, TargetIds
-from trio_dispatch.cli._screen import Schedule, draw_screen
-from trio_dispatch.cli._settings import Settings
-from trio_dispatch.cli._watch import watch
+from trio_dispatch.cli.app.settings import Settings
+from trio_dispatch.cli.commands.screen import Schedule, draw_screen
+from trio_dispatch.cli.commands.watch import watch
 from trio_dispatch.clock import VIRTUAL_START
 from trio_dispatch.model.recurrence.rule import Frequency
 from trio_dispatch.testing import LocalService, make_dispatch, open_test_service
@@ -57,7 +58,7 @@ async def watching(
     )
     output = Output()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(watch, settings, type, output.write)
+        nursery.start_soon(partial(watch, settings, type=type, write=output.write))
         await trio.sleep(0.5)
         yield output
         nursery.cancel_scope.cancel()
@@ -156,7 +157,7 @@ async def test_the_same_error_is_told_once(autojump_clock: trio.testing.MockCloc
         output.take()
         await service.stop()
         await trio.sleep(600)
-        errors = [line.partition("UNAVAILABLE: ")[2].partition(";")[0] for line in output.take()]
+        errors = [line.partition("disconnected: ")[2].partition(";")[0] for line in output.take()]
         assert len(errors) == len(set(errors)) <= 3
         await service.restart()
         await trio.sleep(100)
@@ -164,7 +165,7 @@ async def test_the_same_error_is_told_once(autojump_clock: trio.testing.MockCloc
         await trio.sleep(1)
         lines = output.take()
         assert "live since" in lines[0]
-        assert "without the service" in lines[1]
+        assert "disconnected" in lines[1]
 
 
 async def test_a_slow_reader_holds_up_nothing(autojump_clock: trio.testing.MockClock) -> None:
@@ -177,7 +178,7 @@ async def test_a_slow_reader_holds_up_nothing(autojump_clock: trio.testing.MockC
             events.extend(map(json.loads, text.splitlines()))
 
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(watch, settings, None, write)
+            nursery.start_soon(partial(watch, settings, write=write))
             await trio.sleep(1)
             for number in range(20):
                 await service.client.create(

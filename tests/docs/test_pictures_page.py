@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from trio_dispatch.cli._commands import cli
+from trio_dispatch.cli.app.group import cli
 
 PAGE = (Path(__file__).parents[2] / "docs" / "howto" / "pictures.md").read_text()
 BLOCK = re.compile(
@@ -41,4 +41,4 @@ def test_the_commands_of_the_page() -> None:
         result = CliRunner().invoke(
             cli, [name, "--microgrid", "1", *arguments], env={"DISPATCH_API_URL": ""}
         )
-        assert "where is the service?" in result.output
+        assert "no service is given" in result.output

@@ -22,11 +22,10 @@ import trio
 from click.testing import CliRunner
 
 from trio_dispatch import ServiceError, TargetIds, open_client
-from trio_dispatch.cli._commands import cli
-from trio_dispatch.cli._keys import TlsFiles, load_context
-from trio_dispatch.cli._log import JsonFormatter
-from trio_dispatch.cli._serve import GRACE
-from trio_dispatch.cli._serve_command import backup, serve
+from trio_dispatch.cli.app.group import cli, find_command
+from trio_dispatch.cli.serving.keys import TlsFiles, load_context
+from trio_dispatch.cli.serving.logs import JsonFormatter
+from trio_dispatch.cli.serving.service import GRACE
 from trio_dispatch.service import Key, Keys, Metrics, Right, listing, open_service, rules
 from trio_dispatch.service.auth import WINDOW
 from trio_dispatch.service.handlers import DISCONNECT_GRACE
@@ -135,7 +134,7 @@ async def test_the_certificates_work(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("page", [SERVICE, SECURITY])
 def test_the_options_exist(page: str) -> None:
-    commands = {"serve": serve, "backup": backup}
+    commands = {name: find_command(name) for name in ("serve", "backup")}
     lines = [line[2:] for line in re.findall(r"^\$ .*$", page, re.MULTILINE)]
     lines += re.findall(r"trio-dispatch serve [^`\n]*(?=`)", page)
     [unit] = blocks(SERVICE, "ini")

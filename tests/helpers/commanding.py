@@ -17,8 +17,8 @@ import trio
 import trio.testing
 from click.testing import CliRunner, Result
 
-from trio_dispatch.cli._commands import cli
-from trio_dispatch.cli._settings import Settings
+from trio_dispatch.cli.app.group import cli
+from trio_dispatch.cli.app.settings import Settings
 from trio_dispatch.model.dispatch import Dispatch
 from trio_dispatch.service import Keys, Store, open_service, open_store
 from trio_dispatch.service.store.memory import MemoryStore

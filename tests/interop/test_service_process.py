@@ -99,14 +99,14 @@ async def test_sighup_reloads_the_keys(tmp_path: Path, keys: Path) -> None:
 
         keys.write_text(f'[[keys]]\nkey = "{SECRET}"\nwrong = 1')
         service.process.send_signal(signal.SIGHUP)
-        told = await service.logged("stay as they were")
+        told = await service.logged("are kept")
         assert told["level"] == "error"
         assert (await reader.get(1, id_)).id == id_
 
         async with watching(reader) as seen:
             write_keys(keys, ALL, 'key = "new-key"')
             service.process.send_signal(signal.SIGHUP)
-            await service.logged("were read again")
+            await service.logged("loaded keys and certificate")
             # Who watches has to come again, with a key that is good now.
             await seen.ended.wait()
         assert await status_of(reader.get(1, id_)) is Status.UNAUTHENTICATED
@@ -176,7 +176,7 @@ async def test_a_signal_drains_the_service(tmp_path: Path, number: signal.Signal
             await seen.ended.wait()
         assert await service.ended() == 0
         assert health == [ServingStatus.SERVING, ServingStatus.NOT_SERVING]
-        assert service.log_lines()[-1]["message"] == "the service has ended"
+        assert service.log_lines()[-1]["message"] == "the service has stopped"
     async with open_store(db) as store:
         assert (await store.get(1, id_)).id == id_
 
@@ -233,7 +233,7 @@ async def test_metrics_and_logs_report_calls(tmp_path: Path) -> None:
         open_client(service.url, key=KEY) as client,
         open_client(service.url, key="wrong") as stranger,
     ):
-        line = await service.logged("metrics are on")
+        line = await service.logged("metrics are at")
         address = line["message"].split("//")[1].partition("/")[0]
         async with watching(client) as seen:
             for number in range(1, 4):
@@ -390,12 +390,12 @@ async def test_tls(tmp_path: Path, keys: Path, certificates: Certificates) -> No
         for path, new in zip(tls[1::2], certificates.issue(tmp_path, "new"), strict=True):
             Path(path).write_bytes(new.read_bytes())
         service.process.send_signal(signal.SIGHUP)
-        await service.logged("were read again")
+        await service.logged("loaded keys and certificate")
         assert await shown_certificate(service) not in before
         assert await shown_certificate(service) in certificates.cert.read_bytes()
         certificates.key.write_text("none")
         service.process.send_signal(signal.SIGHUP)
-        await service.logged("stay as they were")
+        await service.logged("are kept")
         assert await shown_certificate(service) in certificates.cert.read_bytes()
 
 

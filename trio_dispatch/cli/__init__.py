@@ -8,11 +8,14 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Run the command, or say which extra it needs."""
+    """Run the command; if a package is missing, say which extra has it."""
     try:
-        from ._commands import cli  # noqa: PLC0415
+        from .app.group import cli  # noqa: PLC0415
+        from .app.output import open_closed_streams  # noqa: PLC0415
+
+        open_closed_streams()
+        cli()
     except ModuleNotFoundError as exc:
         if exc.name is None or exc.name.startswith("trio_dispatch"):
             raise
         sys.exit(f"trio-dispatch needs the package {exc.name}: pip install 'trio-dispatch[cli]'")
-    cli()

@@ -1,0 +1,5 @@
+"""``python -m trio_dispatch.cli``."""
+
+from . import main
+
+main()

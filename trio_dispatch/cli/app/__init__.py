@@ -1,0 +1,1 @@
+"""What all commands share: options, configuration, output and exit statuses."""

@@ -1,0 +1,121 @@
+"""The command ``trio-dispatch``, whose commands are imported when they are needed."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Sequence
+from functools import partial
+from importlib import import_module
+from importlib.metadata import version
+from typing import Any, NoReturn
+
+import click
+
+from .options import SHARED_OPTIONS, Command, take_settings, takes_settings
+from .output import tell
+from .run import EXIT_STATUSES, INTERRUPTED, PIPE_CLOSED, Failure, close_pipe, run
+
+COMMANDS = {
+    "list": "read",
+    "get": "read",
+    "create": "write",
+    "update": "write",
+    "delete": "write",
+    "watch": "watch",
+    "timeline": "timeline",
+    "export": "transfer",
+    "import": "transfer",
+    "serve": "serve",
+    "backup": "serve",
+    "demo": "demo",
+    "completion": "completion",
+}
+"""The module of each command, which is the function of that name there."""
+
+_EPILOG = "\b\nExit status:\n{}\n\n\b\nTo begin:\n{}".format(
+    "\n".join(f"  {status:3}  {text}" for status, text in EXIT_STATUSES.items()),
+    "  trio-dispatch demo\n  trio-dispatch COMMAND --help",
+)
+
+
+def find_command(name: str) -> click.Command:
+    """Return a command.  Its function has its options, and in its docstring its help."""
+    module = import_module(f"trio_dispatch.cli.commands.{COMMANDS[name]}")
+    function = getattr(module, name, None) or getattr(module, f"{name}_")
+    shared = takes_settings(function)
+
+    def call(**options: Any) -> None:
+        settings = (take_settings(options),) if shared else ()
+        verbose = settings[0].verbose if settings else options.get("verbose", False)
+        run(partial(function, *settings, **options), verbose=verbose)
+
+    own = reversed(getattr(function, "__click_params__", []))
+    # The file is read before the zone that it may name.
+    params = [*own, *(reversed(SHARED_OPTIONS) if shared else ())]
+    return Command(name, callback=call, params=params, help=inspect.getdoc(function))
+
+
+class _Group(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*COMMANDS]
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        return find_command(name) if name in COMMANDS else None
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as exc:
+            raise click.UsageError(
+                f"no such option here: {exc.option_name}; options follow the command", ctx
+            ) from None
+
+    def main(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, prog_name: str | None = None, **options: Any
+    ) -> NoReturn:
+        """Run a command and end the process.
+
+        Unlike click's own, it prints an error as one line, and has the usual status for a closed
+        pipe.
+        """
+        name = prog_name or "trio-dispatch"
+        arguments = sys.argv[1:] if args is None else [*args]
+        self._main_shell_completion({}, name)
+        try:
+            with self.make_context(name, arguments) as context:
+                self.invoke(context)
+                context.exit()
+        except click.exceptions.Exit as exc:
+            sys.exit(exc.exit_code)
+        except (click.Abort, KeyboardInterrupt):
+            sys.exit(INTERRUPTED)
+        except BrokenPipeError:
+            close_pipe()
+            sys.exit(PIPE_CLOSED)
+        except click.ClickException as exc:
+            if text := _one_line(exc):
+                tell(f"Error: {text}")
+            sys.exit(exc.status if isinstance(exc, Failure) else exc.exit_code)
+
+
+def _one_line(error: click.ClickException) -> str:
+    text = " ".join(error.format_message().split()).removesuffix(".")
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    if context is None or "--help" in text:
+        return text
+    return f"{text}; see {context.command_path} --help"
+
+
+@click.group(
+    cls=_Group,
+    epilog=_EPILOG,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.version_option(version("trio-dispatch"), prog_name="trio-dispatch")
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """Manage the dispatches of a microgrid: what its components do, and when."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())

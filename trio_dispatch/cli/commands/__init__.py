@@ -1,0 +1,1 @@
+"""The commands, each one async function, in a module for each group of them."""

@@ -1,0 +1,148 @@
+"""``list`` and ``get``."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import AsyncGenerator, Collection, Sequence
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..app.options import option, shared_options
+from ..app.output import Progress, tell, write, write_drawing
+from ..app.params import IDS, MOMENT, TARGET, TEXT, TYPE
+from ..app.run import NOT_FOUND, Failure, explain, is_not_found
+from ..app.settings import Settings
+from ..text.records import format_json
+
+if TYPE_CHECKING:
+    from ...client.client import DispatchClient
+    from ...model.dispatch import Dispatch
+
+_SORT_FIELDS = {"start": "start_time", "created": "create_time", "updated": "update_time"}
+
+
+@shared_options
+@option("--type types", TYPE, "Of this type; may be repeated.", multiple=True)
+@option("--query -q queries", TEXT, "With this text in the type, or #4 for id 4.", multiple=True)
+@option("--id ids", IDS, "With one of these ids: 1,2,5-9.")
+@option(
+    "--target targets",
+    TARGET,
+    "With exactly this target: 1,2,5-9 or battery,inverter:pv; may be repeated.",
+    multiple=True,
+)
+@option("--active/--inactive", None, "Only active ones, or only inactive ones.", default=None)
+@option("--dry-run/--no-dry-run", None, "Only dry runs, or no dry runs.", default=None)
+@option("--recurring/--once", None, "Only those that recur, or do not recur.", default=None)
+@option("--running", None, "Only those that run now.")
+@option("--start-from", MOMENT, "That start at this time or later.")
+@option("--start-to", MOMENT, "That start before this time.")
+@option("--end-from", MOMENT, "That end at this time or later, or never.")
+@option("--end-to", MOMENT, "That end before this time.")
+@option("--updated-from update_from", MOMENT, "Last updated at this time or later.")
+@option("--updated-to update_to", MOMENT, "Last updated before this time.")
+@option("--sort", click.Choice([*_SORT_FIELDS]), "The time to sort by.", default="created")
+@option("--ascending/--descending", None, "Earliest first, or latest first.", default=False)
+async def list_(
+    settings: Settings,
+    *,
+    running: bool = False,
+    sort: str = "created",
+    ascending: bool = False,
+    ids: Sequence[int] | None = None,
+    **filters: Any,
+) -> None:
+    """List dispatches.
+
+    \b
+      trio-dispatch list --type CHARGE --start-from today
+      trio-dispatch list --target battery,inverter:pv --active
+      trio-dispatch list --json | jq .id
+    """
+    now = settings.now()
+    found: list[Dispatch] = []
+    count = 0
+    async with settings.client() as client:
+        filters |= {"sort_by": _SORT_FIELDS[sort], "descending": not ascending, "ids": ids or ()}
+        with Progress("listed") as progress:
+            async with aclosing(list_pages(client, settings.microgrid_id, **filters)) as pages:
+                async for dispatches, total in pages:
+                    count += len(dispatches)
+                    some = [d for d in dispatches if not running or d.running_at(now)]
+                    if settings.json:
+                        progress.clear()
+                        await write("".join(f"{format_json(d, now)}\n" for d in some))
+                    else:
+                        found += some
+                    progress.update(count, total)
+    if settings.json:
+        return
+    if found:
+        from ..text.show import format_table  # noqa: PLC0415
+
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        await write_drawing(f"{format_table(found, now, settings.zone, settings.paint, width)}\n")
+    tell(
+        f"{count_dispatches(len(found))} in microgrid {settings.microgrid_id}; "
+        f"times in {settings.zone}"
+    )
+
+
+@shared_options
+@click.argument("ids", metavar="ID...", nargs=-1, required=True, type=IDS)
+async def get(settings: Settings, *, ids: Sequence[Sequence[int]]) -> None:
+    """Show all fields of dispatches.
+
+    ID is an id, or several as in 1,2,5-9.  If one does not exist, the exit status is 3.
+    """
+    from ...client.errors import ServiceError  # noqa: PLC0415
+    from ..text.show import format_details  # noqa: PLC0415
+
+    missing = False
+    async with settings.client() as client:
+        for id_ in (id_ for some in ids for id_ in some):
+            try:
+                dispatch = await client.get(settings.microgrid_id, id_)
+            except ServiceError as exc:
+                if not is_not_found(exc):
+                    raise
+                tell(f"Error: {explain(exc)}")
+                missing = True
+                continue
+            now = settings.now()
+            if settings.json:
+                await write(f"{format_json(dispatch, now)}\n")
+            else:
+                await write(f"{format_details(dispatch, now, settings.zone, settings.paint)}\n")
+    if missing:
+        raise Failure(NOT_FOUND)
+
+
+async def list_pages(
+    client: DispatchClient, microgrid_id: int, *, types: Collection[str] = (), **filters: Any
+) -> AsyncGenerator[tuple[list[Dispatch], int | None], None]:
+    """Yield pages of the dispatches that pass the filters, with the total by the service's filters.
+
+    Args:
+      types: Exactly these types; the service only filters by parts of a type.
+    """
+    queries = filters.pop("queries", ())
+    # A query like "#4" would mean the id.
+    if types and not queries and not any(name.startswith("#") for name in types):
+        queries = types
+    undecodable = 0
+    pages = client.list(microgrid_id, queries=queries, page_size=100, **filters)
+    async with aclosing(pages):
+        async for page in pages:
+            undecodable += len(page.undecodable)
+            yield [d for d in page if not types or d.type in types], page.total
+    if undecodable:
+        tell(f"Warning: {count_dispatches(undecodable)} could not be decoded and are left out")
+
+
+def count_dispatches(count: int) -> str:
+    """Return ``1 dispatch``, ``2,000 dispatches``."""
+    return "1 dispatch" if count == 1 else f"{count:,} dispatches"

@@ -1,0 +1,109 @@
+"""``serve`` and ``backup``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from ... import clock
+from ..app.options import option
+from ..app.output import Results
+from ..app.params import FILE, TEXT, Parsed
+from ..serving.addresses import TcpAddress, UnixAddress, parse_address, parse_tcp
+
+LISTEN = Parsed("host:port", parse_address)
+METRICS = Parsed("host:port", parse_tcp)
+
+
+@option(
+    "--listen",
+    LISTEN,
+    "Listen here, or on unix:PATH; port 0 is any free one; may be repeated.",
+    multiple=True,
+    default=["127.0.0.1:50051"],
+)
+@option("--db", FILE, "The database; without one, dispatches are kept in memory only.")
+@option(
+    "--key keys",
+    TEXT,
+    "An API key with all rights; may be repeated.  Other users of this machine can see it in the "
+    "list of processes: --keys is safer.  Without any key only this machine is served, and "
+    "everyone on it has access.",
+    metavar="KEY",
+    multiple=True,
+    envvar="DISPATCH_SERVICE_KEYS",
+    show_envvar=True,
+)
+@option(
+    "--keys key_file",
+    FILE,
+    "A TOML file of API keys, with their secrets, microgrids and rights; SIGHUP reloads it.",
+)
+@option("--tls-cert", FILE, "Use TLS: the certificate and its chain, in PEM; SIGHUP reloads it.")
+@option("--tls-key", FILE, "Its private key, without a password.")
+@option(
+    "--tls-client-ca",
+    FILE,
+    "Accept only clients with a certificate that one of these authorities has signed.",
+)
+@option("--metrics", METRICS, "Serve metrics for Prometheus at http://HOST:PORT/metrics.")
+@option("--log-format", click.Choice(["text", "json"]), "The format of log lines.", default="text")
+@option(
+    "--verbose -v",
+    None,
+    "Log every call, not only those that change something, fail, or are refused.",
+)
+async def serve(
+    *,
+    listen: Sequence[TcpAddress | UnixAddress],
+    db: Path | None,
+    keys: tuple[str, ...],
+    key_file: Path | None,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    tls_client_ca: Path | None,
+    metrics: TcpAddress | None,
+    log_format: Literal["text", "json"],
+    verbose: bool,
+) -> None:
+    """Run a dispatch service.
+
+    SIGTERM or Ctrl-C stops it when running calls have finished; a second one stops it at once.
+    """
+    from ..serving.keys import KeySource, TlsFiles  # noqa: PLC0415
+    from ..serving.logs import logging_to_stderr  # noqa: PLC0415
+    from ..serving.service import ServeOptions, run_service  # noqa: PLC0415
+
+    try:
+        options = ServeOptions(
+            listen=listen,
+            db=db,
+            keys=KeySource(keys, key_file),
+            tls=TlsFiles(tls_cert, tls_key, tls_client_ca),
+            metrics=metrics,
+        )
+    except ValueError as exc:
+        raise click.UsageError(str(exc)) from None
+    with logging_to_stderr(log_format, verbose=verbose):
+        await run_service(options)
+
+
+@option("--db", FILE, "The database to copy.", required=True)
+@option("--force", None, "Replace DEST if it exists.")
+@click.argument("dest", metavar="DEST", type=FILE)
+async def backup(*, db: Path, dest: Path, force: bool) -> None:
+    """Copy the database of a service to DEST, also while the service runs.
+
+    The copy is what was committed at one moment.  It appears when it is complete, checked, and on
+    the disk.
+    """
+    from ...service import backup_file  # noqa: PLC0415
+
+    await clock.run_in_thread(partial(backup_file, db, dest, force=force))
+    results = Results()
+    await results.write(f"copied {db} to {dest}\n")
+    results.check()

@@ -1,0 +1,197 @@
+"""``timeline``."""
+
+from __future__ import annotations
+
+import heapq
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from ... import clock
+from ..app.files import open_output, read_text
+from ..app.options import option, shared_options
+from ..app.output import Progress, tell, use_color, write, write_drawing
+from ..app.params import DURATION, IDS, MOMENT, TYPE, Duration
+from ..app.settings import Settings
+from ..text.files import format_of, read_entries
+from ..text.records import format_json_time, record_of
+from ..text.safe import dump_json, printable
+from .read import count_dispatches, list_pages
+
+if TYPE_CHECKING:
+    from ...model.dispatch import Dispatch
+    from ...timeline import Timeline
+
+_DAY = timedelta(days=1)
+_SUFFIXES = (".svg", ".png", ".html", ".htm", ".txt")
+_LEAST_COLUMNS, _PIPED_COLUMNS = 40, 100
+
+
+def _check_output(ctx: click.Context, parameter: click.Parameter, name: str | None) -> str | None:
+    if name is not None and Path(name).suffix.lower() not in _SUFFIXES:
+        raise click.BadParameter(
+            f"{name!r} must end with .svg, .png, .html or .txt, which selects the format",
+            ctx,
+            parameter,
+        )
+    return name
+
+
+@shared_options
+@click.argument("ids", metavar="[ID]...", nargs=-1, type=IDS)
+@option("--from begin", MOMENT, "The begin [default: now].")
+@option("--to end", MOMENT, "The end.")
+@option("--for length", DURATION, "The length, instead of --to [default: 1 day].")
+@option("--by", click.Choice(["type", "target"]), "What has a row.", default="type")
+@option("--type types", TYPE, "Only this type; may be repeated.", multiple=True)
+@option(
+    "--output -o",
+    click.Path(dir_okay=False),
+    "Write a picture; .svg, .png, .html or .txt selects the format.",
+    metavar="FILE",
+    callback=_check_output,
+)
+@option(
+    "--input -i source",
+    click.Path(exists=True, dir_okay=False, allow_dash=True),
+    "Draw an exported file, without a service; - is stdin.",
+    metavar="FILE",
+)
+@option(
+    "--width",
+    click.IntRange(_LEAST_COLUMNS, 10_000),
+    "Columns of text, or pixels of a picture [default: the width of the terminal, or 960].",
+    metavar="N",
+)
+async def timeline(
+    settings: Settings,
+    *,
+    ids: Sequence[Sequence[int]] = (),
+    begin: datetime | None = None,
+    end: datetime | None = None,
+    length: Duration | None = None,
+    by: Literal["type", "target"] = "type",
+    types: Sequence[str] = (),
+    output: str | None = None,
+    source: str | None = None,
+    width: int | None = None,
+) -> None:
+    """Draw what runs when.
+
+    Each type or target has a row, and each run a bar, in the terminal or in a picture.  An .html
+    file is a page to zoom and search in.  With --json the runs are printed, in the order of their
+    start.
+
+    \b
+      trio-dispatch timeline
+      trio-dispatch timeline --from today --for 7d --type CHARGE
+      trio-dispatch timeline --by target --output plan.html
+    """
+    now = settings.now()
+    begin = begin or now
+    end = _end_of(begin, end, length)
+    wanted = {id_ for some in ids for id_ in some}
+    if source is None:
+        found = await _ask_service(settings, begin, end, wanted, types)
+    else:
+        text = await clock.run_in_thread(read_text, source)
+        entries = read_entries(text, format_of(source), zone=settings.zone)
+        found = [
+            each.dispatch
+            for each in entries
+            if (not wanted or each.dispatch.id in wanted)
+            and (not types or each.dispatch.type in types)
+        ]
+    if settings.json and output is None:
+        await write("".join(f"{line}\n" for line in _json_lines(found, begin, end)))
+        return
+    from ...timeline import draw_timeline  # noqa: PLC0415
+
+    if output is None:
+        found = [
+            each if each.type.isprintable() else replace(each, type=printable(each.type))
+            for each in found
+        ]
+    picture = draw_timeline(found, begin, end, now=now, by=by, time_zone=settings.zone)
+    if output is not None:
+        await _save(picture, output, width)
+        tell(f"{output}: {count_dispatches(len(found))}")
+        return
+    if width is None:
+        width = max(_LEAST_COLUMNS, shutil.get_terminal_size((_PIPED_COLUMNS, 24)).columns)
+    drawn = await clock.run_in_thread(picture.text, width, use_color(settings.color))
+    await write_drawing(f"{drawn}\n")
+
+
+def _end_of(begin: datetime, end: datetime | None, length: Duration | None) -> datetime:
+    if end is not None and length is not None:
+        raise click.UsageError("--to and --for exclude each other: give one of them")
+    if end is None:
+        duration = _DAY if length is None else length.value
+        if duration is None:
+            raise click.UsageError("--for cannot be forever: use a duration such as 12h or 7d")
+        try:
+            end = begin + duration
+        except OverflowError:
+            raise click.UsageError("--for ends after the year 9999") from None
+    if end <= begin:
+        raise click.UsageError(
+            f"the end {end.astimezone(UTC):%Y-%m-%dT%H:%MZ} is not after the begin"
+        )
+    return end
+
+
+async def _ask_service(
+    settings: Settings, begin: datetime, end: datetime, ids: set[int], types: Sequence[str]
+) -> list[Dispatch]:
+    """The dispatches that may run in a time range."""
+    found: list[Dispatch] = []
+    async with settings.client() as client:
+        with Progress("listed") as progress:
+            pages = list_pages(
+                client,
+                settings.microgrid_id,
+                types=types,
+                ids=sorted(ids),
+                active=True,
+                start_to=end,
+                end_from=begin,
+            )
+            async with aclosing(pages):
+                async for dispatches, total in pages:
+                    found += dispatches
+                    progress.update(len(found), total)
+    return found
+
+
+async def _save(picture: Timeline, name: str, width: int | None) -> None:
+    with tempfile.TemporaryDirectory(prefix="trio-dispatch-") as folder:
+        path = Path(folder) / f"picture{Path(name).suffix}"
+        try:
+            await clock.run_in_thread(picture.save, path, width)
+        except ImportError as exc:
+            raise click.ClickException(str(exc)) from None
+        async with open_output(name) as write_bytes:
+            await write_bytes(await clock.run_in_thread(path.read_bytes))
+
+
+def _json_lines(dispatches: Sequence[Dispatch], begin: datetime, end: datetime) -> Iterator[str]:
+    """The runs in the order of their start, an object each."""
+    from ...timeline.runs import runs  # noqa: PLC0415
+
+    def lines_of(dispatch: Dispatch) -> Iterator[tuple[datetime, int, str]]:
+        record = record_of(dispatch)
+        kept = {name: record[name] for name in ("id", "type", "target", "dry_run", "payload")}
+        for each in runs(dispatch, begin, end):
+            times = {"start": format_json_time(each.start), "end": format_json_time(each.end)}
+            yield each.start, dispatch.id, dump_json(kept | times)
+
+    for _, _, line in heapq.merge(*map(lines_of, dispatches)):
+        yield line

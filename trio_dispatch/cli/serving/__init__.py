@@ -1,0 +1,1 @@
+"""What ``trio-dispatch serve`` consists of."""

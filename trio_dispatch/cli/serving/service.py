@@ -1,0 +1,170 @@
+"""The dispatch service of ``trio-dispatch serve``, until a signal stops it."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import signal
+import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import trio
+
+from ... import clock
+from ...grpc.health import Health, ServingStatus
+from ...process import notify_ready, wait_stopping
+from ...service import DispatchService, log_call, observing, open_service, open_store
+from ...service.metrics import Metrics
+from ..app.output import write
+from .addresses import TcpAddress, UnixAddress
+from .keys import KeySource, TlsFiles, load_context
+from .metrics import serve_metrics
+
+log = logging.getLogger("trio_dispatch.service")
+
+GRACE = 10.0
+"""The seconds that running calls have to finish."""
+
+_SERVICE = "frequenz.api.dispatch.v1.MicrogridDispatchService"
+
+
+@dataclass(frozen=True)
+class ServeOptions:
+    """The options of the command.
+
+    Raises:
+      ValueError: other machines would be served without a key.
+    """
+
+    listen: Sequence[TcpAddress | UnixAddress]
+    db: Path | None
+    keys: KeySource
+    tls: TlsFiles
+    metrics: TcpAddress | None
+
+    def __post_init__(self) -> None:
+        for address in self.listen:
+            if not address.local and not self.keys:
+                raise ValueError(
+                    f"--listen {address} serves other machines, which requires a key: give --keys "
+                    "FILE, or listen on 127.0.0.1"
+                )
+
+
+async def run_service(options: ServeOptions) -> None:
+    """Serve until a signal stops it, and let running calls finish.
+
+    SIGHUP loads the keys and the certificate again.
+
+    Raises:
+      ValueError: a file of keys or certificates is invalid.
+      OSError: an address cannot be listened on.
+      DispatchError: the database cannot be used.
+    """
+    keys = options.keys.load()
+    context = load_context(options.tls)
+    health = Health({_SERVICE: ServingStatus.SERVING})
+    metrics = Metrics()
+    # The signal that stops it cancels everything at once; running calls are to finish first.
+    with trio.CancelScope(shield=True):
+        async with (
+            open_store(options.db) as store,
+            open_service(
+                store,
+                keys=keys,
+                services=[health],
+                interceptors=[observing(metrics.observe_call, log_call)],
+            ) as service,
+            trio.open_nursery() as background,
+        ):
+            metrics.watch(service)
+            background.start_soon(_stop_on_signal, service, health)
+            background.start_soon(_reload_on_hangup, options, service, context)
+            if options.metrics is not None:
+                listeners = await _open_tcp("serve metrics on", options.metrics)
+                background.start_soon(serve_metrics, metrics.text, listeners)
+                for listener in listeners:
+                    host, port, *_ = listener.socket.getsockname()
+                    log.info("metrics are at http://%s/metrics", TcpAddress(host, port))
+            async with trio.open_nursery() as nursery:
+                for address in options.listen:
+                    await _listen(address, service, context, nursery)
+                _warn(options, context)
+                notify_ready()
+            background.cancel_scope.cancel()
+    log.info("the service has stopped")
+
+
+async def _stop_on_signal(service: DispatchService, health: Health) -> None:
+    await wait_stopping()
+    log.info("stopping: running calls have %g s to finish; a second signal ends them", GRACE)
+    health.shut_down()
+    service.stop(grace=GRACE)
+
+
+async def _reload_on_hangup(
+    options: ServeOptions, service: DispatchService, context: ssl.SSLContext | None
+) -> None:
+    """Load keys and certificate at each SIGHUP; if they are invalid, keep the old ones."""
+    if options.keys.file is None and options.tls.certificate is None:
+        return  # A terminal that closes ends the service, as it ends other programs.
+    with trio.open_signal_receiver(signal.SIGHUP) as signals:
+        async for _ in signals:
+            try:
+                keys = await clock.run_in_thread(options.keys.load)
+                if context is not None:
+                    # Into another context first, to see whether they are valid.
+                    await clock.run_in_thread(load_context, options.tls)
+                    options.tls.load_into(context)
+            except (OSError, ValueError) as exc:
+                log.error("the old keys and certificate are kept: %s", exc)  # noqa: TRY400
+                continue
+            service.keys = keys
+            log.info("loaded keys and certificate: %d keys", 0 if keys is None else len(keys))
+
+
+async def _listen(
+    address: TcpAddress | UnixAddress,
+    service: DispatchService,
+    context: ssl.SSLContext | None,
+    nursery: trio.Nursery,
+) -> None:
+    """Serve on an address, and print it."""
+    try:
+        if isinstance(address, UnixAddress):
+            await nursery.start(service.server.serve_unix, address.path)
+            await write(f"serving on {address}\n")
+            return
+        places = await nursery.start(
+            partial(service.server.serve_tcp, address.port, host=address.host, ssl_context=context)
+        )
+    except OSError as exc:
+        raise _explained("listen on", address, exc) from exc
+    for host, port, *_ in places:
+        query = "" if context else "?ssl=false"
+        await write(f"serving on grpc://{TcpAddress(host, port)}{query}\n")
+
+
+async def _open_tcp(what: str, address: TcpAddress) -> list[trio.SocketListener]:
+    try:
+        return await trio.open_tcp_listeners(address.port, host=address.host)
+    except OSError as exc:
+        raise _explained(what, address, exc) from exc
+
+
+def _explained(what: str, address: TcpAddress | UnixAddress, exc: OSError) -> OSError:
+    if exc.errno == errno.EADDRINUSE and isinstance(address, TcpAddress):
+        return OSError(f"cannot {what} {address}: the port is in use")
+    return OSError(f"cannot {what} {address}: {exc.strerror or exc}")
+
+
+def _warn(options: ServeOptions, context: ssl.SSLContext | None) -> None:
+    if options.db is None:
+        log.warning("dispatches are in memory only: give --db FILE to keep them")
+    if not options.keys:
+        log.warning("no API key is required: every user of this machine has access")
+    elif context is None and not all(address.local for address in options.listen):
+        log.warning("keys are sent unencrypted: give --tls-cert and --tls-key")

@@ -1,0 +1,1 @@
+"""Values as people write and read them: each is parsed and formatted in one place."""

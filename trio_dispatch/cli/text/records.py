@@ -1,0 +1,306 @@
+"""Dispatches as JSON objects, and back: what ``--json`` prints, `export` writes, `import` reads.
+
+The keys are those of `Dispatch`, in its order.  Times are RFC 3339 in UTC.  A duration is in
+seconds, or null for ever.  A target is a list of ids, or of categories such as ``"inverter:pv"``.
+A recurrence is an object with the fields of `RecurrenceRule`; text in the form of RFC 5545 is read
+as well.  Whatever the API can store is read back equal, to the nanosecond and even if it is
+invalid.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Any
+
+from ...model.dispatch import Dispatch
+from ...model.formatting import format_category
+from ...model.recurrence.rfc5545 import parse_rrule
+from ...model.recurrence.rule import EndCriteria, Frequency, RecurrenceRule, Weekday
+from ...model.target import Target, TargetCategories, TargetIds
+from ...model.times import nanos_of, time_from_nanos, time_to_nanos
+from .durations import parse_duration
+from .safe import dump_json
+from .targets import parse_category, parse_target
+from .times import parse_absolute
+
+FIELDS = (
+    "id", "type", "start_time", "duration", "target", "active", "dry_run", "payload", "recurrence",
+    "create_time", "update_time", "end_time",
+)  # fmt: skip
+"""The keys of a dispatch, in order."""
+
+COMPUTED = ("running", "until", "next_run")
+"""The keys that tell the present state of a dispatch; reading ignores them."""
+
+_REQUIRED = ("type", "start_time", "duration", "target")
+_REQUIRED_OF_A_COPY = (*_REQUIRED, "id", "create_time", "update_time")
+_RULE_FIELDS = (
+    "frequency", "interval", "end_criteria",
+    "byminutes", "byhours", "byweekdays", "bymonthdays", "bymonths",
+)  # fmt: skip
+_NANOS = re.compile(r"(.*:\d\d\.\d{6})(\d{1,3})(.*)", re.ASCII)
+_DAYS = {day.name[:3].lower(): day for day in Weekday if day}
+_DAY_NAMES = {int(day): name for name, day in _DAYS.items()}
+_FREQUENCIES = {frequency.name.lower(): frequency for frequency in Frequency}
+_FREQUENCY_NAMES = {int(frequency): name for name, frequency in _FREQUENCIES.items()}
+
+
+# Writing.
+
+
+def record_of(dispatch: Dispatch) -> dict[str, Any]:
+    """Return a dispatch as a JSON object."""
+    rule = dispatch.recurrence
+    return {
+        "id": dispatch.id,
+        "type": dispatch.type,
+        "start_time": format_json_time(dispatch.start_time),
+        "duration": None if dispatch.duration is None else int(dispatch.duration.total_seconds()),
+        "target": _target_record(dispatch.target),
+        "active": dispatch.active,
+        "dry_run": dispatch.dry_run,
+        "payload": _plain(dispatch.payload),
+        "recurrence": None if rule is None else _rule_record(rule),
+        "create_time": format_json_time(dispatch.create_time),
+        "update_time": format_json_time(dispatch.update_time),
+        "end_time": format_json_time(dispatch.end_time),
+    }
+
+
+def format_json(dispatch: Dispatch, now: datetime) -> str:
+    """Return what ``--json`` prints for a dispatch: the record, and the state at a moment."""
+    state = {
+        "running": dispatch.running_at(now),
+        "until": format_json_time(dispatch.until_at(now)),
+        "next_run": format_json_time(dispatch.next_run_after(now)) if dispatch.active else None,
+    }
+    return dump_json(record_of(dispatch) | state)
+
+
+def payload_json(dispatch: Dispatch) -> str:
+    """Return the payload of a dispatch as a line of JSON."""
+    return dump_json(_plain(dispatch.payload))
+
+
+def format_json_time(moment: datetime | None) -> str | None:
+    """Return a moment in RFC 3339, in UTC, with as many digits as it has."""
+    if moment is None:
+        return None
+    text = moment.astimezone(UTC).isoformat().removesuffix("+00:00")
+    if nanos := nanos_of(moment):
+        text = f"{text if moment.microsecond else text + '.000000'}{nanos:03}"
+    return f"{text}Z"
+
+
+def _target_record(target: Target | None) -> list[int] | list[str] | None:
+    if target is None:
+        return None
+    if isinstance(target, TargetIds):
+        return sorted(target)
+    return sorted(map(format_category, target))
+
+
+def _rule_record(rule: RecurrenceRule) -> dict[str, Any]:
+    end = rule.end_criteria
+    criteria: dict[str, Any] | None = None
+    if end is not None:
+        criteria = {} if end.count is None else {"count": end.count}
+        criteria |= {} if end.until is None else {"until": format_json_time(end.until)}
+    return {
+        "frequency": _FREQUENCY_NAMES.get(rule.frequency, int(rule.frequency)),
+        "interval": rule.interval,
+        "end_criteria": criteria,
+        "byminutes": [*rule.byminutes],
+        "byhours": [*rule.byhours],
+        "byweekdays": [_DAY_NAMES.get(day, int(day)) for day in rule.byweekdays],
+        "bymonthdays": [*rule.bymonthdays],
+        "bymonths": [*rule.bymonths],
+    }
+
+
+def _plain(value: Any) -> Any:
+    """A value of a payload, with whole numbers as people write them."""
+    match value:
+        case float() if not math.isfinite(value):
+            # As in the JSON of protobuf, since JSON itself has no such numbers.
+            return {math.inf: "Infinity", -math.inf: "-Infinity"}.get(value, "NaN")
+        case float() if value.is_integer() and abs(value) < 1 << 53 and str(value) != "-0.0":
+            return int(value)
+        case str():
+            return value
+        case Mapping():
+            return {key: _plain(item) for key, item in value.items()}
+        case tuple() | list():
+            return [*map(_plain, value)]
+    return value
+
+
+# Reading.
+
+
+def read_record(record: object, *, zone: tzinfo, copy: bool = False) -> Dispatch:
+    """Return the dispatch that a JSON object describes.
+
+    Args:
+      zone: The zone of times that name none.
+      copy: Whether the record needs an id and times of the service, as in an export.
+
+    Raises:
+      ValueError: a key is missing, unknown, or has an invalid value; the message names the key.
+    """
+    if not isinstance(record, dict):
+        raise ValueError(f"{record!r} is not an object with the keys {', '.join(_REQUIRED)}")
+    _check_keys(record, *FIELDS, *COMPUTED)
+    required = _REQUIRED_OF_A_COPY if copy else _REQUIRED
+    if missing := [name for name in required if name not in record]:
+        raise ValueError(f"{', '.join(missing)} missing")
+
+    def moment(value: object) -> datetime:
+        return _moment(value, zone)
+
+    def optional_moment(value: object) -> datetime | None:
+        return None if value is None else moment(value)
+
+    readers: dict[str, Callable[[object], Any]] = {
+        "id": _id,
+        "type": _string,
+        "start_time": moment,
+        "duration": _duration,
+        "target": _target,
+        "active": _bool,
+        "dry_run": _bool,
+        "payload": lambda value: {} if value is None else _object(value),
+        "recurrence": lambda value: _rule(value, zone),
+        "create_time": moment,
+        "update_time": moment,
+        "end_time": optional_moment,
+    }
+    values: dict[str, Any] = {"id": 0}
+    for name, read in readers.items():
+        if name in record:
+            try:
+                values[name] = read(record[name])
+            except ValueError as exc:
+                raise ValueError(f"{name}: {exc}") from None
+    dispatch = Dispatch(**values)
+    if copy and "end_time" not in record:
+        object.__setattr__(dispatch, "end_time", dispatch.last_end())
+    return dispatch
+
+
+def _check_keys(record: Mapping[str, object], *known: str) -> None:
+    for name in record:
+        if name not in known:
+            raise ValueError(f"unknown key {name!r}: use {', '.join(known)}")
+
+
+def _moment(value: object, zone: tzinfo) -> datetime:
+    text = _string(value)
+    if match := _NANOS.fullmatch(text):
+        moment = parse_absolute(match[1] + match[3], zone=zone)
+        return time_from_nanos(time_to_nanos(moment) + int(match[2].ljust(3, "0")))
+    return parse_absolute(text, zone=zone)
+
+
+def _string(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is not a string")
+    return value
+
+
+def _bool(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"{value!r} is not true or false")
+    return value
+
+
+def _integer(value: object, low: int = -(1 << 63), high: int = (1 << 64) - 1) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f"{value!r} is not an integer")
+    if not low <= value <= high:
+        raise ValueError(f"{value!r} is not in the range {low} to {high}")
+    return value
+
+
+def _id(value: object) -> int:
+    return _integer(value, 0)
+
+
+def _object(value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"{value!r} is not an object")
+    return value
+
+
+def _list(value: object) -> list[Any]:
+    if not isinstance(value, list):
+        raise ValueError(f"{value!r} is not a list")
+    return value
+
+
+def _duration(value: object) -> timedelta | None:
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return parse_duration(value)
+    return timedelta(seconds=_integer(value, 0, (1 << 32) - 1))
+
+
+def _target(value: object) -> Target | None:
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return parse_target(value)
+    if not isinstance(value, list):
+        raise ValueError(f"{value!r} is not a list of ids or of categories")
+    if value and all(isinstance(item, str) for item in value):
+        return TargetCategories(*map(parse_category, value))
+    return TargetIds(*map(_id, value))
+
+
+def _rule(value: object, zone: tzinfo) -> RecurrenceRule | None:
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return parse_rrule(value)
+    fields = _object(value)
+    _check_keys(fields, *_RULE_FIELDS)
+    if "frequency" not in fields:
+        raise ValueError("frequency missing")
+
+    def integers(name: str) -> list[int]:
+        return [*map(_integer, _list(fields.get(name, [])))]
+
+    # As it is: the service decides whether it takes an invalid rule.
+    return RecurrenceRule.unchecked(
+        frequency=_named(fields["frequency"], _FREQUENCIES),
+        interval=_integer(fields.get("interval", 1)),
+        end_criteria=_end(fields.get("end_criteria"), zone),
+        byminutes=integers("byminutes"),
+        byhours=integers("byhours"),
+        byweekdays=[_named(day, _DAYS) for day in _list(fields.get("byweekdays", []))],
+        bymonthdays=integers("bymonthdays"),
+        bymonths=integers("bymonths"),
+    )
+
+
+def _end(value: object, zone: tzinfo) -> EndCriteria | None:
+    if value is None:
+        return None
+    fields = _object(value)
+    _check_keys(fields, "count", "until")
+    return EndCriteria.unchecked(
+        count=_integer(fields["count"]) if "count" in fields else None,
+        until=_moment(fields["until"], zone) if "until" in fields else None,
+    )
+
+
+def _named(value: object, names: Mapping[str, int]) -> int:
+    if not isinstance(value, str):
+        return _integer(value)
+    if value.lower() not in names:
+        raise ValueError(f"unknown name {value!r}: use {', '.join(names)}")
+    return names[value.lower()]
