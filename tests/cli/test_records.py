@@ -117,7 +117,7 @@ def test_what_a_person_writes_is_enough() -> None:
         ({"recurrence": {"frequency": "often"}}, "unknown name 'often': use unspecified, minutely"),
         ({"recurrence": {"frequency": 3, "hours": [1]}}, "unknown key 'hours'"),
         ({"recurrence": {"frequency": 3, "byhours": 8}}, "8 is not a list"),
-        ({"recurrence": "FREQ=DAILY;BYSETPOS=1"}, "recurrence: .* cannot say BYSETPOS"),
+        ({"recurrence": "FREQ=DAILY;BYSETPOS=1"}, "recurrence: .* does not support BYSETPOS"),
         (
             {"recurrence": {"frequency": 3, "end_criteria": {"at": 1}}},
             "unknown key 'at': use count",
