@@ -8,21 +8,22 @@ INTEROP := .venv-interop/.ready
 BENCH := .venv-bench/.ready
 SOURCES := $(wildcard *.py) trio_dispatch proto tests docs
 
-.PHONY: help demo test test-long test-all coverage check lint types imports generated proto docs \
+.PHONY: help demo test test-long test-all test-lowest coverage check lint types imports generated proto docs \
 	pictures bench clean
 
 help:
-	@echo "make demo       watch dispatches being created, started and stopped"
-	@echo "make test       run the tests; a part of them: ARGS=tests/grpc"
-	@echo "make test-long  run them with many more random cases"
-	@echo "make test-all   run them on every installed Python from 3.11 on"
-	@echo "make coverage   run the tests and report the lines that they do not reach"
-	@echo "make check      lint, types, import contracts, generated code, documentation"
-	@echo "make proto      generate code from proto/"
-	@echo "make docs       build the documentation"
-	@echo "make pictures   draw the picture of the README again"
-	@echo "make bench      run the benchmarks side by side with the peers; a first look: ARGS=--quick"
-	@echo "make clean      remove everything that was made"
+	@echo "make demo         watch dispatches being created, started and stopped"
+	@echo "make test         run the tests; a part of them: ARGS=tests/grpc"
+	@echo "make test-long    run them with many more random cases"
+	@echo "make test-all     run them on every installed Python from 3.11 on"
+	@echo "make test-lowest  run them with the lowest versions of the dependencies"
+	@echo "make coverage     run the tests and report the lines that they do not reach"
+	@echo "make check        lint, types, import contracts, generated code, documentation"
+	@echo "make proto        generate code from proto/"
+	@echo "make docs         build the documentation"
+	@echo "make pictures     draw the picture of the README again"
+	@echo "make bench        run the benchmarks side by side with the peers; a first look: ARGS=--quick"
+	@echo "make clean        remove everything that was made"
 
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "trio-dispatch needs Python 3.11 or later; choose one with make PYTHON=...")'
@@ -55,6 +56,9 @@ test-long: $(STAMP) $(INTEROP)
 test-all: $(INTEROP)
 	.ci/every-python $(ARGS)
 
+test-lowest: $(INTEROP)
+	.ci/lowest-dependencies $(ARGS)
+
 # Not pytest-cov: pytest imports the plugin of trio-dispatch before pytest-cov begins to measure.
 coverage: $(STAMP) $(INTEROP)
 	$(BIN)/coverage erase
@@ -69,7 +73,7 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check $(SOURCES)
 
 types: $(STAMP)
-	$(BIN)/mypy trio_dispatch proto tests
+	$(BIN)/mypy $(SOURCES)
 
 imports: $(STAMP)
 	$(BIN)/lint-imports
