@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import Self
 
+from .open_enum import OpenEnum
 from .validation import check_id, shown
 
 __all__ = [
@@ -23,26 +23,7 @@ __all__ = [
 ]
 
 
-class _OpenEnum(IntEnum):
-    """An enumeration that keeps numbers it does not know: they have an empty name."""
-
-    @classmethod
-    def _missing_(cls, value: object) -> Self | None:
-        if not isinstance(value, int):
-            return None
-        unknown = int.__new__(cls, value)
-        unknown._value_ = value
-        unknown._name_ = ""
-        return unknown
-
-    def __repr__(self) -> str:
-        return super().__repr__() if self.name else f"{type(self).__name__}({int(self)})"
-
-    def __str__(self) -> str:
-        return self.name or str(int(self))
-
-
-class ElectricalComponentCategory(_OpenEnum):
+class ElectricalComponentCategory(OpenEnum):
     """What an electrical component of a microgrid is."""
 
     UNSPECIFIED = 0
@@ -67,7 +48,7 @@ class ElectricalComponentCategory(_OpenEnum):
     STEAM_BOILER = 19
 
 
-class BatteryType(_OpenEnum):
+class BatteryType(OpenEnum):
     """The chemistry of a battery."""
 
     UNSPECIFIED = 0
@@ -75,7 +56,7 @@ class BatteryType(_OpenEnum):
     NA_ION = 2
 
 
-class InverterType(_OpenEnum):
+class InverterType(OpenEnum):
     """What an inverter is connected to."""
 
     UNSPECIFIED = 0
@@ -84,7 +65,7 @@ class InverterType(_OpenEnum):
     HYBRID = 3
 
 
-class EvChargerType(_OpenEnum):
+class EvChargerType(OpenEnum):
     """The kind of current that a charging point for electric vehicles delivers."""
 
     UNSPECIFIED = 0

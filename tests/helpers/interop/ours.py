@@ -1,4 +1,4 @@
-"""Runs our service, and converts our dispatches to the format of the official client."""
+"""Our service, and our view of what the official client shows."""
 
 from __future__ import annotations
 
@@ -15,21 +15,13 @@ import trio
 
 from tests.helpers.interop.ccore import KEY, MICROGRID
 from tests.helpers.interop.peers import Peer, start
-from trio_dispatch import (
-    Dispatch,
-    DispatchClient,
-    Frequency,
-    RecurrenceRule,
-    Target,
-    TargetIds,
-    Weekday,
-)
+from trio_dispatch import Dispatch, DispatchClient, RecurrenceRule, Target, TargetIds, Weekday
 from trio_dispatch.service import Keys, open_service, open_store
 
 
 @dataclass(frozen=True)
 class OurService:
-    """A running service, and its process unless it runs in this one."""
+    """A service that runs; the peer is its process, unless it runs in ours."""
 
     url: str
     peer: Peer | None = None
@@ -37,7 +29,7 @@ class OurService:
 
 @asynccontextmanager
 async def serve_here(db: Path, keys: Keys) -> AsyncIterator[OurService]:
-    """Run a service in this process, which starts faster."""
+    """Run a service in this process, which begins faster."""
     async with (
         open_store(db) as store,
         open_service(store, keys=keys) as service,
@@ -50,7 +42,7 @@ async def serve_here(db: Path, keys: Keys) -> AsyncIterator[OurService]:
 
 @asynccontextmanager
 async def serve(db: Path) -> AsyncIterator[OurService]:
-    """Run ``trio-dispatch serve``, whose first line of output has its address."""
+    """Run ``trio-dispatch serve``; it tells where it listens in its first line."""
     command = Path(sys.executable).with_name("trio-dispatch")
     async with start(command, "serve", "--listen", "127.0.0.1:0", "--db", db, "--key", KEY) as peer:
         first = await peer.line()
@@ -60,7 +52,7 @@ async def serve(db: Path) -> AsyncIterator[OurService]:
 
 
 async def update_again_and_again(client: DispatchClient, id_: int) -> None:
-    """Announce on the stream that it is open."""
+    """So that somebody notices as soon as his stream is open."""
     number = 0
     while True:
         number += 1
@@ -69,7 +61,7 @@ async def update_again_and_again(client: DispatchClient, id_: int) -> None:
 
 
 def as_shown(dispatch: Dispatch) -> dict[str, Any]:
-    """Return a dispatch in the format of ``official_client.py``."""
+    """A dispatch in the form in which ``official_client.py`` shows one."""
     return {
         "id": dispatch.id,
         "type": dispatch.type,
@@ -96,7 +88,7 @@ def _rule(rule: RecurrenceRule | None) -> dict[str, Any] | None:
         return None
     end = rule.end_criteria
     return {
-        "frequency": Frequency(rule.frequency).name,
+        "frequency": rule.frequency.name,
         "interval": rule.interval,
         "count": end and end.count,
         "until": end and end.until and end.until.isoformat(),

@@ -153,9 +153,9 @@ def test_values_from_the_wire_are_kept_as_they_came() -> None:
     rule = from_wire(99, 0, byminutes=[5, 60, 5], byweekdays=[3, 42], bymonthdays=[0, -40])
     assert (rule.frequency, rule.interval) == (99, 0)
     assert rule.byminutes == (5, 60, 5)
-    assert rule.byweekdays == (3, 42)
-    weekday: object = rule.byweekdays[0]
-    assert weekday is Weekday.WEDNESDAY
+    assert rule.byweekdays == (Weekday.WEDNESDAY, 42)
+    assert rule.frequency.name == ""
+    assert [repr(day) for day in rule.byweekdays] == ["<Weekday.WEDNESDAY: 3>", "Weekday(42)"]
     assert rule.bymonthdays == (0, -40)
     assert from_wire(DAILY, byhours=[3, 1]) == RecurrenceRule(DAILY, byhours=(3, 1))
     assert from_wire(DAILY, byhours=[3, 1]) != RecurrenceRule(DAILY, byhours=(1, 3))

@@ -34,7 +34,7 @@ def describe_rule(
         return ""
     if rule.problem is not None:
         return f"never: {rule.problem}"
-    unit = _UNITS[Frequency(rule.frequency)]
+    unit = _UNITS[rule.frequency]
     parts = [f"every {unit}" if rule.interval == 1 else f"every {rule.interval} {unit}s"]
     if rule.bymonths:
         parts.append(f"in {format_ranges(rule.bymonths, lambda month: _MONTHS[month - 1])}")

@@ -82,7 +82,7 @@ def format_rrule(rule: RecurrenceRule) -> str:
         raise ValueError(f"the rule cannot be written: {rule.problem}")
     if rule.frequency == Frequency.UNSPECIFIED:
         raise ValueError("the rule cannot be written: its frequency is unspecified")
-    parts = [f"FREQ={Frequency(rule.frequency).name}"]
+    parts = [f"FREQ={rule.frequency.name}"]
     if rule.interval != 1:
         parts.append(f"INTERVAL={rule.interval}")
     end = rule.end_criteria

@@ -19,16 +19,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from enum import IntEnum
 from typing import Self, SupportsIndex
 
+from ..open_enum import OpenEnum
 from ..validation import shown, utc
 from .seeking import Never, Once, Series, recurring
 
 __all__ = ["EndCriteria", "Frequency", "RecurrenceRule", "Weekday"]
 
 
-class Frequency(IntEnum):
+class Frequency(OpenEnum):
     """The unit that a rule's interval counts, numbered as in the API."""
 
     UNSPECIFIED = 0
@@ -41,7 +41,7 @@ class Frequency(IntEnum):
     YEARLY = 6
 
 
-class Weekday(IntEnum):
+class Weekday(OpenEnum):
     """A day of the week, numbered as in the API and in ISO 8601."""
 
     UNSPECIFIED = 0
@@ -123,13 +123,13 @@ class RecurrenceRule(_Memo):
     An empty list does not restrict.  With several lists an occurrence must match all of them.
 
     In a rule that arrived over the wire, `frequency` and `byweekdays` may have numbers that this
-    version does not know.
+    version does not know: their ``name`` is then empty.
 
     Raises:
       ValueError: the rule is invalid; the message names the field and what would be right.
     """
 
-    frequency: Frequency | int
+    frequency: Frequency
     interval: int = 1
     end_criteria: EndCriteria | None = None
     byminutes: tuple[int, ...] = ()
@@ -142,7 +142,7 @@ class RecurrenceRule(_Memo):
         def put(name: str, value: object) -> None:
             object.__setattr__(self, name, value)
 
-        put("frequency", _frequency(_integer("frequency", self.frequency)))
+        put("frequency", Frequency(_integer("frequency", self.frequency)))
         put("interval", _integer("interval", self.interval))
         put("byminutes", _integers("byminutes", self.byminutes))
         put("byhours", _integers("byhours", self.byhours))
@@ -171,7 +171,7 @@ class RecurrenceRule(_Memo):
         """Return the rule as it arrived over the wire, valid or not: see `problem`."""
         self = object.__new__(cls)
         put = object.__setattr__
-        put(self, "frequency", _frequency(frequency))
+        put(self, "frequency", Frequency(frequency))
         put(self, "interval", interval)
         put(self, "end_criteria", end_criteria)
         put(self, "byminutes", tuple(byminutes))
@@ -280,7 +280,7 @@ def _compute_series(rule: RecurrenceRule, start: datetime) -> Series:
     until = None if end is None else end.until
     return recurring(
         start=start,
-        unit=Frequency(rule.frequency).name,
+        unit=rule.frequency.name,
         interval=rule.interval,
         minutes=rule.byminutes,
         hours=rule.byhours,
@@ -313,8 +313,8 @@ def _problem(rule: RecurrenceRule) -> str | None:
 
 
 def _check(rule: RecurrenceRule) -> None:
-    if rule.frequency not in _FREQUENCIES:
-        raise ValueError(f"frequency {shown(rule.frequency)} is not a Frequency, 0 to 6")
+    if not rule.frequency.name:
+        raise ValueError(f"frequency {shown(int(rule.frequency))} is not a Frequency, 0 to 6")
     if rule.interval < 1:
         raise ValueError(f"interval {shown(rule.interval)} is not positive: the least is 1")
     for name, values, low, high in (
@@ -345,17 +345,12 @@ def _check_end(end: EndCriteria) -> None:
         raise ValueError(f"count {shown(end.count)} is not positive: the least is 1")
 
 
-_FREQUENCIES = {int(member): member for member in Frequency}
+# Quicker than `Weekday(number)`.
 _WEEKDAYS = {int(member): member for member in Weekday}
 
 
-def _frequency(number: int) -> Frequency | int:
-    # Not `Frequency(number)`: a newer peer may send a number that the enumeration does not have.
-    return _FREQUENCIES.get(number, number)
-
-
-def _weekdays(numbers: Iterable[int]) -> tuple[Weekday | int, ...]:
-    return tuple([_WEEKDAYS.get(number, int(number)) for number in numbers])
+def _weekdays(numbers: Iterable[int]) -> tuple[Weekday, ...]:
+    return tuple([_WEEKDAYS.get(number) or Weekday(number) for number in numbers])
 
 
 def _integer(name: str, value: object) -> int:
