@@ -54,7 +54,7 @@ def draw(found: list[Dispatch], days: float = 1, **fields: Any) -> str:
     return draw_timeline(found, BEGIN, BEGIN + days * DAY, now=BEGIN + HOUR, **fields).html()
 
 
-def test_a_page_needs_nothing_else() -> None:
+def test_the_page_loads_nothing() -> None:
     source = draw(documentation().a_day_of_a_microgrid())
     page = Page(source)
     assert len(page.scripts) == 2
@@ -72,7 +72,7 @@ def test_a_page_needs_nothing_else() -> None:
     assert {a.get("id") or a.get("class") for a in hidden} == {"controls", "chart", "keys", "tip"}
 
 
-def test_its_data() -> None:
+def test_the_data_of_the_page() -> None:
     found = [
         make_dispatch(7, start_time=BEGIN - HOUR, duration=3 * HOUR, payload={"kw": 5}),
         make_dispatch(8, type="B", start_time=BEGIN + HOUR, duration=None, dry_run=True),
@@ -95,7 +95,7 @@ def test_its_data() -> None:
     assert data["idle"] == ["OFF"]
 
 
-def test_clocks_that_are_moved() -> None:
+def test_a_change_of_offset_is_in_the_data() -> None:
     begin = datetime(2026, 10, 20, tzinfo=UTC)
     picture = draw_timeline(
         [], begin, begin + 10 * DAY, now=begin, time_zone=ZoneInfo("Europe/Berlin")
@@ -104,7 +104,7 @@ def test_clocks_that_are_moved() -> None:
     assert Page(picture.html()).data["offsets"] == [[begin.timestamp(), 7200], [changed, 3600]]
 
 
-def test_nothing_that_a_type_says_has_an_effect() -> None:
+def test_text_from_dispatches_is_inert() -> None:
     found = [
         make_dispatch(n, type=name, start_time=BEGIN, payload={name: 1})
         for n, name in enumerate(NASTY)
@@ -118,7 +118,7 @@ def test_nothing_that_a_type_says_has_an_effect() -> None:
         assert "</script><!-- #1" in heads
 
 
-def test_it_has_more_than_can_be_seen_at_first() -> None:
+def test_the_data_is_finer_than_the_picture() -> None:
     every = [row["bars"] for row in Page(draw([minutely()])).data["rows"]]
     assert len(every[0]) == 1440
     # But not any number.
@@ -126,5 +126,5 @@ def test_it_has_more_than_can_be_seen_at_first() -> None:
     assert len(draw([minutely(n, type=f"T{n}") for n in range(5)], days=3650)) < 300_000
 
 
-def test_nothing() -> None:
+def test_no_dispatches() -> None:
     assert Page(draw([])).data["rows"] == []

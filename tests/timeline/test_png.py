@@ -23,7 +23,7 @@ def day(*found: Dispatch) -> Timeline:
     return draw_timeline(found, BEGIN, BEGIN + DAY, now=BEGIN - DAY)
 
 
-def test_its_size() -> None:
+def test_size() -> None:
     picture = documentation().picture()
     image = decode_png(picture.png(500, scale=1))
     assert image.width == 500
@@ -53,7 +53,7 @@ def test_labels_are_drawn_and_stay_in_their_column(name: str) -> None:
     assert EDGE + 20 < max(inked) < left - GAP + 2
 
 
-def test_the_same_everywhere(tmp_path: object) -> None:
+def test_it_does_not_depend_on_the_system(tmp_path: object) -> None:
     # In another process, with other fonts and another locale, not a bit is different.
     program = (
         "import hashlib; from tests.helpers import drawing;"
@@ -75,13 +75,13 @@ def test_the_same_everywhere(tmp_path: object) -> None:
 
 
 @pytest.mark.parametrize("name", ["resvg_py", "font_roboto"])
-def test_without_the_extra(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_extra_it_names_the_package(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(ImportError, match=rf"{name}: pip install 'trio-dispatch\[pictures\]'"):
         day().png()
 
 
-def test_out_of_range() -> None:
+def test_sizes_out_of_range_are_refused() -> None:
     with pytest.raises(ValueError, match=r"scale 0\.1 is not from 0\.5 to 8"):
         day().png(scale=0.1)
     with pytest.raises(ValueError, match="width 399 is not from 400"):

@@ -1,4 +1,4 @@
-"""The picture in a terminal."""
+"""The picture as text."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_what_runs_when() -> None:
     ]
 
 
-def test_more_at_once_than_there_are_lanes() -> None:
+def test_more_runs_at_once_than_lanes() -> None:
     found = [make_dispatch(n, start_time=BEGIN + n * HOUR, duration=9 * HOUR) for n in range(9)]
     lines = draw(found, now=BEGIN - DAY)
     assert lines[2:6] == [
@@ -74,10 +74,10 @@ def test_more_at_once_than_there_are_lanes() -> None:
         "       ·  ▄▄▄▄▄▄▄▄▄▄▄▄ ·       ·",
         "       ·   ▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓·",
     ]
-    assert "▓▓ several at once" in lines[-1]
+    assert "▓▓ too many to tell apart" in lines[-1]
 
 
-def test_the_days_of_a_zone() -> None:
+def test_days_in_a_time_zone() -> None:
     found = [make_dispatch(1, start_time=BEGIN + 10 * HOUR)]
     lines = draw(found, 80, time_zone=ZoneInfo("Asia/Tokyo"))
     assert lines[0].split("  ")[0] == "Asia/Tokyo Mon 15 Jun 2026"
@@ -86,7 +86,7 @@ def test_the_days_of_a_zone() -> None:
     assert lines[1].index("18:00") < lines[2].index("▄") < lines[1].index("21:00")
 
 
-def test_nothing() -> None:
+def test_no_dispatches() -> None:
     assert draw([])[2] == "     Nothing runs in this time."
     lines = draw([make_dispatch(1, start_time=BEGIN - DAY)])
     assert lines[2:] == ["       Nothing runs in this time.", "Not in this time: CHARGE"]
@@ -95,7 +95,7 @@ def test_nothing() -> None:
 @pytest.mark.parametrize("width", [40, 57, 80, 200])
 @pytest.mark.parametrize("by", ["type", "target"])
 @pytest.mark.parametrize("days", [0.001, 1, 31, 3653])
-def test_no_line_is_too_wide(width: int, by: str, days: float) -> None:
+def test_lines_keep_to_the_width(width: int, by: str, days: float) -> None:
     found = documentation().a_day_of_a_microgrid()
     found += [make_dispatch(100 + n, type=t, start_time=BEGIN) for n, t in enumerate(NASTY)]
     found += [make_dispatch(200, type="x" * 500, start_time=BEGIN, active=False)]
@@ -103,7 +103,7 @@ def test_no_line_is_too_wide(width: int, by: str, days: float) -> None:
     text = picture.text(width)
     for line in text.splitlines():
         assert cell_len(line) <= width
-    # Nothing that a type says reaches the terminal as more than letters.
+    # No control character reaches the terminal.
     assert not set(text) & set(map(chr, [*range(10), *range(11, 32), 0x7F, 0x9B, 0x202E]))
     coloured = picture.text(width, color=True)
     assert ANSI.sub("", coloured) == text
@@ -121,6 +121,6 @@ def test_random_pictures(found: list[Dispatch], width: int) -> None:
     assert all(len(line) <= width for line in lines)
 
 
-def test_too_narrow() -> None:
+def test_a_width_below_40_is_refused() -> None:
     with pytest.raises(ValueError, match="width 39 is less than 40"):
         draw([], 39)

@@ -55,7 +55,7 @@ def test_hours_of_days_in_march(day: int, hours: list[str]) -> None:
     assert [tick.moment for tick in ticks] == [begin + n * HOUR for n in range(len(ticks))]
 
 
-def test_an_hour_that_is_there_twice() -> None:
+def test_an_hour_that_occurs_twice() -> None:
     begin, end = berlin(2026, 10, 25), berlin(2026, 10, 26)
     ticks = axis(begin, end, BERLIN, 240).ticks
     assert len(ticks) == 25
@@ -144,7 +144,7 @@ def test_ticks_are_round_in_order_and_have_room(
 
 @RANDOM
 @given(MOMENTS, st.integers(1, 900), st.sampled_from(ZONES))
-def test_spans_follow_each_other(begin: datetime, hours: int, zone: ZoneInfo) -> None:
+def test_spans_are_contiguous(begin: datetime, hours: int, zone: ZoneInfo) -> None:
     end = begin + hours * HOUR
     spans = axis(begin, end, zone).spans
     assert spans[0].begin == begin

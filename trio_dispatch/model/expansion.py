@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TypeAlias
 
 from .target import (
-    ComponentType,
+    ComponentKind,
     ElectricalComponentCategory,
     Target,
     TargetCategories,
@@ -18,8 +18,7 @@ from .validation import check_id, shown
 __all__ = ["Components", "component_resolver"]
 
 Components: TypeAlias = (
-    Mapping[int, ElectricalComponentCategory | ComponentType | TargetCategory]
-    | Callable[[Target], Iterable[int]]
+    Mapping[int, ComponentKind | TargetCategory] | Callable[[Target], Iterable[int]]
 )
 """The components of a microgrid: what each id is, or a function from a target to ids."""
 
@@ -60,7 +59,7 @@ def component_resolver(components: Components) -> Callable[[Target | None], froz
 
 
 def _mapping_resolver(
-    components: Mapping[int, ElectricalComponentCategory | ComponentType | TargetCategory],
+    components: Mapping[int, ComponentKind | TargetCategory],
 ) -> Callable[[Target | None], frozenset[int]]:
     ids = frozenset(check_id("component id", id_) for id_ in components)
     members: dict[TargetCategory, set[int]] = {}

@@ -1,4 +1,4 @@
-"""What a dispatch is for: components by their ids, or by what they are."""
+"""The target of a dispatch: components by id, by category or by type."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from .validation import check_id, shown
 
 __all__ = [
     "BatteryType",
+    "ComponentKind",
     "ComponentType",
     "ElectricalComponentCategory",
     "EvChargerType",
@@ -23,8 +24,12 @@ __all__ = [
 ]
 
 
-class ElectricalComponentCategory(OpenEnum):
-    """What an electrical component of a microgrid is."""
+class ComponentKind(OpenEnum):
+    """A category of electrical components, or a type within a category."""
+
+
+class ElectricalComponentCategory(ComponentKind):
+    """The category of an electrical component."""
 
     UNSPECIFIED = 0
     GRID_CONNECTION_POINT = 1
@@ -48,7 +53,7 @@ class ElectricalComponentCategory(OpenEnum):
     STEAM_BOILER = 19
 
 
-class BatteryType(OpenEnum):
+class BatteryType(ComponentKind):
     """The chemistry of a battery."""
 
     UNSPECIFIED = 0
@@ -56,7 +61,7 @@ class BatteryType(OpenEnum):
     NA_ION = 2
 
 
-class InverterType(OpenEnum):
+class InverterType(ComponentKind):
     """What an inverter is connected to."""
 
     UNSPECIFIED = 0
@@ -65,8 +70,8 @@ class InverterType(OpenEnum):
     HYBRID = 3
 
 
-class EvChargerType(OpenEnum):
-    """The kind of current that a charging point for electric vehicles delivers."""
+class EvChargerType(ComponentKind):
+    """The current that a charging point for electric vehicles delivers."""
 
     UNSPECIFIED = 0
     AC = 1
@@ -75,7 +80,7 @@ class EvChargerType(OpenEnum):
 
 
 ComponentType = BatteryType | InverterType | EvChargerType
-"""The types within a category that the API knows."""
+"""A type of components, which belongs to one category."""
 
 _CATEGORY_OF = {
     BatteryType: ElectricalComponentCategory.BATTERY,
@@ -117,7 +122,7 @@ class TargetIds(frozenset[int]):
 
 @dataclass(frozen=True, slots=True)
 class TargetCategory:
-    """The components of a category, or of one type within it.
+    """The components of a category, or those of one type within the category.
 
     Numbers that this version does not know are kept: ``category.name`` is then empty.
     """
@@ -128,7 +133,7 @@ class TargetCategory:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, TargetCategory):
             return NotImplemented
-        # Types of different kinds are equal as numbers.
+        # As integers, types of different enumerations may be equal.
         return (self.category, type(self.type), self.type) == (
             other.category,
             type(other.type),
@@ -143,21 +148,19 @@ class TargetCategory:
 
 
 class TargetCategories(frozenset[TargetCategory]):
-    """The components of any of these categories or types, a frozen set of `TargetCategory`.
+    """The components of any of these categories or types.  A frozen set of `TargetCategory`.
 
-    A category stands for itself, a type for its category and itself::
+    A type implies its category::
 
         TargetCategories(ElectricalComponentCategory.EV_CHARGER, BatteryType.LI_ION)
     """
 
     __slots__ = ()
 
-    def __new__(
-        cls, *categories: ElectricalComponentCategory | ComponentType | TargetCategory
-    ) -> Self:
+    def __new__(cls, *categories: ComponentKind | TargetCategory) -> Self:
         """
         Raises:
-          ValueError: something is neither a category nor a type of one.
+          ValueError: an argument is neither a category nor a type.
         """
         return super().__new__(cls, map(_category, categories))
 
@@ -169,12 +172,10 @@ class TargetCategories(frozenset[TargetCategory]):
 
 
 Target = TargetIds | TargetCategories
-"""Either kind of target."""
+"""A target by ids or by categories."""
 
 
-def _category(
-    value: ElectricalComponentCategory | ComponentType | TargetCategory,
-) -> TargetCategory:
+def _category(value: ComponentKind | TargetCategory) -> TargetCategory:
     match value:
         case TargetCategory():
             return value

@@ -1,20 +1,24 @@
-"""Pictures of what runs when.  What draws them is imported when it is needed."""
+"""Pictures of what runs when.  Modules that draw are imported when they are needed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta, tzinfo
+from typing import get_args
 
 from .. import clock
+from ..model.arbitration import Priority, equal_priority
 from ..model.dispatch import Dispatch
-from ..model.validation import utc
+from ..model.expansion import Components, component_resolver
+from ..model.validation import shown, utc
+from .grouping import By, Grouping
 from .picture import Timeline
-from .window import By, Window
+from .window import Window
 
 __all__ = ["Timeline", "draw_timeline"]
 
 _DAY = timedelta(days=1)
-# So that nothing beside the picture is outside of what a datetime can say.
+# Far enough from the ends of the datetime range for axis labels and time zones.
 _EARLIEST = datetime(1000, 1, 1, tzinfo=UTC)
 _LATEST = datetime(9000, 1, 1, tzinfo=UTC)
 
@@ -26,46 +30,54 @@ def draw_timeline(
     *,
     now: datetime | None = None,
     by: By = "type",
+    components: Components | None = None,
+    priority: Priority = equal_priority,
     time_zone: tzinfo = UTC,
 ) -> Timeline:
-    """A picture of what runs when.
+    """Return a picture of what runs when.
 
-    There is a row for each type or target in which something runs, with the runs as bars.  Runs
-    that overlap are in lanes below each other.  Pulses are diamonds, dry runs are hatched, what
-    has no end is an arrow, and now is a line.  Runs that are too short to be told apart are one
-    pale bar.  Dispatches that are inactive or deleted do not run::
+    There is a row for each type, target or component for which something runs, with the runs as
+    bars.  Runs that overlap are in lanes below each other.  Pulses are diamonds, dry runs are
+    hatched, runs without an end are arrows, and the present is a line.  Runs that are too short to
+    be told apart are merged into one striped bar.  Inactive and deleted dispatches do not run::
 
         picture = trio_dispatch.draw_timeline(dispatcher.dispatches.values(), by="target")
         print(picture.text())
         picture.save("plan.svg")
 
-    Nothing is drawn before a method of the picture is called.  With many dispatches drawing takes
-    up to a second, in which it does not give way to other tasks: call such a method in a thread.
+    By component, the first lane of a row shows which dispatch drives the component, as actors with
+    `MergeByComponent` see it.  Runs that are overridden are pale, in the lanes below.
+
+    Nothing is drawn before a method of the picture is called.  Drawing many dispatches takes up to
+    a second and blocks the event loop: call the method in a thread.
 
     Args:
       dispatches: What to draw, in any order.
       begin: The moment at which the picture begins; None for `now`.
       end: The moment at which it ends; None for a day after `begin`.
-      now: Where to draw the line; None for what the clock shows.
-      by: What the rows are: ``"type"`` or ``"target"``.
+      now: Where to draw the line; None for the current time of the Trio run.
+      by: What the rows are: ``"type"``, ``"target"`` or ``"component"``.
+      components: For rows by component, what the components are, to resolve targets by category,
+        see `component_resolver`.  With None, targets by category are left out.
+      priority: For rows by component, returns the priority of a dispatch, as for `run_actors`.
       time_zone: The zone in which times are written, and days begin.  It does not change what
         runs: recurrence rules are in UTC.
 
     Raises:
-      ValueError: a time is naive, the end is not after the begin, or something else makes no
-        sense; the message names it.
+      ValueError: a time is naive, the end is not after the begin, or another argument is invalid;
+        the message names it.
     """
     kept = tuple(dispatches)
     for each in kept:
         if not isinstance(each, Dispatch):
             raise ValueError(
-                f"{each!r} is not a Dispatch: of a mapping of dispatches, give the values()"
+                f"{shown(each)} is not a Dispatch: for a mapping of dispatches, pass its values()"
             )
-    if by not in ("type", "target"):
-        raise ValueError(f"by {by!r} is not 'type' or 'target'")
+    if by not in get_args(By):
+        raise ValueError(f"by {shown(by)} is not 'type', 'target' or 'component'")
     if not isinstance(time_zone, tzinfo):
         raise ValueError(
-            f"time_zone {time_zone!r} is not a tzinfo, such as zoneinfo.ZoneInfo('Europe/Berlin')"
+            f"time_zone {shown(time_zone)} is not a tzinfo, such as ZoneInfo('Europe/Berlin')"
         )
     present = clock.now() if now is None else utc(now, "now")
     first = present if begin is None else utc(begin, "begin")
@@ -76,4 +88,7 @@ def draw_timeline(
         raise ValueError(f"end {last} is after the year 8999")
     if last <= first:
         raise ValueError(f"end {last} is not after begin {first}")
-    return Timeline(kept, Window(first, last, present, time_zone), by)
+    grouping = Grouping(by, priority=priority)
+    if components is not None:
+        grouping = Grouping(by, component_resolver(components), priority)
+    return Timeline(kept, Window(first, last, present, time_zone), grouping)

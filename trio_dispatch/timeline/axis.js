@@ -1,12 +1,12 @@
 "use strict";
-// Times in the zone of the picture, and the round ones among them.
+// Times in the zone of the picture, and its axis.
 const timesOf = (data) => {
   const DAYS = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
   const MONTHS = ["January", "February", "March", "April", "May", "June", "July", "August",
     "September", "October", "November", "December"];
   const DAY = 86400;
 
-  // A local time is a number of seconds, too: what a clock in UTC would show.
+  // A local time is a number of seconds, too: of the moment at which UTC shows the same time.
 
   const offset = (moment) => {
     let low = 0, high = data.offsets.length - 1;
@@ -45,9 +45,9 @@ const timesOf = (data) => {
     return `${day}, ${time} to ${day === lastDay ? "" : lastDay + ", "}${lastTime}`;
   };
 
-  // The axis: as in the picture, as many round moments as there is room for.
+  // The axis: as in the picture, as many round moments as have room.
 
-  const startOf = { // of the day, month or year of a local time, so many units on
+  const startOf = { // of the day, month or year of a local time, or of one some units later
     day: (local, more) => {
       const date = calendar(local);
       return Date.UTC(date.getUTCFullYear(), date.getUTCMonth(), date.getUTCDate() + more) / 1000;
@@ -58,7 +58,7 @@ const timesOf = (data) => {
     },
     year: (local, more) => Date.UTC(calendar(local).getUTCFullYear() + more, 0, 1) / 1000,
   };
-  const number = { // by which it is decided whether a unit is a round one; day 0 was a Thursday
+  const number = { // decides whether a unit is a round one; day 0 was a Thursday
     day: (local) => Math.round(local / DAY) + 3,
     month: (local) => calendar(local).getUTCMonth(),
     year: (local) => calendar(local).getUTCFullYear(),

@@ -1,4 +1,4 @@
-"""The colours of a picture: those of the types, which colour-blind people can tell apart, too."""
+"""The colours of a picture.  Those of the types suit colour-blind people, too."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ Theme = Literal["auto", "light", "dark"]
 
 @dataclass(frozen=True, slots=True)
 class Colour:
-    """A colour on a light and on a dark ground, the text that can be read on it, and its number
-    among the 256 of a terminal."""
+    """A colour on light and on dark ground, each with the colour of text on it, and its number
+    among the 256 colours of a terminal."""
 
     light: str
     light_ink: str
@@ -41,7 +41,7 @@ PALETTE = (
 
 @dataclass(frozen=True, slots=True)
 class Scheme:
-    """What a picture is painted with besides the colours of the types."""
+    """The colours of a theme, apart from those of the types."""
 
     ground: str
     ink: str
@@ -79,11 +79,11 @@ DARK = Scheme(
 
 
 def colours_of(types: Iterable[str]) -> dict[str, int]:
-    """A number in the palette for each type.
+    """Return a number in the palette for each type.
 
-    The name decides, in every picture.  Only where several types of a picture would have the same
-    colour, all but the first in the alphabet take one that no name has chosen; when there are more
-    types than colours, colours are shared.
+    The name decides, so that a type has the same colour in each picture.  If several types of a
+    picture would have the same colour, all but the first in the alphabet get a free one.  If there
+    are more types than colours, types share colours.
     """
     names = sorted(set(types))
     found: dict[str, int] = {}
@@ -102,5 +102,5 @@ def colours_of(types: Iterable[str]) -> dict[str, int]:
 
 
 def _choice(name: str) -> int:
-    # A hash that is the same in every run.
+    # Unlike hash(), the same in each process.
     return crc32(name.encode("utf-8", "replace")) % len(PALETTE)

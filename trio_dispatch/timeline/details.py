@@ -1,4 +1,4 @@
-"""What a picture tells about a bar when asked."""
+"""The details of a bar, for tooltips."""
 
 from __future__ import annotations
 
@@ -17,38 +17,38 @@ _LONG = 300
 
 
 class Details:
-    """The details of bars, with what is the same for all bars of a dispatch worked out once."""
+    """Describes bars.  What all bars of a dispatch have in common is computed once."""
 
     def __init__(self, window: Window) -> None:
         self._window = window
         self._known: dict[int, list[tuple[str, str]]] = {}
 
     def title(self, bar: Bar, brief: bool) -> str:
-        """All about a bar in lines, or only what and when it is."""
+        """Return all details of a bar in lines, or if `brief` only what it is and when."""
         lines = self.lines(bar)[: 2 if brief else None]
         return "\n".join(f"{name}: {text}" if name else text for name, text in lines)
 
     def lines(self, bar: Bar) -> list[tuple[str, str]]:
-        """All about a bar: names and values.  The first is what it is, and has no name."""
+        """Return all details of a bar: names and values.  The first has no name."""
         if bar.others:
             return [
-                ("", f"{bar.others + 1} bars share this lane"),
+                ("", f"{bar.others + 1} that cannot be told apart"),
                 ("time", span_text(bar.run.start, bar.run.end, self._window.zone)),
             ]
         head, *rest = self.of_dispatch(bar.dispatch)
         return [head, ("time", self.time(bar)), *rest]
 
     def time(self, bar: Bar) -> str:
-        """When it runs, and for how long."""
-        span = span_text(bar.run.start, bar.run.end, self._window.zone)
+        """Return when a bar runs, and how."""
+        text = span_text(bar.run.start, bar.run.end, self._window.zone)
         if bar.run.many:
             short = "pulses" if bar.dispatch.is_pulse else "runs"
-            return f"{span}, many {short} one after the other"
-        return span
+            text += f", many {short} one after the other"
+        return f"{text}, overridden" if bar.overridden else text
 
     def of_dispatch(self, dispatch: Dispatch) -> list[tuple[str, str]]:
-        """What is the same for all bars of a dispatch."""
-        # Nothing says that ids are unique in what somebody wants to see.
+        """Return the details that all bars of a dispatch have in common."""
+        # By identity: the dispatches of a picture may have the same id.
         known = self._known.get(id(dispatch))
         if known is None:
             known = self._known[id(dispatch)] = list(self._describe(dispatch))

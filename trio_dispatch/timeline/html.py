@@ -1,4 +1,4 @@
-"""The picture as a page that needs nothing else: data, styles and script are in it."""
+"""The picture as a page that contains its data, styles and script."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from typing import Any
 from ..model.dispatch import Dispatch
 from .colours import colours_of
 from .details import Details
-from .plan import Bar, Plan, label_of, make_plan
+from .grouping import Grouping
+from .plan import Bar, Plan, make_plan
 from .style import NEUTRAL, definitions, style_sheet
 from .svg import draw_svg
 from .ticks import offsets
-from .window import By, Window
+from .window import Window
 from .words import clean, span_text, zone_text
 
 __all__ = ["draw_html"]
@@ -28,15 +29,15 @@ _PULSE = 12
 _MAX_IDLE = 100
 _SCRIPTS = ("axis.js", "page.js")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_DRY, _MANY, _PULSES = 1, 2, 4
+_DRY, _MANY, _PULSES, _OVERRIDDEN = 1, 2, 4, 8
 
-# Nothing may be loaded, from wherever.
+# The page must not load anything.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 
 
-def draw_html(dispatches: Sequence[Dispatch], window: Window, by: By) -> str:
-    """The page.  Its data is finer than its picture, so that there is something to zoom into."""
-    plan = _finest_plan(dispatches, window, by)
+def draw_html(dispatches: Sequence[Dispatch], window: Window, grouping: Grouping) -> str:
+    """Return the page.  Its data is finer than its picture, for zooming."""
+    plan = _finest_plan(dispatches, window, grouping)
     colours = colours_of(plan.types)
     numbers = {NEUTRAL, *colours.values()}
     paints = {(kind, number) for kind in ("dry", "many", "endless") for number in numbers}
@@ -47,22 +48,22 @@ def draw_html(dispatches: Sequence[Dispatch], window: Window, by: By) -> str:
         "POLICY": escape(_POLICY),
         "STYLE": (own / "page.css").read_text("utf-8")
         + style_sheet(".chart", colours.values(), "auto"),
-        "PICTURE": draw_svg(dispatches, window, by, _PIXELS, "auto"),
+        "PICTURE": draw_svg(dispatches, window, grouping, _PIXELS, "auto"),
         "PAINTS": definitions("p-", paints),
         "DATA": _safe_json(_data(plan, colours)),
         "SCRIPT": "".join((own / name).read_text("utf-8") for name in _SCRIPTS),
     }
     pieces = (own / "page.html").read_text("utf-8").split("%%")
-    # Every other piece is the name of a part.
+    # Every second piece is the name of a part.
     return "".join(parts[each] if place % 2 else each for place, each in enumerate(pieces))
 
 
-def _finest_plan(dispatches: Sequence[Dispatch], window: Window, by: By) -> Plan:
-    """One that is finer than the picture, if that is not too much for a page."""
+def _finest_plan(dispatches: Sequence[Dispatch], window: Window, grouping: Grouping) -> Plan:
+    """Return a plan that is finer than the picture, unless it would be too large for a page."""
     plan = make_plan(
         dispatches,
         window,
-        by,
+        grouping,
         resolution=window.part(_PIXELS / 3),
         pulse=window.part(_PIXELS / _PULSE),
         max_lanes=_MAX_LANES,
@@ -74,7 +75,7 @@ def _finest_plan(dispatches: Sequence[Dispatch], window: Window, by: By) -> Plan
     return make_plan(
         dispatches,
         window,
-        by,
+        grouping,
         resolution=window.part(_PIXELS * _FINER),
         pulse=window.part(_PIXELS / _PULSE),
         max_lanes=_MAX_LANES,
@@ -84,7 +85,7 @@ def _finest_plan(dispatches: Sequence[Dispatch], window: Window, by: By) -> Plan
 
 
 def _safe_json(data: Any) -> str:
-    """JSON that ends no script element, whatever is in it."""
+    """Return JSON that cannot end a script element."""
     text = json.dumps(data, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
@@ -123,33 +124,37 @@ def _data(plan: Plan, colours: dict[str, int]) -> dict[str, Any]:
 
 
 def _bar(bar: Bar, place: int) -> list[float | None]:
-    """Lane, start, end, the number of the dispatch, what it is, and how many others are in it."""
+    """Return lane, start, end, number of the dispatch, flags, and number of merged bars."""
     end = None if bar.run.end is None else _seconds(bar.run.end)
-    kind = _DRY * bar.dry_run | _MANY * bar.run.many | _PULSES * bar.dispatch.is_pulse
+    kind = (
+        _DRY * bar.dry_run
+        | _MANY * bar.run.many
+        | _PULSES * bar.dispatch.is_pulse
+        | _OVERRIDDEN * bar.overridden
+    )
     return [bar.lane, _seconds(bar.run.start), end, place, kind, bar.others]
 
 
 def _describe(
     dispatch: Dispatch, plan: Plan, details: Details, colours: dict[str, int]
 ) -> dict[str, Any]:
-    other: By = "target" if plan.by == "type" else "type"
     return {
         "colour": colours[clean(dispatch.type)],
-        "name": label_of(dispatch, other),
+        "name": plan.grouping.caption(dispatch),
         "lines": details.of_dispatch(dispatch),
     }
 
 
 def _legend(plan: Plan, colours: dict[str, int]) -> list[tuple[int, str]]:
-    """The colours of the types, where the rows do not say them."""
-    if plan.by == "type":
+    """Return the colours of the types, unless the rows are types."""
+    if plan.grouping.by == "type":
         return []
     shown = {clean(bar.dispatch.type) for bar in plan.bars()}
     return [(colours[name], name) for name in plan.types if name in shown]
 
 
 def _extent(plan: Plan) -> tuple[datetime, datetime]:
-    """From when to when there are times to be named."""
+    """Return the range of the times that the page may have to write."""
     begin, end = plan.window.begin, plan.window.end
     for bar in plan.bars():
         begin = min(begin, bar.run.start)

@@ -1,7 +1,7 @@
-// Draws the data of the page again and again, for the time and the runs that are asked for.
+// Draws the data of the page: the runs that match the search, in the visible time.
 (() => {
   const SVG = "http://www.w3.org/2000/svg";
-  const DRY = 1, MANY = 2, PULSE = 4;
+  const DRY = 1, MANY = 2, PULSE = 4, OVERRIDDEN = 8;
   const EDGE = 16, TOP = 58, LEAST_SPAN = 60;
   const FONT = "Roboto, 'Segoe UI', 'Helvetica Neue', Arial, 'Noto Sans', sans-serif";
 
@@ -133,7 +133,7 @@
       const pulse = kind & PULSE && !(kind & MANY) && !bar[5];
       if (start >= view.end || (end !== null && (pulse ? end < view.begin : end <= view.begin)))
         continue;
-      // What lies on a bar that is drawn already would only cost time.
+      // A bar that would be hidden by the last one only costs time.
       const last = end === null ? layout.right : inside(end);
       if (last < (full[lane] ?? -1) + (pulse ? 2 : 0.5)) continue;
       full[lane] = Math.max(last, inside(start) + 1);
@@ -143,7 +143,7 @@
   const drawBar = (bar, row, y, height, pulse) => {
     const [, start, end, place, kind, others] = bar;
     const dispatch = data.dispatches[place];
-    const group = add(drawing, "g", { class: "bar" });
+    const group = add(drawing, "g", { class: kind & OVERRIDDEN ? "bar pale" : "bar" });
     drawn.push({ bar, row, group, y, height });
     const style = others ? ["class", "crowd"]
       : kind & DRY ? ["fill", `url(#p-dry${dispatch.colour})`]
@@ -163,10 +163,10 @@
     const thin = kind & PULSE && !others ? 0.3 * height : 0;
     add(group, "path", { ...shape,
       d: outline(first, last, y + thin, height - 2 * thin, start < view.begin, end) });
-    const text = others ? `${others + 1} more` : dispatch.name;
+    const text = others ? `${others + 1} in one` : dispatch.name;
     const shown = height < 15 ? "" : shorten(text, last - first - 12 - (end === null ? 8 : 0), "400 10.5px");
     if (shown && (shown === text || shown.length >= 6)) {
-      const ink = others ? "nowtext" : kind & (DRY | MANY) ? "over" : `t${dispatch.colour}`;
+      const ink = others ? "nowtext" : kind & (DRY | MANY | OVERRIDDEN) ? "over" : `t${dispatch.colour}`;
       add(group, "text", { class: ink, x: first + 6, y: y + height / 2 + 3.8 }, shown);
     }
   };
@@ -201,8 +201,10 @@
       entry({ fill: "url(#p-endless-1)", d: "M0 1h14l6 5-6 5H0z" }, "without end");
     if (bars.some((bar) => bar[4] & PULSE && !(bar[4] & MANY) && !bar[5]))
       entry({ class: "c-1", d: "M10 0l6 6-6 6-6-6z" }, "pulse");
+    if (bars.some((bar) => bar[4] & OVERRIDDEN))
+      entry({ class: "c-1", opacity: 0.3, d: box }, "overridden");
     if (bars.some((bar) => bar[5]))
-      entry({ class: "crowd", d: box }, "more than there are lanes for");
+      entry({ class: "crowd", d: box }, "too many to tell apart");
     const remarks = [];
     if (data.left_out) remarks.push(`${data.left_out} more rows are not in the picture.`);
     if (data.idle.length) remarks.push(`Not in this time: ${data.idle.join(", ")}`);
@@ -210,14 +212,15 @@
     element("remarks").hidden = !remarks.length;
   };
 
-  // What a run is, for whoever points at it.
+  // The tooltip of a run.
 
   const linesOf = ([, start, end, place, kind, others]) => {
     const time = spanText(start, end);
-    if (others) return [["", `${others + 1} bars share this lane`], ["time", time]];
+    if (others) return [["", `${others + 1} that cannot be told apart`], ["time", time]];
     const [head, ...rest] = data.dispatches[place].lines;
-    const many = kind & PULSE ? "pulses" : "runs";
-    return [head, ["time", kind & MANY ? `${time}, many ${many} one after the other` : time], ...rest];
+    const many = `, many ${kind & PULSE ? "pulses" : "runs"} one after the other`;
+    const how = (kind & MANY ? many : "") + (kind & OVERRIDDEN ? ", overridden" : "");
+    return [head, ["time", time + how], ...rest];
   };
   const show = (item, left, top) => {
     const lines = linesOf(item.bar);

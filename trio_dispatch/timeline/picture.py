@@ -1,4 +1,4 @@
-"""A timeline, and the forms in which it can be had."""
+"""A timeline, and its formats."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from ..model.dispatch import Dispatch
 
 if TYPE_CHECKING:
     from .colours import Theme
-    from .window import By, Window
+    from .grouping import Grouping
+    from .window import Window
 
 __all__ = ["Timeline"]
 
@@ -21,21 +22,21 @@ _SUFFIXES = ".svg, .png, .html or .txt"
 
 
 class Timeline:
-    """What runs when, to be drawn.  `trio_dispatch.timeline` makes it.
+    """A picture of what runs when, made by `trio_dispatch.draw_timeline`.
 
-    In a notebook it shows itself.
+    A notebook shows it as the value of a cell.
     """
 
-    def __init__(self, dispatches: Sequence[Dispatch], window: Window, by: By) -> None:
+    def __init__(self, dispatches: Sequence[Dispatch], window: Window, grouping: Grouping) -> None:
         self._dispatches = dispatches
         self._window = window
-        self._by = by
+        self._grouping = grouping
 
     def text(self, width: int = 80, color: bool = False) -> str:
-        """The picture for a terminal, in lines of at most so many columns.
+        """Return the picture as text for a terminal.
 
         Args:
-          width: The columns, at least 40.
+          width: The most columns of a line, at least 40.
           color: Whether to use colours, as ANSI escape sequences.
 
         Raises:
@@ -45,43 +46,43 @@ class Timeline:
 
         if width < 40:
             raise ValueError(f"width {width} is less than 40 columns")
-        return draw_text(self._dispatches, self._window, self._by, width, color)
+        return draw_text(self._dispatches, self._window, self._grouping, width, color)
 
     def svg(self, width: int = _PIXELS, theme: Theme = "auto") -> str:
-        """The picture as SVG, as high as it needs to be.
+        """Return the picture as SVG.  Its height depends on the number of rows.
 
         Args:
           width: In pixels, from 400 to 10,000.
-          theme: ``"light"``, ``"dark"``, or ``"auto"`` for whatever the reader prefers.
+          theme: ``"light"``, ``"dark"``, or ``"auto"`` for the viewer's preference.
 
         Raises:
-          ValueError: the width is out of range, or there is no such theme.
+          ValueError: the width is out of range, or the theme is unknown.
         """
         from .svg import draw_svg  # noqa: PLC0415
 
         _check_size(width, theme)
-        return draw_svg(self._dispatches, self._window, self._by, width, theme)
+        return draw_svg(self._dispatches, self._window, self._grouping, width, theme)
 
     def html(self) -> str:
-        """A page that needs nothing else, to hover, zoom, move and search in.
+        """Return the picture as a self-contained page, to hover, zoom, move and search in.
 
-        Without JavaScript it is the picture as it is.
+        Without JavaScript the page shows the SVG picture.
         """
         from .html import draw_html  # noqa: PLC0415
 
-        return draw_html(self._dispatches, self._window, self._by)
+        return draw_html(self._dispatches, self._window, self._grouping)
 
     def png(self, width: int = _PIXELS, scale: float = 2.0, theme: Theme = "light") -> bytes:
-        """The picture as PNG.  Needs the extra ``pictures``.
+        """Return the picture as PNG.  Requires the extra ``pictures``.
 
         Args:
-          width: That of the same picture as SVG.
-          scale: The pixels for each of those, from 0.5 to 8.
+          width: The width of the picture as SVG.
+          scale: The pixels of the PNG for each pixel of the SVG, from 0.5 to 8.
           theme: ``"light"`` or ``"dark"``; ``"auto"`` is light.
 
         Raises:
           ImportError: the extra is not installed.
-          ValueError: the width or scale is out of range, or there is no such theme.
+          ValueError: the width or scale is out of range, or the theme is unknown.
         """
         from .png import draw_png  # noqa: PLC0415
 
@@ -90,15 +91,16 @@ class Timeline:
         return draw_png(self.svg(width, "light" if theme == "auto" else theme), scale)
 
     def save(self, path: str | PathLike[str], width: int | None = None) -> None:
-        """Write the picture to a file: SVG, PNG, HTML or text, as the suffix of its name says.
+        """Write the picture to a file, in the format of the suffix: SVG, PNG, HTML or text.
 
         Args:
-          width: In pixels, of text in columns; None for 960, or 100.  A page is as wide as its
-            window.
+          width: In pixels, or in columns for text; None for 960 pixels or 100 columns.  A page is
+            as wide as the browser's window.
 
         Raises:
-          ValueError: the suffix says none of these, or the width is out of range.
-          ImportError: it is to be a PNG, and the extra ``pictures`` is not installed.
+          ValueError: the suffix is not .svg, .png, .html, .htm or .txt, or the width is out of
+            range.
+          ImportError: the format is PNG, and the extra ``pictures`` is not installed.
           OSError: the file cannot be written.
         """
         path = Path(path)
@@ -118,7 +120,7 @@ class Timeline:
     def __repr__(self) -> str:
         window = self._window
         return (
-            f"<Timeline of {len(self._dispatches)} dispatches by {self._by}, "
+            f"<Timeline of {len(self._dispatches)} dispatches by {self._grouping.by}, "
             f"{window.begin.isoformat()} to {window.end.isoformat()}>"
         )
 
@@ -126,7 +128,7 @@ class Timeline:
         return self.svg()
 
     def _repr_html_(self) -> str:
-        # In a frame of its own: neither its styles nor its script meet those of the notebook.
+        # In a frame: neither styles nor scripts mix with those of the notebook.
         return (
             f'<iframe srcdoc="{escape(self.html())}" sandbox="allow-scripts" title="Timeline" '
             f'style="width: 100%; height: {self._frame_height()}px; border: 0"></iframe>'
@@ -135,7 +137,7 @@ class Timeline:
     def _frame_height(self) -> int:
         from .svg import svg_height  # noqa: PLC0415
 
-        return min(900, svg_height(self._dispatches, self._window, self._by) + 90)
+        return min(900, svg_height(self._dispatches, self._window, self._grouping) + 90)
 
 
 def _check_size(width: int, theme: str) -> None:

@@ -1,4 +1,4 @@
-"""What is to be drawn: rows of runs, laid out in lanes so that none hides another."""
+"""The layout of a picture: rows of bars, in lanes so that no bar hides another."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import heapq
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from itertools import groupby
 
+from ..model.arbitration import Priority
 from ..model.dispatch import Dispatch
-from ..model.formatting import format_target
+from .driven import drives, overridden_runs
+from .grouping import BY_TYPE, Grouping
 from .runs import Run, runs
-from .window import By, Window
+from .window import Window
 from .words import clean, natural_key
 
-__all__ = ["Bar", "Plan", "Row", "label_of", "make_plan"]
+__all__ = ["Bar", "Plan", "Row", "make_plan"]
 
 _NONE = timedelta()
 _CENTURY = timedelta(days=36_525)
@@ -22,15 +23,17 @@ _CENTURY = timedelta(days=36_525)
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """Something to draw.
+    """A run to draw.
 
     Attributes:
-      dispatch: Whose run it is.
-      run: When.
-      lane: Where in its row, from 0 on top.
-      clipped_left: It started before the window.
-      clipped_right: It ends after the window, or never.
-      others: How many other bars had no lane of their own and are put into this one.
+      dispatch: What runs.
+      run: When it runs.
+      lane: The lane in its row, from 0 on top.
+      clipped_left: Whether it started before the window.
+      clipped_right: Whether it ends after the window, or never.
+      overridden: Whether another dispatch drives the component.
+      others: How many other bars are merged into this one, since they found no lane or cannot be
+        told apart.
     """
 
     dispatch: Dispatch
@@ -38,6 +41,7 @@ class Bar:
     lane: int
     clipped_left: bool
     clipped_right: bool
+    overridden: bool = False
     others: int = 0
 
     @property
@@ -46,7 +50,7 @@ class Bar:
 
     @property
     def pulse(self) -> bool:
-        """Whether it is one pulse, a moment without length."""
+        """Whether it is a single pulse, which has no length."""
         return self.dispatch.is_pulse and not self.run.many
 
     @property
@@ -56,7 +60,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """The bars with a label in common, in order of their start."""
+    """A row of bars, those of a lane in order of their start."""
 
     label: str
     lanes: int
@@ -65,19 +69,19 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be drawn.
+    """The layout of a picture.
 
     Attributes:
-      window: What the picture shows.
-      by: What the rows are.
-      rows: Those in which there is something, in order.
-      left_out: How many more there would be.
-      idle: The labels in which nothing runs, in order.
-      types: The types of all dispatches, those which do not run included, in order.
+      window: The time that the picture shows.
+      grouping: What the rows are.
+      rows: The rows that have bars, in order.
+      left_out: The number of rows beyond the allowed number.
+      idle: The labels of the rows without bars, in order.
+      types: The types of all dispatches, including those that do not run, in order.
     """
 
     window: Window
-    by: By
+    grouping: Grouping
     rows: tuple[Row, ...]
     left_out: int
     idle: tuple[str, ...]
@@ -96,7 +100,7 @@ class Plan:
 def make_plan(
     dispatches: Iterable[Dispatch],
     window: Window,
-    by: By = "type",
+    grouping: Grouping = BY_TYPE,
     *,
     resolution: timedelta = _NONE,
     pulse: timedelta = _NONE,
@@ -108,28 +112,21 @@ def make_plan(
 
     Args:
       resolution: The time that can just be seen: every bar gets that much room, and runs of a
-        dispatch that are not further apart are put into one.  Zero keeps every run by itself.
-      pulse: The room that a pulse takes, which is around it.
-      max_lanes: The most lanes of a row; what runs at the same time beyond that shares the last.
+        dispatch that are not further apart are merged.  With zero no runs are merged.
+      pulse: The room that a pulse takes, half of it on each side.
+      max_lanes: The most lanes of a row; further bars share the last lane.
       max_rows: The most rows.
       max_bars: The most bars; the resolution is made coarser until there are no more.
     """
     kept = sorted((each for each in dispatches if not each.deleted), key=lambda each: each.id)
     while True:
-        plan = _make_plan(kept, window, by, _Sizes(resolution, pulse, max_lanes), max_rows)
+        plan = _make_plan(kept, window, grouping, _Sizes(resolution, pulse, max_lanes), max_rows)
         number = plan.number_of_bars
         if max_bars is None or number <= max_bars:
             return plan
         factor = 4 if number > 4 * max_bars else 2
         resolution = max(factor * resolution, timedelta.resolution)
         pulse = max(factor * pulse, timedelta.resolution)
-
-
-def label_of(dispatch: Dispatch, by: By) -> str:
-    """What the row of a dispatch is called."""
-    if by == "type":
-        return clean(dispatch.type)
-    return format_target(dispatch.target) or "no target"
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,38 +137,76 @@ class _Sizes:
 
 
 def _make_plan(
-    dispatches: Sequence[Dispatch], window: Window, by: By, sizes: _Sizes, max_rows: int | None
+    dispatches: Sequence[Dispatch],
+    window: Window,
+    grouping: Grouping,
+    sizes: _Sizes,
+    max_rows: int | None,
 ) -> Plan:
-    labelled = sorted(
-        ((label_of(each, by), each) for each in dispatches),
-        key=lambda item: (natural_key(item[0]), item[0]),
-    )
+    members: dict[str, list[Dispatch]] = {}
+    for each in dispatches:
+        for label in grouping.labels(each):
+            members.setdefault(label, []).append(each)
     rows: list[Row] = []
     idle: list[str] = []
     left_out = 0
-    for name, items in groupby(labelled, key=lambda item: item[0]):
-        bars = [bar for _, dispatch in items for bar in _bars(dispatch, window, sizes.resolution)]
-        if not bars:
-            idle.append(name)
+    for label in sorted(members, key=lambda label: (natural_key(label), label)):
+        if grouping.by == "component":
+            row = _component_row(label, members[label], window, grouping.priority, sizes)
+        else:
+            bars = [bar for each in members[label] for bar in _bars(each, window, sizes.resolution)]
+            row = _row(label, bars, window, sizes)
+        if not row.bars:
+            idle.append(label)
         elif max_rows is not None and len(rows) >= max_rows:
             left_out += 1
         else:
-            rows.append(_row(name, bars, window, sizes))
+            rows.append(row)
     types = sorted({clean(each.type) for each in dispatches}, key=natural_key)
-    return Plan(window, by, tuple(rows), left_out, tuple(idle), tuple(types))
+    return Plan(window, grouping, tuple(rows), left_out, tuple(idle), tuple(types))
 
 
 def _bars(dispatch: Dispatch, window: Window, resolution: timedelta) -> Iterator[Bar]:
     for run in runs(dispatch, window.begin, window.end, resolution):
-        clipped_right = run.end is None or run.end > window.end
-        yield Bar(dispatch, run, 0, run.start < window.begin, clipped_right)
+        yield _bar(dispatch, run, window)
+
+
+def _bar(dispatch: Dispatch, run: Run, window: Window, overridden: bool = False) -> Bar:
+    clipped_right = run.end is None or run.end > window.end
+    return Bar(dispatch, run, 0, run.start < window.begin, clipped_right, overridden)
+
+
+def _component_row(
+    label: str, dispatches: list[Dispatch], window: Window, priority: Priority, sizes: _Sizes
+) -> Row:
+    """Lay out a component: what drives it in the first lane, everything else below.
+
+    Dry runs and pulses do not drive, and nothing overrides them.
+    """
+    runners = [each for each in dispatches if not (each.dry_run or each.is_pulse)]
+    driving = drives(runners, window, sizes.resolution, priority)
+    first = [replace(_bar(each.dispatch, each.run, window), others=each.others) for each in driving]
+    others: list[Bar] = []
+    for each in dispatches:
+        if each.dry_run or each.is_pulse:
+            others += _bars(each, window, sizes.resolution)
+        else:
+            driven = [drive.run for drive in driving if drive.others or drive.dispatch is each]
+            for run in overridden_runs(each, driven, window, sizes.resolution):
+                others.append(_bar(each, run, window, overridden=True))
+    if not first:
+        return _row(label, others, window, sizes)
+    fewer = None if sizes.max_lanes is None else max(1, sizes.max_lanes - 1)
+    below = _row(label, others, window, replace(sizes, max_lanes=fewer))
+    moved = (replace(bar, lane=bar.lane + 1) for bar in below.bars)
+    return Row(label, below.lanes + 1, (*first, *moved))
 
 
 def _row(label: str, bars: list[Bar], window: Window, sizes: _Sizes) -> Row:
-    """Give each bar a lane in which there is room for it: in as few lanes as there can be.
+    """Give each bar a lane that has room for it, using as few lanes as possible.
 
-    A dispatch stays in its lane where it can.  The last lane, when no more are allowed, takes what
-    finds no room, and puts into one what overlaps there.
+    A dispatch stays in its lane if it can.  If no more lanes are allowed, the last one takes the
+    bars that find no room, and merges those that overlap there.
     """
     taken = sorted(
         ((*_room(bar, window, sizes), number, bar) for number, bar in enumerate(bars)),
@@ -199,7 +234,7 @@ def _row(label: str, bars: list[Bar], window: Window, sizes: _Sizes) -> Row:
             heapq.heappush(busy, (right, lane))
             if lane + 1 == sizes.max_lanes:
                 crowd = len(placed), right
-            placed.append(_in_lane(bar, lane))
+            placed.append(replace(bar, lane=lane))
         elif crowd is not None:
             place, until = crowd
             placed[place] = _together(placed[place], bar)
@@ -211,7 +246,7 @@ def _row(label: str, bars: list[Bar], window: Window, sizes: _Sizes) -> Row:
 
 
 def _room(bar: Bar, window: Window, sizes: _Sizes) -> tuple[datetime, datetime]:
-    """The time that a bar takes up in its lane, as far as it is seen."""
+    """Return the time that a bar takes up in its lane, within the window."""
     left = max(bar.run.start, window.begin)
     if bar.pulse:
         half = min(sizes.pulse / 2, _CENTURY)
@@ -220,12 +255,8 @@ def _room(bar: Bar, window: Window, sizes: _Sizes) -> tuple[datetime, datetime]:
     return left, max(right, left + min(sizes.resolution, _CENTURY))
 
 
-def _in_lane(bar: Bar, lane: int) -> Bar:
-    return Bar(bar.dispatch, bar.run, lane, bar.clipped_left, bar.clipped_right)
-
-
 def _together(first: Bar, second: Bar) -> Bar:
-    """Two bars in one."""
+    """Merge two bars."""
     ends = (first.run.end, second.run.end)
     last = None if ends[0] is None or ends[1] is None else max(ends[0], ends[1])
     return replace(
@@ -233,5 +264,6 @@ def _together(first: Bar, second: Bar) -> Bar:
         run=Run(min(first.run.start, second.run.start), last, True),
         clipped_left=first.clipped_left or second.clipped_left,
         clipped_right=first.clipped_right or second.clipped_right,
+        overridden=first.overridden and second.overridden,
         others=first.others + second.others + 1,
     )

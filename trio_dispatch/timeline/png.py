@@ -1,7 +1,7 @@
-"""The picture as PNG: the SVG, drawn by resvg with a font that comes along.
+"""The picture as PNG: the SVG, rendered by resvg with a font from a package.
 
-Nothing of the system is needed, fonts least of all, and the same picture is the same everywhere.
-Fonts of the system are asked only for characters that the font does not have.
+The result does not depend on the system's libraries and fonts.  The system's fonts are loaded only
+for characters that the package's font does not have.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ __all__ = ["draw_png"]
 
 # Up to here Roboto has nearly every letter: Latin, Greek and Cyrillic.
 _LAST = "\u052f"
-# Dashes, quotation marks, bullet, ellipsis, euro, and the sign for what cannot be shown.
+# Dashes, quotation marks, bullet, ellipsis, euro, and the replacement character.
 _PUNCTUATION = set("\u2013\u2014\u2018\u2019\u201c\u201d\u2022\u2026\u20ac\ufffd")
 
 
 def draw_png(svg: str, scale: float) -> bytes:
-    """The pixels of an SVG picture with a fixed theme.
+    """Return an SVG picture, which has a fixed theme, as PNG.
 
     Raises:
       ImportError: the extra is not installed.

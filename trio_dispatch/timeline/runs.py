@@ -1,8 +1,8 @@
 """The runs of a dispatch in a window, at a resolution.
 
-Runs that follow each other too closely to be told apart are put into one.  So there are never more
-than a few for each resolution of the window, and finding them costs no more than that: where a rule
-is denser, it is asked for the last occurrence within reach instead of for every one.
+Runs that follow each other too closely to be told apart are merged.  So their number is bounded by
+the resolution, and so is the cost of finding them: where a rule is denser, it is asked for the last
+occurrence within reach instead of for each one.
 """
 
 from __future__ import annotations
@@ -13,37 +13,35 @@ from datetime import datetime, timedelta
 
 from ..model.dispatch import Dispatch
 
-__all__ = ["Run", "runs"]
+__all__ = ["SEVERAL", "Run", "runs"]
 
 _NONE = timedelta()
-_SEVERAL = 3
-"""Starts that are fewer resolutions apart cannot be told apart."""
+SEVERAL = 3
+"""Starts that are fewer resolutions apart than this cannot be told apart."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run, or several put into one.
+    """A run, a part of one, or several merged.
 
     Attributes:
-      start: The first occurrence.
-      end: When the last run ends; None if it has no end.
-      many: Whether there are several in it.
-      share: How much of the time from start to end it runs, roughly.
+      start: When it starts.
+      end: When it ends; None if it has no end.
+      many: Whether several runs are merged.
     """
 
     start: datetime
     end: datetime | None
     many: bool = False
-    share: float = 1.0
 
 
 def runs(
     dispatch: Dispatch, begin: datetime, end: datetime, resolution: timedelta = _NONE
 ) -> Iterator[Run]:
-    """The runs and pulses of a dispatch that touch a window in UTC, in order.
+    """Return the runs and pulses of a dispatch that touch a window in UTC, in order.
 
     A run ends where the next one of the same dispatch starts, if that is earlier than its own end.
-    With a resolution of zero every run is by itself.
+    With a resolution of zero no runs are merged.
     """
     if not dispatch.active or dispatch.deleted:
         return
@@ -52,11 +50,10 @@ def runs(
         stop, following = dispatch.end_of(start), dispatch.first_after(start)
         if stop is None or following is None or following >= end:
             yield Run(start, _earlier(stop, following))
-        elif following - start < _SEVERAL * resolution:
-            last = _last_in_reach(dispatch, following, end, _SEVERAL * resolution)
-            share = min(1.0, (stop - start) / (following - start))
+        elif following - start < SEVERAL * resolution:
+            last = _last_in_reach(dispatch, following, end, SEVERAL * resolution)
             following = dispatch.first_after(last)
-            yield Run(start, _earlier(dispatch.end_of(last), following), True, share)
+            yield Run(start, _earlier(dispatch.end_of(last), following), True)
         else:
             yield Run(start, min(stop, following))
         start = following
@@ -65,9 +62,9 @@ def runs(
 def _last_in_reach(
     dispatch: Dispatch, start: datetime, end: datetime, reach: timedelta
 ) -> datetime:
-    """The last occurrence before `end` to which one gets in steps that are shorter than `reach`."""
+    """Return the last occurrence before `end` that steps shorter than `reach` lead to."""
     while True:
-        # Microseconds are the finest that there is: the limit itself is out of reach.
+        # The limit itself is out of reach, and no two moments are closer than a microsecond.
         limit = min(_later(start, reach, end), end) - timedelta.resolution
         last = dispatch.last_start(limit)
         if last is None or last <= start:

@@ -1,4 +1,4 @@
-"""How an SVG picture is painted: its style sheet, and the patterns of its bars."""
+"""The style sheet of an SVG picture, and the patterns of its bars."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from .colours import DARK, LIGHT, PALETTE, Scheme, Theme
 __all__ = ["NEUTRAL", "definitions", "style_sheet"]
 
 NEUTRAL = -1
-"""The number of the colour that is no type's."""
+"""The number of the colour that stands for any type."""
 
 FONTS = "Roboto, 'Segoe UI', 'Helvetica Neue', Arial, 'Noto Sans', sans-serif"
 
 
 def style_sheet(scope: str, used: Iterable[int], theme: Theme) -> str:
-    """The rules for everything in `scope`, which is a selector.
+    """Return the rules for everything in `scope`, a selector.
 
-    Colours are written out in each rule: not every reader of SVG knows variables or media queries,
-    and one that does not shows the light picture.
+    Colours are written out in each rule: not every program that shows SVG supports variables or
+    media queries.  Without them the picture is light.
     """
     numbers = sorted(used)
     rules = [
@@ -28,6 +28,7 @@ def style_sheet(scope: str, used: Iterable[int], theme: Theme) -> str:
         f"{scope} .bar text{{font-size:10.5px;pointer-events:none}}",
         f"{scope} .over{{paint-order:stroke;stroke-width:3px;stroke-linejoin:round}}",
         f"{scope} .bar:hover{{opacity:.8}}",
+        f"{scope} .pale path{{opacity:.3}}",
     ]
     rules += _colours(scope, numbers, theme == "dark")
     if theme == "auto":
@@ -61,7 +62,7 @@ def _colours(scope: str, numbers: list[int], dark: bool) -> Iterator[str]:
 
 
 def definitions(prefix: str, used: Iterable[tuple[str, int]]) -> str:
-    """The paints of dry runs, many short runs and what has no end, in each colour used for it."""
+    """Return the patterns and gradients of bars, each in the colours that it is used with."""
     parts = []
     for kind, number in sorted(used):
         name = f'id="{prefix}{kind}{number}"'

@@ -1,4 +1,4 @@
-"""The picture as SVG, without any library."""
+"""The picture as SVG, written without a library."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from zlib import crc32
 from ..model.dispatch import Dispatch
 from .colours import Theme, colours_of
 from .details import Details
-from .plan import Bar, Plan, Row, label_of, make_plan
+from .grouping import Grouping
+from .plan import Bar, Plan, Row, make_plan
 from .style import NEUTRAL, definitions, style_sheet
 from .ticks import Axis, make_axis
-from .window import By, Window
+from .window import Window
 from .words import WIDEST, clean, moment_text, pixels, shorten, span_text, zone_text
 
 __all__ = ["draw_svg", "svg_height"]
@@ -29,7 +30,7 @@ _MAX_LABEL = 190.0
 _MAX_LANES, _MAX_ROWS, _MAX_BARS = 12, 200, 20_000
 _MANY_BARS = 3_000
 _LEAST = 3.0
-"""The pixels that a bar takes at least, with the gap after it."""
+"""The least pixels of a bar and the gap after it."""
 _PULSE = 12.0
 _LEGEND = 20.0
 
@@ -37,7 +38,7 @@ _LABEL, _TEXT, _INNER = 12.5, 11.0, 10.5
 
 
 def _text_width(text: str) -> float:
-    """How wide a small text may be, whatever the font."""
+    """Return the greatest width of a small text in any common font."""
     return pixels(text, _TEXT) * WIDEST
 
 
@@ -47,7 +48,7 @@ def _label_width(text: str) -> float:
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """Where things are.  The chart is what is between `left` and `right`."""
+    """The horizontal layout.  The chart is between `left` and `right`."""
 
     width: float
     left: float
@@ -60,10 +61,10 @@ class _Layout:
 
 
 def draw_svg(
-    dispatches: Sequence[Dispatch], window: Window, by: By, width: int, theme: Theme
+    dispatches: Sequence[Dispatch], window: Window, grouping: Grouping, width: int, theme: Theme
 ) -> str:
-    """The picture as an SVG document, or an element of an HTML page."""
-    plan, layout = _lay_out(dispatches, window, by, width)
+    """Return the picture as an SVG document, which may also stand in an HTML page."""
+    plan, layout = _lay_out(dispatches, window, grouping, width)
     chart = layout.right - layout.left
     axis = make_axis(
         window.begin, window.end, window.zone, chart, lambda label: _text_width(label) + 14
@@ -71,7 +72,7 @@ def draw_svg(
     painter = _Painter(plan, layout)
     body = [*painter.grid(axis), *painter.rows(), *painter.now(), *painter.foot()]
     content = "".join(body)
-    # Several pictures in one page must not take each other's paints.
+    # Pictures in one page must not use each other's styles and patterns.
     prefix = f"t{crc32((content + theme).encode()):08x}"
     height = painter.height
     name = f"What runs, {span_text(window.begin, window.end, window.zone)}"
@@ -86,9 +87,11 @@ def draw_svg(
     )
 
 
-def svg_height(dispatches: Sequence[Dispatch], window: Window, by: By, width: int = 960) -> int:
-    """How high the picture is."""
-    plan, layout = _lay_out(dispatches, window, by, width)
+def svg_height(
+    dispatches: Sequence[Dispatch], window: Window, grouping: Grouping, width: int = 960
+) -> int:
+    """Return the height of the picture, in pixels."""
+    plan, layout = _lay_out(dispatches, window, grouping, width)
     painter = _Painter(plan, layout)
     for _ in (*painter.rows(), *painter.foot()):
         pass
@@ -96,9 +99,9 @@ def svg_height(dispatches: Sequence[Dispatch], window: Window, by: By, width: in
 
 
 def _lay_out(
-    dispatches: Sequence[Dispatch], window: Window, by: By, width: int
+    dispatches: Sequence[Dispatch], window: Window, grouping: Grouping, width: int
 ) -> tuple[Plan, _Layout]:
-    labels = {label_of(each, by) for each in dispatches}
+    labels = {label for each in dispatches for label in grouping.labels(each)}
     zone = zone_text(window.zone)
     longest = max([*map(_label_width, labels), _text_width(zone), 40.0])
     left = _EDGE + min(longest, _MAX_LABEL) + _GAP
@@ -107,7 +110,7 @@ def _lay_out(
     plan = make_plan(
         dispatches,
         window,
-        by,
+        grouping,
         resolution=window.part(chart / _LEAST),
         pulse=window.part(chart / _PULSE),
         max_lanes=_MAX_LANES,
@@ -118,12 +121,12 @@ def _lay_out(
 
 
 class _Painter:
-    """Paints from top to bottom.
+    """Paints the picture from top to bottom.
 
     Attributes:
-      colours: The colour of each type.
-      paints: The patterns and gradients that were used, each with its colour.
-      height: How far down it is painted.
+      colours: The colour of each type that is in the picture.
+      paints: The patterns and gradients used so far, each with its colour.
+      height: The height painted so far.
     """
 
     def __init__(self, plan: Plan, layout: _Layout) -> None:
@@ -167,7 +170,7 @@ class _Painter:
                 yield _text("ink span", first + _INDENT, upper, name)
 
     def _now_room(self) -> tuple[float, float]:
-        """From where to where the label of now is."""
+        """Return the left and right end of the label of the present."""
         window = self._plan.window
         if not (window.shows_now and self._plan.rows):
             return 0.0, 0.0
@@ -222,7 +225,8 @@ class _Painter:
             shape, text = self._diamond(bar, y + height / 2, min(height / 2, 6.5), number), ""
         else:
             shape, text = self._box(bar, y, height, number)
-        return f'<g class="bar">{title}{shape}{text}</g>'
+        style = "bar pale" if bar.overridden else "bar"
+        return f'<g class="{style}">{title}{shape}{text}</g>'
 
     def _diamond(self, bar: Bar, y: float, half: float, number: int) -> str:
         x = self._layout.x(bar.run.start)
@@ -244,17 +248,17 @@ class _Painter:
         shown, length = _fitted(text, room, _INNER) if height >= 15 else ("", "")
         if not shown or (shown != text and len(shown) < 6):
             return shape, ""
-        plain = not (bar.dry_run or bar.run.many)
+        plain = not (bar.dry_run or bar.run.many or bar.overridden)
         ink = f"t{number}" if plain else "nowtext" if bar.others else "over"
         return shape, _text(ink, first + 6, y + height / 2 + 3.8, shown, length)
 
     def _inner_text(self, bar: Bar) -> str:
         if bar.others:
-            return f"{bar.others + 1} more"
-        return label_of(bar.dispatch, "target" if self._plan.by == "type" else "type")
+            return f"{bar.others + 1} in one"
+        return self._plan.grouping.caption(bar.dispatch)
 
     def _paint(self, bar: Bar, number: int) -> str:
-        """How a bar is filled."""
+        """Return the attributes that fill a bar."""
         if bar.others:
             return 'class="crowd"'
         kind = (
@@ -288,9 +292,9 @@ class _Painter:
         self.height = y - _LEGEND + 16
 
     def _entries(self) -> Iterator[tuple[str, str]]:
-        """Signs of 20 by 10 pixels, each with its meaning; only those in the picture."""
+        """Return the signs that are in the picture, 20 by 10 pixels, each with its meaning."""
         bars = list(self._plan.bars())
-        if self._plan.by == "target":
+        if self._plan.grouping.by != "type":
             for name, number in self.colours.items():
                 yield f'<rect class="c{number}" width="20" height="10" rx="3"/>', name
         for kind, meaning, there in (
@@ -305,8 +309,11 @@ class _Painter:
                 yield f'<path fill="url(#{kind}{NEUTRAL})"{stroke} d="{form}"/>', meaning
         if any(bar.pulse and not bar.others for bar in bars):
             yield f'<path class="c{NEUTRAL}" d="M10-1l6 6-6 6-6-6z"/>', "pulse"
+        if any(bar.overridden for bar in bars):
+            pale = f'<g class="pale"><path class="c{NEUTRAL}" d="M0 0h20v10H0z"/></g>'
+            yield pale, "overridden"
         if any(bar.others for bar in bars):
-            yield '<path class="crowd" d="M0 0h20v10H0z"/>', "more than there are lanes for"
+            yield '<path class="crowd" d="M0 0h20v10H0z"/>', "too many to tell apart"
 
     def _remarks(self) -> Iterator[str]:
         if self._plan.left_out:
@@ -316,7 +323,7 @@ class _Painter:
 
 
 def _outline(bar: Bar, first: float, last: float, y: float, height: float) -> str:
-    """A box, round where it starts and ends, straight where it is cut off, an arrow without end."""
+    """Return a box: round at its ends, straight where it is cut off, an arrow if it has no end."""
     corner = min(3.0, (last - first) / 3, height / 2)
     left = 0.0 if bar.clipped_left else corner
     right = 0.0 if bar.clipped_right else corner
@@ -335,7 +342,7 @@ def _outline(bar: Bar, first: float, last: float, y: float, height: float) -> st
 
 
 def _lane_sizes(row: Row) -> tuple[float, float]:
-    """The height of a lane, and of the gap below it."""
+    """Return the height of a lane, and of the gap below it."""
     if row.lanes <= 4:
         return 18.0, 3.0
     return (13.0, 2.0) if row.lanes <= 8 else (9.0, 2.0)
@@ -359,9 +366,9 @@ def _text(style: str, x: float, y: float, text: str, length: str = "") -> str:
 
 
 def _fitted(text: str, room: float, size: float) -> tuple[str, str]:
-    """As much of a text as there is room for, and the attributes that keep it within.
+    """Return as much of a text as the room allows, and attributes that limit its length.
 
-    Where another font could make it too wide, the text is told how long to be.
+    The attributes are needed where a wider font could make the text too long.
     """
     width = partial(pixels, size=size * 1.05)
     if width(text) * WIDEST <= room:

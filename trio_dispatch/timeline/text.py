@@ -1,6 +1,6 @@
-"""The picture in a terminal: a line of blocks for each lane.
+"""The picture as text: a line of blocks for each lane.
 
-A cell has a left and a right half, so that the ends of bars are placed twice as finely as cells.
+A cell has a left and a right half, which doubles the resolution of the ends of bars.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from collections.abc import Iterable, Sequence
 
 from ..model.dispatch import Dispatch
 from .colours import PALETTE, colours_of
-from .plan import Bar, Plan, Row, label_of, make_plan
+from .grouping import Grouping
+from .plan import Bar, Plan, Row, make_plan
 from .ticks import make_axis
-from .window import By, Window
+from .window import Window
 from .words import cells, clean, moment_text, shorten, zone_text
 
 __all__ = ["draw_text"]
@@ -20,25 +21,25 @@ _MAX_LANES = 4
 _BOLD, _DIM, _NOW, _CROWD = "1", "2", "1;38;5;197", "38;5;245"
 
 _EMPTY, _TICK, _MARK = " ", "·", "│"
-_PULSE, _ENDLESS, _DRY, _MANY, _SEVERAL = "◆", "▶", "░", "▖", "▓"
+_PULSE, _ENDLESS, _DRY, _MANY, _SEVERAL, _PALE = "◆", "▶", "░", "▖", "▓", "▁"
 _HALVES = {(True, True): "▄", (True, False): "▖", (False, True): "▗"}
 
 Piece = tuple[str, str]
-"""A text and how it is to look, as the numbers of ANSI's "select graphic rendition"."""
+"""A text and its style, as the numbers of ANSI's "select graphic rendition"."""
 
 
 def draw_text(
-    dispatches: Sequence[Dispatch], window: Window, by: By, width: int, color: bool
+    dispatches: Sequence[Dispatch], window: Window, grouping: Grouping, width: int, color: bool
 ) -> str:
-    """The picture, in lines of at most so many columns."""
-    longest = max((cells(label_of(each, by)) for each in dispatches), default=0)
-    # A first guess of the room for the chart; the labels of idle rows may be longer.
+    """Return the picture, in lines of at most `width` columns."""
+    labels = {label for each in dispatches for label in grouping.labels(each)}
+    longest = max(map(cells, labels), default=0)
     column = min(max(longest, cells(zone_text(window.zone)), 4), width // 3)
     chart = width - column - 1
     plan = make_plan(
         dispatches,
         window,
-        by,
+        grouping,
         resolution=window.part(2 * chart),
         pulse=window.part(chart),
         max_lanes=_MAX_LANES,
@@ -129,7 +130,7 @@ def _style(bar: Bar, colours: dict[str, int]) -> str:
 
 
 def _draw(bar: Bar, window: Window, lane: list[Piece], halves: dict[int, str], style: str) -> None:
-    """Draw a bar into the cells of its lane; `halves` are those that are taken."""
+    """Draw a bar into the cells of its lane; `halves` are the half cells that are taken."""
     size = len(lane)
     first = max(0.0, window.share(max(bar.run.start, window.begin)) * 2 * size)
     if bar.pulse and not bar.others:
@@ -151,6 +152,8 @@ def _block(bar: Bar, left: bool, right: bool) -> str:
         return _SEVERAL
     if bar.dry_run:
         return _DRY
+    if bar.overridden:
+        return _PALE
     return _MANY if bar.run.many else _HALVES[left, right]
 
 
@@ -168,14 +171,15 @@ def _foot(plan: Plan, width: int) -> list[list[Piece]]:
 
 
 def _legend(plan: Plan) -> list[list[Piece]]:
-    """The signs that are in the picture, each with its meaning."""
+    """Return the signs that are in the picture, each with its meaning."""
     bars = list(plan.bars())
-    plain = [bar for bar in bars if not (bar.others or bar.pulse or bar.dry_run)]
+    plain = [bar for bar in bars if not (bar.others or bar.pulse or bar.dry_run or bar.overridden)]
     signs = (
         (_HALVES[True, True] * 2, "run", any(not bar.run.many for bar in plain)),
         (_MANY * 2, "short runs", any(bar.run.many for bar in plain)),
         (_DRY * 2, "dry run", any(bar.dry_run and not bar.others for bar in bars)),
-        (_SEVERAL * 2, "several at once", any(bar.others for bar in bars)),
+        (_PALE * 2, "overridden", any(bar.overridden and not bar.others for bar in bars)),
+        (_SEVERAL * 2, "too many to tell apart", any(bar.others for bar in bars)),
         (_PULSE, "pulse", any(bar.pulse and not bar.others for bar in bars)),
         (_ENDLESS, "without end", any(bar.endless for bar in bars)),
     )
@@ -187,7 +191,7 @@ def _legend(plan: Plan) -> list[list[Piece]]:
 
 
 def _flow(entries: list[list[Piece]], width: int) -> list[list[Piece]]:
-    """The entries in as few lines as they fit into."""
+    """Return the entries in as few lines as possible."""
     lines: list[list[Piece]] = [[]]
     used = 0
     for entry in entries:

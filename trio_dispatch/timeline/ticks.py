@@ -1,8 +1,7 @@
-"""The axis of a picture: round moments in a time zone, and the days, months or years around them.
+"""The axis of a picture: round times in a time zone, and the days, months or years around them.
 
-A moment is round if the clock of the zone shows something round then.  So on the day on which
-clocks go forward, hours are 23, and 02:00 is not among them; on the other there are 25, and 02:00
-is there twice.
+A moment is round if the local time is.  So the day on which clocks go forward has 23 hours and no
+02:00; the day on which they go back has 25 hours and 02:00 twice.
 """
 
 from __future__ import annotations
@@ -22,12 +21,12 @@ _DAYS = (1, 2, 7, 14)
 _MONTHS = (1, 2, 3, 6)
 _YEARS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)
 _SAMPLES = 4000
-_EPOCH = datetime(1, 1, 1)  # noqa: DTZ001 - a clock's time, in whatever zone
+_EPOCH = datetime(1, 1, 1)  # noqa: DTZ001 - local time
 
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """A round moment in UTC and what to write there."""
+    """A round moment in UTC, and its label."""
 
     moment: datetime
     label: str
@@ -35,7 +34,7 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A day, month or year as far as it is in the window, and what to call it, longest first."""
+    """A day, month or year within the window, and its labels, the longest first."""
 
     begin: datetime
     end: datetime
@@ -44,7 +43,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """The ticks in a window, and what they are parts of."""
+    """The ticks in a window, and the days, months or years around them."""
 
     ticks: tuple[Tick, ...]
     spans: tuple[Span, ...]
@@ -57,11 +56,11 @@ def make_axis(
     size: float,
     width: Callable[[str], float],
 ) -> Axis:
-    """As many ticks as there is room for between two moments in UTC.
+    """Return as many ticks between two moments in UTC as have room.
 
     Args:
-      size: How wide the axis is.
-      width: How wide a label is, with the gap that it needs, in the same unit.
+      size: The width of the axis.
+      width: Returns the width of a label with its gap, in the same unit.
     """
     per_second = size / (end - begin).total_seconds()
     for step in _SECONDS:
@@ -88,9 +87,9 @@ def make_axis(
 
 
 def offsets(begin: datetime, end: datetime, zone: tzinfo) -> list[tuple[datetime, timedelta]]:
-    """What a zone adds to UTC from a moment on: first from `begin`, then where it changes.
+    """Return the offsets of a zone from UTC: the one at `begin`, and each change with its moment.
 
-    A change that is taken back within a day goes unseen.
+    A change that is undone within a day is not found.
     """
     found = [(begin, _offset(begin, zone))]
     step = max(timedelta(days=1), (end - begin) / _SAMPLES)
@@ -107,7 +106,7 @@ def offsets(begin: datetime, end: datetime, zone: tzinfo) -> list[tuple[datetime
 
 
 def _change(before: datetime, after: datetime, zone: tzinfo) -> datetime:
-    """The second at which the offset becomes that of `after`."""
+    """Return the second at which the offset becomes that of `after`."""
     offset = _offset(after, zone)
     while after - before > timedelta(seconds=1):
         middle = before + (after - before) / 2
@@ -147,7 +146,7 @@ Next = Callable[[date], date]
 
 
 def _next_day(day: date, step: int = 1) -> date:
-    """The next day whose number can be divided by the step; with 7, that is a Monday."""
+    """Return the next day whose number is a multiple of the step; with 7, a Monday."""
     return day + timedelta(days=step - (day.toordinal() - 1) % step)
 
 
@@ -163,12 +162,12 @@ def _next_year(day: date, step: int = 1) -> date:
 def _boundaries(
     begin: datetime, end: datetime, zone: tzinfo, following: Next
 ) -> Iterator[tuple[datetime, date]]:
-    """The first moments of the days after the one of `begin` that `following` leads to."""
+    """Return the days that `following` leads to from `begin`, each with its first moment."""
     day = begin.astimezone(zone).date()
     while True:
         try:
             day = following(day)
-            # Where midnight is left out, the offset before it gives the moment of the change.
+            # If midnight is skipped, the offset before it gives the moment of the change.
             moment = datetime.combine(day, time(), zone).astimezone(UTC)
         except (OverflowError, ValueError):  # Beyond year 9999.
             return

@@ -1,19 +1,23 @@
-"""What a picture shows: from when to when, and in rows of what."""
+"""The time that a picture shows."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
-from typing import Literal
 
-__all__ = ["By", "Window"]
-
-By = Literal["type", "target"]
+__all__ = ["Window"]
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """From when to when a picture shows, both in UTC; now; and in which zone it names the times."""
+    """The time that a picture shows, in UTC; the present; and the zone in which times are written.
+
+    Attributes:
+      begin: The first moment of the picture.
+      end: The first moment after it.
+      now: The present, which may be outside of the picture.
+      zone: The time zone of its texts.
+    """
 
     begin: datetime
     end: datetime
@@ -21,11 +25,11 @@ class Window:
     zone: tzinfo
 
     def share(self, moment: datetime) -> float:
-        """Where a moment is, from 0 at the begin to 1 at the end."""
+        """Return the position of a moment, from 0 at the begin to 1 at the end."""
         return (moment - self.begin) / (self.end - self.begin)
 
     def part(self, parts: float) -> timedelta:
-        """The time that one of so many equal parts takes; at least a microsecond."""
+        """Return the length of one of a number of equal parts, at least a microsecond."""
         return max((self.end - self.begin) / parts, timedelta.resolution)
 
     @property

@@ -1,4 +1,4 @@
-"""Words of a picture: what targets, times and payloads are called, and how wide they are."""
+"""Texts of a picture: times, spans and payloads, and the width of a text."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ __all__ = [
     "zone_text",
 ]
 
-# Not from strftime, which follows the locale.
+# strftime would follow the locale.
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 MONTHS = (
     "January", "February", "March", "April", "May", "June",
     "July", "August", "September", "October", "November", "December",
 )  # fmt: skip
 
-# What cannot be drawn, or would have an effect where it is: control characters and their like.
+# Control characters, format characters and separators: invisible, or with an effect.
 _UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 _NOT_XML = {"\ufffe", "\uffff"}
 
 
 def clean(text: str) -> str:
-    """The text on one line, without what a terminal or XML could not take."""
+    """Return the text in one line, without characters that a terminal or XML does not accept."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(
@@ -50,7 +50,7 @@ def clean(text: str) -> str:
 
 
 def natural_key(text: str) -> list[tuple[int, int, str]]:
-    """Sorts numbers in texts as numbers, and without regard to case."""
+    """Return a key that sorts numbers within texts as numbers, and ignores case."""
     return [
         (0, int(part), "") if part.isdecimal() else (1, 0, part.casefold())
         for part in re.split(r"(\d+)", text)
@@ -59,7 +59,7 @@ def natural_key(text: str) -> list[tuple[int, int, str]]:
 
 
 def payload_text(dispatch: Dispatch) -> str:
-    """The payload as JSON, empty if there is nothing in it."""
+    """Return the payload as JSON, or an empty text for an empty payload."""
     payload = dispatch.payload
     if not payload:
         return ""
@@ -68,7 +68,7 @@ def payload_text(dispatch: Dispatch) -> str:
 
 
 def _short_numbers(value: Any) -> Any:
-    """With 5 for 5.0, as a person writes it."""
+    """Return the value with whole numbers as integers: 5 rather than 5.0."""
     if isinstance(value, dict):
         return {key: _short_numbers(each) for key, each in value.items()}
     if isinstance(value, list):
@@ -82,13 +82,13 @@ def _short_numbers(value: Any) -> Any:
 
 
 def moment_text(moment: datetime, zone: tzinfo) -> str:
-    """A moment as a clock and a calendar in the zone show it."""
+    """Return a moment as date and time in a zone."""
     local = _local(moment, zone)
     return f"{_date(local)}, {_time(local)}"
 
 
 def span_text(start: datetime, end: datetime | None, zone: tzinfo) -> str:
-    """From when to when; the day is said once if it is the same."""
+    """Return a time range as text; a common day is written once."""
     if end is None:
         return f"{moment_text(start, zone)} without end"
     if start == end:
@@ -100,7 +100,7 @@ def span_text(start: datetime, end: datetime | None, zone: tzinfo) -> str:
 
 
 def zone_text(zone: tzinfo) -> str:
-    """What the zone is called."""
+    """Return the name of a zone."""
     return clean(str(zone)) if zone is not UTC else "UTC"
 
 
@@ -130,21 +130,21 @@ _WIDTHS = (
 )  # fmt: skip
 
 WIDEST = 1.2
-"""How much wider than Roboto a text may be in other fonts of its kind."""
+"""The width of the widest common sans-serif fonts, compared with Roboto."""
 
 
 def cells(text: str) -> int:
-    """How many columns of a terminal a text takes."""
+    """Return the columns that a text takes in a terminal."""
     return sum(map(_cells, text)) if not text.isascii() else len(text)
 
 
 def pixels(text: str, size: float) -> float:
-    """How wide a text is in Roboto of a size; nearly all letters outside of ASCII are narrower."""
+    """Return the width of a text in Roboto of a size, or a little more for letters beyond ASCII."""
     return size * sum(map(_ems, text))
 
 
 def shorten(text: str, room: float, width: Callable[[str], float]) -> str:
-    """The text, or as much of its beginning as there is room for, and an ellipsis."""
+    """Return the text, or as much of its beginning as the room allows, and an ellipsis."""
     if width(text) <= room:
         return text
     low, high = 0, len(text)

@@ -5,15 +5,13 @@ No rule, no moment and no age may make a question slow, whatever a peer sends.
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from types import FrameType
 from typing import Any
 
 import pytest
 
+from tests.helpers.counting import calls
 from trio_dispatch.model.recurrence.rule import EndCriteria, Frequency, RecurrenceRule, Weekday
 
 MINUTELY, HOURLY, DAILY, WEEKLY, MONTHLY, YEARLY = list(Frequency)[1:]
@@ -45,23 +43,6 @@ COSTLY = {
     "drifting through the year": RecurrenceRule(MINUTELY, 525_961, bymonths=(12,)),
     **{f"huge, {each.name}": RecurrenceRule(each, HUGE) for each in list(Frequency)[1:]},
 }
-
-
-def calls(function: Callable[..., object], *args: object) -> int:
-    """The function calls that Python makes in one: a measure of work that no load changes."""
-    number = 0
-
-    def count(_frame: FrameType, event: str, _arg: object) -> None:
-        nonlocal number
-        number += event in ("call", "c_call")
-
-    before = sys.getprofile()
-    sys.setprofile(count)
-    try:
-        function(*args)
-    finally:
-        sys.setprofile(before)
-    return number
 
 
 @pytest.mark.parametrize("count", [None, 4096, HUGE])

@@ -1,0 +1,55 @@
+"""The rows of a picture: by type, by target, or by component."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from ..model.arbitration import Priority, equal_priority
+from ..model.dispatch import Dispatch
+from ..model.formatting import format_target
+from ..model.target import Target, TargetIds
+from .words import clean
+
+__all__ = ["BY_TYPE", "By", "Grouping"]
+
+By = Literal["type", "target", "component"]
+
+
+def _ids(target: Target | None) -> frozenset[int]:
+    """Return the components of a target by ids."""
+    return target if isinstance(target, TargetIds) else frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Grouping:
+    """What the rows of a picture are.
+
+    Attributes:
+      by: What the dispatches of a row have in common.
+      resolve: Returns the components of a target, for rows by component.
+      priority: The priority of a dispatch, which decides what drives a component.
+    """
+
+    by: By = "type"
+    resolve: Callable[[Target | None], frozenset[int]] = _ids
+    priority: Priority = equal_priority
+
+    def labels(self, dispatch: Dispatch) -> list[str]:
+        """Return the labels of the rows that a dispatch is in."""
+        if self.by == "component":
+            return [f"component {id_}" for id_ in self.resolve(dispatch.target)]
+        return [clean(dispatch.type) if self.by == "type" else target_label(dispatch)]
+
+    def caption(self, dispatch: Dispatch) -> str:
+        """Return what is written on a bar: what the label of the row does not say."""
+        return target_label(dispatch) if self.by == "type" else clean(dispatch.type)
+
+
+BY_TYPE = Grouping()
+
+
+def target_label(dispatch: Dispatch) -> str:
+    """Return what a picture calls the target of a dispatch."""
+    return format_target(dispatch.target) or "no target"
