@@ -1,4 +1,4 @@
-"""Our service, and our view of what the official client shows."""
+"""Runs our service, and converts our dispatches to the format of the official client."""
 
 from __future__ import annotations
 
@@ -15,13 +15,21 @@ import trio
 
 from tests.helpers.interop.ccore import KEY, MICROGRID
 from tests.helpers.interop.peers import Peer, start
-from trio_dispatch import Dispatch, DispatchClient, RecurrenceRule, Target, TargetIds, Weekday
+from trio_dispatch import (
+    Dispatch,
+    DispatchClient,
+    Frequency,
+    RecurrenceRule,
+    Target,
+    TargetIds,
+    Weekday,
+)
 from trio_dispatch.service import Keys, open_service, open_store
 
 
 @dataclass(frozen=True)
 class OurService:
-    """A service that runs; the peer is its process, unless it runs in ours."""
+    """A running service, and its process unless it runs in this one."""
 
     url: str
     peer: Peer | None = None
@@ -29,7 +37,7 @@ class OurService:
 
 @asynccontextmanager
 async def serve_here(db: Path, keys: Keys) -> AsyncIterator[OurService]:
-    """Run a service in this process, which begins faster."""
+    """Run a service in this process, which starts faster."""
     async with (
         open_store(db) as store,
         open_service(store, keys=keys) as service,
@@ -42,7 +50,7 @@ async def serve_here(db: Path, keys: Keys) -> AsyncIterator[OurService]:
 
 @asynccontextmanager
 async def serve(db: Path) -> AsyncIterator[OurService]:
-    """Run ``trio-dispatch serve``; it tells where it listens in its first line."""
+    """Run ``trio-dispatch serve``, whose first line of output has its address."""
     command = Path(sys.executable).with_name("trio-dispatch")
     async with start(command, "serve", "--listen", "127.0.0.1:0", "--db", db, "--key", KEY) as peer:
         first = await peer.line()
@@ -52,7 +60,7 @@ async def serve(db: Path) -> AsyncIterator[OurService]:
 
 
 async def update_again_and_again(client: DispatchClient, id_: int) -> None:
-    """So that somebody notices as soon as his stream is open."""
+    """Announce on the stream that it is open."""
     number = 0
     while True:
         number += 1
@@ -61,7 +69,7 @@ async def update_again_and_again(client: DispatchClient, id_: int) -> None:
 
 
 def as_shown(dispatch: Dispatch) -> dict[str, Any]:
-    """A dispatch in the form in which ``official_client.py`` shows one."""
+    """Return a dispatch in the format of ``official_client.py``."""
     return {
         "id": dispatch.id,
         "type": dispatch.type,
@@ -88,7 +96,7 @@ def _rule(rule: RecurrenceRule | None) -> dict[str, Any] | None:
         return None
     end = rule.end_criteria
     return {
-        "frequency": rule.frequency.name,
+        "frequency": Frequency(rule.frequency).name,
         "interval": rule.interval,
         "count": end and end.count,
         "until": end and end.until and end.until.isoformat(),
