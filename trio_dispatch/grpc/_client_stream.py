@@ -17,7 +17,7 @@ from h2.errors import ErrorCodes
 from ._client_connection import ConnectionUnusableError
 from ._deadline import encode_timeout
 from ._framing import ACCEPTED_ENCODINGS, frame_message
-from ._hpack import passing_header
+from ._hpack import never_indexed
 from ._metadata import Headers, MetadataLike, encode_metadata
 from ._response import PENDING, Poll, Response
 
@@ -84,7 +84,8 @@ class ClientStream(Response[S, R], Generic[S, R]):
         self._codec = codec
         self._explicit = deadline
         self._enclosing = math.inf
-        self._headers = encode_metadata(metadata or {})
+        # Metadata may be an API key, or change with every call.
+        self._headers = [never_indexed(*header) for header in encode_metadata(metadata or {})]
         self._first: S | None = None
         self._retries = 0
         self._opening: trio.Event | None = None
@@ -240,7 +241,7 @@ class ClientStream(Response[S, R], Generic[S, R]):
         ]
         if deadline != math.inf:
             timeout = encode_timeout(deadline - trio.current_time())
-            headers.append(passing_header("grpc-timeout", timeout))
+            headers.append(never_indexed("grpc-timeout", timeout))
         return headers
 
     async def _send(self, data: bytes, end: bool) -> None:

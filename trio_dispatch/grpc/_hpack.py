@@ -1,122 +1,106 @@
-"""HPACK for headers that are the same with every call.
+"""HPACK with a fast path for header blocks that repeat, and without a log of their content.
 
-What a block of headers means depends on a table that both sides keep, and a block may add to it.
-One that has added nothing will mean the same, and add nothing again, for as long as nothing else
-changes the table: it need not be worked out anew.  The requests and responses of gRPC are like
-that, from the second on.
+The headers of gRPC calls are mostly the same from the second call on.  A header block that leaves
+the dynamic table as it was has the same meaning until another block changes the table, so its
+encoding and decoding are remembered until then.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
-from typing import Any, Final, Generic, TypeVar, cast
+from itertools import takewhile
+from typing import Any, Final, TypeAlias, cast
 
 import hpack
 from hpack.table import HeaderTable
 
-K = TypeVar("K")
-V = TypeVar("V")
+_Headers: TypeAlias = tuple[hpack.HeaderTuple, ...]
 
-# Of these there are few; what there are many of is not worth the memory.
-_MOST_BLOCKS: Final = 32
-_LONGEST_BLOCK: Final = 512
+# A connection repeats few blocks, and they are short; others are not worth the memory.
+_MAX_BLOCKS: Final = 32
+_MAX_BLOCK_SIZE: Final = 512
+
+# At DEBUG, hpack logs every header and every block: API keys and signatures among them.
+for _name in ("hpack.hpack", "hpack.table"):
+    logging.getLogger(_name).addFilter(lambda _record: False)
 
 
-def passing_header(name: str, value: str) -> tuple[str, str]:
-    """A header whose value does not come again, and would only push others out of the table.
+def never_indexed(name: str, value: str) -> tuple[str, str]:
+    """A header that is kept out of the dynamic tables, here and in every intermediary.
 
-    Best put last: what stands before it is remembered.
+    For secrets (RFC 7541, 7.1.3), and for values that change with every call.  Put such headers
+    last: only those before the first one take the fast path.
     """
     return cast("tuple[str, str]", hpack.NeverIndexedHeaderTuple(name, value))
 
 
-class _Table(HeaderTable):
-    """A table whose `version` tells whether it is still what it was."""
+class Encoder(hpack.Encoder):
+    """hpack's encoder with the fast path."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.version = 0
-
-    def add(self, name: bytes, value: bytes) -> None:
-        self.version += 1
-        super().add(name, value)
+        self._blocks: dict[tuple[Any, ...], bytes] = {}
 
     @property
-    def maxsize(self) -> int:
-        return self._maxsize
+    def header_table_size(self) -> int:
+        return self.header_table.maxsize
 
-    @maxsize.setter
-    def maxsize(self, size: int) -> None:
-        self.version += 1
-        untold = self.resized
-        HeaderTable.maxsize.fset(self, size)  # type: ignore[attr-defined]
-        # To be given the same size once more does not mean that the other side knows it.
-        self.resized = self.resized or untold
-
-
-class _Memory(Generic[K, V]):
-    """Remembers results until the table changes."""
-
-    def __init__(self, table: _Table) -> None:
-        self._table = table
-        self._version = table.version
-        self._results: dict[K, V] = {}
-
-    def recall(self, key: K) -> V | None:
-        if self._version != self._table.version:
-            self._version = self._table.version
-            self._results.clear()
-        return self._results.get(key)
-
-    def keep(self, key: K, result: V) -> None:
-        """Remember the result, unless the table has changed since `recall`."""
-        if self._version == self._table.version:
-            if len(self._results) >= _MOST_BLOCKS:
-                self._results.clear()
-            self._results[key] = result
-
-
-class Encoder(hpack.Encoder):
-    """Encodes as hpack does."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.header_table: _Table = _Table()
-        self._memory: _Memory[tuple[Any, ...], bytes] = _Memory(self.header_table)
+    @header_table_size.setter
+    def header_table_size(self, size: int) -> None:
+        # Given the same size again, hpack forgets that the other side has yet to be told.
+        if size != self.header_table.maxsize:
+            hpack.Encoder.header_table_size.fset(self, size)  # type: ignore[attr-defined]
 
     def encode(self, headers: Iterable[Any], huffman: bool = True) -> bytes:
         headers = tuple(headers)
+        indexed = tuple(takewhile(_is_indexed, headers))
         if self.header_table.resized:
-            # The block begins with the other side being told.
-            return super().encode(headers, huffman)
-        count = len(headers)
-        for index, header in enumerate(headers):
-            if isinstance(header, hpack.NeverIndexedHeaderTuple):
-                count = index
-                break
-        lasting = headers[:count]
-        block = self._memory.recall(lasting)
+            # The next block tells the other side.
+            self._blocks.clear()
+        block = self._blocks.get(indexed)
         if block is None:
-            block = super().encode(lasting, huffman)
-            if len(block) <= _LONGEST_BLOCK:
-                self._memory.keep(lasting, block)
-        return block if count == len(headers) else block + super().encode(headers[count:], huffman)
+            before = _state(self.header_table)
+            block = super().encode(indexed, huffman)
+            _remember(self._blocks, indexed, block, len(block), before, self.header_table)
+        if len(indexed) == len(headers):
+            return block
+        # To compress a value that is sent once takes longer than to send it.
+        return block + super().encode(headers[len(indexed) :], huffman=False)
 
 
 class Decoder(hpack.Decoder):
-    """Decodes as hpack does."""
+    """hpack's decoder with the fast path."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.header_table: _Table = _Table()
-        self._memory: _Memory[bytes, tuple[hpack.HeaderTuple, ...]] = _Memory(self.header_table)
+        self._blocks: dict[bytes, _Headers] = {}
 
     def decode(self, data: bytes, raw: bool = False) -> Iterable[hpack.HeaderTuple]:
         if not raw:
             return super().decode(data, raw)
-        headers = self._memory.recall(data)
+        headers = self._blocks.get(data)
         if headers is None:
+            before = _state(self.header_table)
             headers = tuple(super().decode(data, raw))
-            if len(data) <= _LONGEST_BLOCK:
-                self._memory.keep(data, headers)
+            _remember(self._blocks, data, headers, len(data), before, self.header_table)
         return headers
+
+
+def _is_indexed(header: Any) -> bool:
+    return not isinstance(header, hpack.NeverIndexedHeaderTuple)
+
+
+def _state(table: HeaderTable) -> tuple[int, bool, tuple[Any, ...]]:
+    return table.maxsize, table.resized, tuple(table.dynamic_entries)
+
+
+def _remember(
+    blocks: dict[Any, Any], key: Any, result: Any, size: int, before: object, table: HeaderTable
+) -> None:
+    """Remember a result, or forget all of them if it has changed the table."""
+    changed = _state(table) != before
+    if changed or len(blocks) >= _MAX_BLOCKS:
+        blocks.clear()
+    if not changed and size <= _MAX_BLOCK_SIZE:
+        blocks[key] = result

@@ -5,19 +5,15 @@ All that this package touches of h2's private parts is in this file.
 
 from __future__ import annotations
 
-import struct
-from dataclasses import dataclass
 from typing import Any
 
 from h2.config import H2Configuration
-from h2.connection import ConnectionState, H2Connection
+from h2.connection import H2Connection
 from h2.errors import ErrorCodes
-from h2.events import DataReceived, Event
+from h2.events import Event
 from h2.exceptions import FrameTooLargeError, StreamClosedError, StreamIDTooLowError
-from h2.frame_buffer import FrameBuffer
 from h2.settings import SettingCodes, Settings
-from h2.stream import StreamState
-from hyperframe.frame import DataFrame, Frame, GoAwayFrame
+from hyperframe.frame import Frame, GoAwayFrame
 
 from ._hpack import Decoder, Encoder
 
@@ -28,53 +24,6 @@ STREAM_WINDOW = 256 * 1024
 CONNECTION_WINDOW = 4 * 1024 * 1024
 
 _INITIAL_WINDOW = 65_535
-
-# Length in two parts, type, flags, stream.
-_FRAME_HEADER = struct.Struct(">HBBBL")
-_END_STREAM, _PADDED = 0x1, 0x8
-
-_OPEN_CONNECTION = (ConnectionState.CLIENT_OPEN, ConnectionState.SERVER_OPEN)
-_OPEN_TO_DATA = (StreamState.OPEN, StreamState.HALF_CLOSED_LOCAL)
-
-
-@dataclass(slots=True)
-class _Data:
-    """A frame of DATA without padding, as far as h2 looks at one."""
-
-    stream_id: int
-    data: bytes
-    flags: tuple[str, ...]
-
-    @property
-    def flow_controlled_length(self) -> int:
-        return len(self.data)
-
-
-class _Frames(FrameBuffer):
-    """Divides what comes into frames, as h2 does it.
-
-    Most frames are DATA, and for hyperframe to parse one takes longer than what is done with it: a
-    plain one is taken apart here.
-    """
-
-    def __next__(self) -> Any:
-        data = self._data
-        if len(data) >= _FRAME_HEADER.size and not self._headers_buffer:
-            high, low, kind, flags, stream_id = _FRAME_HEADER.unpack_from(data)
-            size = high << 8 | low
-            end = _FRAME_HEADER.size + size
-            if (
-                kind == DataFrame.type
-                and 0 < stream_id < 1 << 31
-                and not flags & _PADDED
-                and size <= self.max_frame_size
-                and end <= len(data)
-            ):
-                with memoryview(data) as view:
-                    payload = bytes(view[_FRAME_HEADER.size : end])
-                del data[:end]
-                return _Data(stream_id, payload, ("END_STREAM",) if flags & _END_STREAM else ())
-        return super().__next__()
 
 
 class HTTP2(H2Connection):
@@ -109,9 +58,6 @@ class HTTP2(H2Connection):
         if max_streams is not None:
             settings[SettingCodes.MAX_CONCURRENT_STREAMS] = max_streams
         self.local_settings = Settings(client=client_side, initial_values=settings)
-        self.incoming_buffer = _Frames(server=not client_side)
-        receivers: dict[Any, Any] = self._frame_dispatch_table
-        receivers[_Data] = self._receive_plain_data
         self.encoder = Encoder()
         self.decoder = Decoder()
         self.decoder.max_header_list_size = max_header_list_size
@@ -184,27 +130,6 @@ class HTTP2(H2Connection):
             raise
         self._prepare_for_sending(frames)
         return list(events)
-
-    def _receive_plain_data(self, frame: _Data) -> tuple[list[Frame], list[Event]]:
-        """As in h2, but for what its state machines would only say yes to."""
-        stream = self.streams.get(frame.stream_id)
-        if (
-            stream is None
-            or frame.flags
-            or self.state_machine.state not in _OPEN_CONNECTION
-            or stream.state_machine.state not in _OPEN_TO_DATA
-            or not stream.state_machine.headers_received
-        ):
-            whole: Any = frame
-            return self._receive_data_frame(whole)
-        size = len(frame.data)
-        self._inbound_flow_control_window_manager.window_consumed(size)
-        stream._inbound_window_manager.window_consumed(size)
-        stream._track_content_length(size, end_stream=False)
-        event = DataReceived(
-            stream_id=frame.stream_id, data=frame.data, flow_controlled_length=size
-        )
-        return [], [event]
 
     def _receive_goaway_frame(self, frame: GoAwayFrame) -> tuple[list[Frame], list[Event]]:
         state, outgoing = self.state_machine.state, self._data_to_send
