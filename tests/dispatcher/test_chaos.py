@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import random
 from collections.abc import Mapping
@@ -185,7 +186,7 @@ async def test_in_the_end_everyone_agrees(
     ):
         chaos = Chaos(service, rng)
         async with (
-            open_channel(chaos.connect, keepalive_interval=None) as channel,
+            open_channel(chaos.connect, keepalive_interval=math.inf) as channel,
             open_dispatcher(
                 microgrid_id=1, channel=channel, key=service.key, history=HISTORY
             ) as dispatcher,

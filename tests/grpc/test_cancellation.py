@@ -194,7 +194,7 @@ async def cancel_at_random(calls: int) -> None:
         assert statistics.calls_succeeded > calls / 100
         assert greeter.running == 0
         assert trio.lowlevel.current_statistics().tasks_living == tasks
-        (connection,) = channel._connections
+        (connection,) = channel._pool.connections
         assert not connection.h2.streams
         assert not connection.blocked
         # What is missing of the window is kept account of, here and by h2 for the streams that

@@ -271,10 +271,10 @@ async def test_an_error_that_h2_does_not_expect(
         async def play() -> None:
             peer = await server.connections.receive()
             await peer.request()
-            (connection,) = channel._connections
-            monkeypatch.setattr(connection.h2, "receive_data", {}.__getitem__)
-            await peer.send(b"x")
+            (connection,) = channel._pool.connections
+            monkeypatch.setattr(connection.h2, "receive_frame", {}.__getitem__)
+            await peer.send(PingFrame(0, bytes(8)).serialize())
 
         with pytest.raises(GRPCError, match="INTERNAL"):
             await GreeterStub(channel).say_hello(HelloRequest())
-    assert "not prepared" in caplog.text
+    assert "cannot handle" in caplog.text

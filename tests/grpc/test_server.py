@@ -113,7 +113,7 @@ async def test_status_details_without_a_codec_are_bytes() -> None:
 
 
 async def test_unknown_method(channel: Channel) -> None:
-    with pytest.raises(GRPCError, match="no method /x/Y") as caught:  # noqa: PT012
+    with pytest.raises(GRPCError, match="unknown method /x/Y") as caught:  # noqa: PT012
         async with channel.request("/x/Y", *HELLO[1:]) as call:
             await call.send_message(HelloRequest())
             await call.recv_message()
@@ -159,7 +159,7 @@ async def test_interceptors() -> None:
 
 
 async def test_a_method_served_twice_is_an_error() -> None:
-    with pytest.raises(ValueError, match="SayHello is served twice"):
+    with pytest.raises(ValueError, match=r"two services have the method .*SayHello"):
         Server([Greeter(), Greeter()])
 
 

@@ -62,7 +62,7 @@ async def test_tcp(nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch) -> No
     ((_, port),) = await nursery.start(partial(server.serve_tcp, 0, host="127.0.0.1"))
     async with open_channel(f"grpc://127.0.0.1:{port}?ssl=false") as channel:
         await GreeterStub(channel).say_hello(HelloRequest(name="x"))
-        (connection,) = channel._connections
+        (connection,) = channel._pool.connections
         ours = connection._transport
         assert isinstance(ours, trio.SocketStream)
         assert ours.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

@@ -63,13 +63,13 @@ def test_authority() -> None:
         ("grpc://h?what=1", "the parameter 'what' is unknown, expected one of ssl,"),
         ("grpc://h?ssl", "param=value"),
         ("grpc://h?ssl=maybe", "'ssl' is 'maybe', expected true, 1, on, false, 0 or off"),
-        ("grpc://h?ssl=true&ssl=true", "'ssl' is there twice"),
+        ("grpc://h?ssl=true&ssl=true", "'ssl' is repeated"),
         ("grpc://h?keep_alive_interval_s=0", "expected a positive number"),
         ("grpc://h?keep_alive_interval_s=inf", "expected a positive number"),
         ("grpc://h?keep_alive_timeout_s=x", "'keep_alive_timeout_s' is 'x'"),
         ("grpc://h?ssl_root_certificates_path=", "PEM file"),
-        ("grpc://h?ssl=false&ssl_root_certificates_path=/r", "no sense with ssl=false"),
-        ("grpc://h?ssl_private_key_path=/k", "need each other"),
+        ("grpc://h?ssl=false&ssl_root_certificates_path=/r", "not allowed with ssl=false"),
+        ("grpc://h?ssl_private_key_path=/k", "must be given together"),
     ],
 )
 def test_bad_urls(url: str, message: str) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import ClassVar
+from collections.abc import Awaitable, Callable
 
 import trio
 from grpclib.const import Status
@@ -13,88 +12,92 @@ from h2.errors import ErrorCodes
 from ._connection import Connection
 from ._http2 import HTTP2
 from ._metadata import Headers
-from ._status import Failure, error_name
+from ._status import Failure, error_name, printable
 from ._stream import HTTP2Stream, wake_all
 
 _MAX_HEADER_LIST_SIZE = 64 * 1024
 _LAST_STREAM_ID = 2**31 - 1
-
-
-class ConnectionUnusableError(Exception):
-    """The connection takes no more calls; nothing was sent, another one may take it."""
+_STREAM_WINDOW = 256 * 1024
 
 
 class ClientConnection(Connection):
     """A connection on which this side makes the calls.
 
     Args:
-      on_ready: called once, when the server has shown that it speaks HTTP/2.
-      on_too_many_pings: called when the server ends the connection because of keepalive.
+      on_ready: Called once, when the server has shown that it speaks HTTP/2.
+      on_room: Called with the number of streams for which there is room again.
+      on_idle: Called with this connection after `idle_timeout` seconds without a call.
+      on_too_many_pings: Called when the server ends the connection because of keepalive.
     """
-
-    client_side: ClassVar = True
 
     def __init__(
         self,
         transport: trio.abc.Stream,
         *,
         on_ready: Callable[[], object],
+        on_room: Callable[[int], object],
+        on_idle: Callable[[ClientConnection], object],
         on_too_many_pings: Callable[[], object],
+        idle_timeout: float,
         max_message_size: int,
         handshake_timeout: float,
-        keepalive_interval: float | None,
+        keepalive_interval: float,
         keepalive_timeout: float,
     ) -> None:
         super().__init__(
             transport,
-            HTTP2(client_side=True, max_header_list_size=_MAX_HEADER_LIST_SIZE),
+            HTTP2(
+                client_side=True,
+                stream_window=_STREAM_WINDOW,
+                max_header_list_size=_MAX_HEADER_LIST_SIZE,
+            ),
             max_message_size=max_message_size,
             handshake_timeout=handshake_timeout,
             keepalive_interval=keepalive_interval,
             keepalive_timeout=keepalive_timeout,
         )
         self._on_ready = on_ready
+        self._on_room = on_room
+        self._on_idle = on_idle
         self._on_too_many_pings = on_too_many_pings
-        self._slots = trio.lowlevel.ParkingLot()
+        self._idle_timeout = idle_timeout
         self._calls = trio.lowlevel.ParkingLot()
+        self._idle = trio.Event()
+        self._idle.set()
 
     @property
     def usable(self) -> bool:
-        """Whether new calls may be made on it."""
+        """Whether the connection takes new calls, now or when others have ended."""
         return self.failure is None and not self.draining
 
-    async def open_stream(
-        self, headers: Callable[[], Headers], *, end_stream: bool = False
-    ) -> HTTP2Stream:
-        """Send a request's headers, as soon as the server admits another stream.
+    @property
+    def max_streams(self) -> int:
+        """The number of streams that the server allows at a time."""
+        return self.h2.remote_settings.max_concurrent_streams
 
-        Raises:
-          ConnectionUnusableError: the connection went away before that.
-        """
-        while self.usable and not self._admits_stream:
-            await self._slots.park()
-        if not self.usable:
-            raise ConnectionUnusableError
+    @property
+    def admits_stream(self) -> bool:
+        """Whether the connection takes a new call now."""
+        return self.usable and len(self.streams) < self.max_streams
+
+    def open_stream(self, headers: Headers) -> HTTP2Stream:
+        """Send a request's headers; the connection must admit a stream."""
         stream_id = self.h2.get_next_available_stream_id()
-        self.h2.send_headers(stream_id, headers(), end_stream=end_stream)
+        self.h2.send_headers(stream_id, headers)
         stream = self.streams[stream_id] = HTTP2Stream(self, stream_id)
-        stream.local_ended = end_stream
         if stream_id + 2 > _LAST_STREAM_ID:
             self.draining = True
-        wake_all(self._calls)
+        if self._idle.is_set():
+            self._idle = trio.Event()
+            wake_all(self._calls)
         self.flush()
         return stream
 
-    @property
-    def _admits_stream(self) -> bool:
-        return len(self.streams) < self.h2.remote_settings.max_concurrent_streams
-
     def _changed(self) -> None:
-        if not self.usable:
-            wake_all(self._slots)
-        elif self._slots and self._admits_stream:
-            free = self.h2.remote_settings.max_concurrent_streams - len(self.streams)
-            self._slots.unpark(count=min(free, len(self._slots)))
+        if not self.streams:
+            self._idle.set()
+        if self.admits_stream:
+            self._on_room(self.max_streams - len(self.streams))
 
     def _settings_received(self, event: events.RemoteSettingsChanged) -> None:
         if not self._ready.is_set():
@@ -102,7 +105,7 @@ class ClientConnection(Connection):
         super()._settings_received(event)
 
     def _request_received(self, _event: events.RequestReceived) -> None:
-        """Only clients make requests, whatever h2 thinks of it."""
+        """Only clients make requests; h2 does not object to one from a server."""
         failure = Failure(Status.UNAVAILABLE, "the server broke HTTP/2: it has made a request")
         self.close(failure, code=ErrorCodes.PROTOCOL_ERROR)
 
@@ -110,7 +113,7 @@ class ClientConnection(Connection):
         """Let the calls finish that the server has taken; the others may go elsewhere."""
         reason = error_name(event.error_code)
         if event.additional_data:
-            reason += f": {event.additional_data.decode('utf-8', 'replace')}"
+            reason += f": {printable(event.additional_data.decode('utf-8', 'replace'))}"
         if event.additional_data == b"too_many_pings":
             self._on_too_many_pings()
         self.draining = True
@@ -121,8 +124,12 @@ class ClientConnection(Connection):
         for stream in [stream for stream in self.streams.values() if stream.id > last]:
             stream.fail(failure)
             self.reset_stream(stream, ErrorCodes.CANCEL)
-        self._changed()
         self._close_if_drained()
+
+    # Keepalive and idle connections.
+
+    def _tasks(self) -> list[Callable[[], Awaitable[None]]]:
+        return [*super()._tasks(), self._watch_idleness]
 
     @property
     def _has_calls(self) -> bool:
@@ -130,3 +137,12 @@ class ClientConnection(Connection):
 
     async def _call(self) -> None:
         await self._calls.park()
+
+    async def _watch_idleness(self) -> None:
+        while True:
+            await self._idle.wait()
+            with trio.move_on_after(self._idle_timeout) as scope:
+                await self._calls.park()
+            if scope.cancelled_caught:
+                self._on_idle(self)
+                await self._calls.park()

@@ -1,4 +1,4 @@
-"""One call, as its client sees it."""
+"""One call on the client."""
 
 from __future__ import annotations
 
@@ -6,23 +6,21 @@ import math
 import platform
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Generic, TypeVar, TypeVarTuple
+from typing import Generic, TypeVar, TypeVarTuple
 
 import trio
 from grpclib.const import Cardinality, Status
-from grpclib.encoding.base import CodecBase
+from grpclib.encoding.base import CodecBase, StatusDetailsCodecBase
 from grpclib.exceptions import GRPCError, ProtocolError
 from h2.errors import ErrorCodes
 
-from ._client_connection import ConnectionUnusableError
+from ._counts import CallCounts
 from ._deadline import encode_timeout
 from ._framing import ACCEPTED_ENCODINGS, frame_message
 from ._hpack import never_indexed
 from ._metadata import Headers, MetadataLike, encode_metadata
+from ._pool import ConnectionPool
 from ._response import PENDING, Poll, Response
-
-if TYPE_CHECKING:
-    from .channel import Channel
 
 S = TypeVar("S")
 R = TypeVar("R")
@@ -32,13 +30,13 @@ Ts = TypeVarTuple("Ts")
 USER_AGENT = f"grpc-python-trio-dispatch (python/{platform.python_version()})"
 _ACCEPT_ENCODING = ("grpc-accept-encoding", ",".join(ACCEPTED_ENCODINGS))
 
-# A request that the server has refused to look at is repeated, at once and then with pauses.
+# A request that the server has not looked at is repeated, at once and then with pauses.
 _MAX_RETRIES = 6
 _RETRY_PAUSE = 0.005
-# To let other tasks run costs much beside what else is done for a small message.  Of messages that
-# have come already, so many bytes are handed over in between, and a message counts as so much.
+# A checkpoint takes long, compared with a small message.  Between two checkpoints, messages that
+# have already come are returned up to this size in all; each counts at least as the second number.
 _TURN, _LEAST = 64 * 1024, 4 * 1024
-# So much earlier than ours may a server find that our deadline is over.
+# A server's clock may be fast by so much when it finds that our deadline has passed.
 _EARLY = 0.5
 
 
@@ -46,37 +44,40 @@ class ClientStream(Response[S, R], Generic[S, R]):
     """A call on a `Channel`, with the interface of grpclib's.
 
     An async context manager; nothing is sent before the first `send_request` or `send_message`.
-    Leaving the block ends the call: a call with a single reply is waited for, so that its status is
-    known; a stream of replies that was not read to its end is cancelled, as is any call that is
-    left with an exception, `trio.Cancelled` among them. Cancelling sends RST_STREAM(CANCEL) and
-    does not wait for anything.
+    Leaving the block ends the call.  A call with a single reply waits for its status.  A stream of
+    replies that was not read to its end is cancelled, and so is any call that is left with an
+    exception, `trio.Cancelled` among them.  Cancelling sends RST_STREAM(CANCEL) and does not wait.
 
-    Every method is a checkpoint, except that of messages that have come already up to 16 are handed
-    over before other tasks have their turn; each can be cancelled all the same. Receiving may be
-    cancelled and tried again, nothing is lost. A `send_message` that is cancelled when a part of
-    the message is on its way cancels the call.
+    Every method is a checkpoint, except that up to 16 messages that have already come are returned
+    before other tasks run; each method can be cancelled nevertheless.  Receiving may be cancelled
+    and tried again, nothing is lost.  A `send_message` that is cancelled after a part of the
+    message was sent cancels the call.
 
     One task may send while another one receives.
 
     Raises:
-      GRPCError: the call has failed; from any method, as soon as it is known. With an explicit
-        timeout or deadline, DEADLINE_EXCEEDED when that has passed. (When the deadline of a
-        cancel scope around the call passes, it is always Trio that cancels.)
+      GRPCError: the call has failed; from any method, as soon as it is known.  The status is
+        DEADLINE_EXCEEDED when an explicit timeout or deadline has passed.  (When the deadline of
+        a cancel scope around the call passes, it is always Trio that cancels.)
     """
 
     def __init__(
         self,
-        channel: Channel,
+        pool: ConnectionPool,
+        counts: CallCounts,
         method_name: str,
         cardinality: Cardinality,
         request_type: type[S],
         reply_type: type[R],
         *,
         codec: CodecBase,
+        status_details_codec: StatusDetailsCodecBase | None,
         deadline: float,
         metadata: MetadataLike | None,
     ) -> None:
-        super().__init__(channel)
+        super().__init__(status_details_codec)
+        self._pool = pool
+        self._counts = counts
         self._method_name = method_name
         self._cardinality = cardinality
         self._request_type = request_type
@@ -84,7 +85,7 @@ class ClientStream(Response[S, R], Generic[S, R]):
         self._codec = codec
         self._explicit = deadline
         self._enclosing = math.inf
-        # Metadata may be an API key, or change with every call.
+        # Metadata may contain an API key, or change with every call.
         self._headers = [never_indexed(*header) for header in encode_metadata(metadata or {})]
         self._first: S | None = None
         self._retries = 0
@@ -92,7 +93,7 @@ class ClientStream(Response[S, R], Generic[S, R]):
         self._taken = 0
 
     async def __aenter__(self) -> ClientStream[S, R]:
-        self._trio_channel.call_started()
+        self._counts.started += 1
         if self._first is not None:
             try:
                 await self.send_message(self._first)
@@ -115,30 +116,32 @@ class ClientStream(Response[S, R], Generic[S, R]):
         finally:
             if self._http2 is not None:
                 self._http2.reset(ErrorCodes.CANCEL)
-            self._trio_channel.call_ended(succeeded)
+            self._counts.ended(succeeded=succeeded)
 
     async def send_request(self, *, end: bool = False) -> None:
-        """Send the headers of the request; `send_message` does it when it has not been done.
+        """Send the headers of the request; otherwise the first `send_message` sends them.
 
-        Waits for a connection, and for the server to admit another call.
+        Waits for a connection that admits another call.
 
         Args:
-          end: no message follows.
+          end: No message follows.
         """
         if self._send_request_done:
-            raise ProtocolError("the request was sent already")
+            raise ProtocolError("the request was already sent")
         if end and not self._cardinality.client_streaming:
             raise ProtocolError("a request with a single message cannot end before it")
-        await self._in_time(self._open, end)
+        await self._in_time(self._open)
+        if end:
+            await self._in_time(self._send, b"", True)
         await trio.lowlevel.cancel_shielded_checkpoint()
 
     async def send_message(self, message: S, *, end: bool = False) -> None:
         """Send a message, waiting while the other side does not read.
 
-        A message to a server that has answered already with OK is dropped, since it wants no more.
+        A message to a server that has already answered with OK is dropped.
 
         Args:
-          end: it is the last one; for a request with a single message it is.
+          end: This is the last message; always true of a request with a single message.
         """
         if self._end_done:
             raise ProtocolError("the request has ended")
@@ -147,7 +150,7 @@ class ClientStream(Response[S, R], Generic[S, R]):
             end = True
             self._request = data
         await self._in_time(self._send, data, end)
-        self._trio_channel.messages_sent += 1
+        self._counts.messages_sent += 1
 
     async def end(self) -> None:
         """Say that no more messages follow."""
@@ -166,23 +169,23 @@ class ClientStream(Response[S, R], Generic[S, R]):
     async def recv_message(self) -> R | None:
         """The next message, None when the call has ended with OK.
 
-        A single reply counts only with the status of the call: it is waited for, too.
+        A single reply is returned when the status of the call has come, too.
         """
         poll = self._poll_next if self._cardinality.server_streaming else self._poll_reply
         payload = await self._in_time(self._until, poll)
         if payload is None:
             return None
-        self._trio_channel.messages_received += 1
+        self._counts.messages_received += 1
         return self._decode(payload)
 
     async def recv_trailing_metadata(self) -> None:
-        """Wait for the end of the call, and `trailing_metadata`; messages unread are dropped."""
+        """Wait for the end of the call, and `trailing_metadata`; unread messages are dropped."""
         if self._http2 is not None and self._cardinality.server_streaming:
             self._http2.discard()
         await self._in_time(self._until, self._poll_status)
 
     async def cancel(self) -> None:
-        """End the call here and now; leaving the block is then no error."""
+        """End the call at once; leaving the block then raises no error."""
         if self._http2 is None:
             raise ProtocolError("the request was not sent yet")
         self._cancel_done = True
@@ -190,13 +193,13 @@ class ClientStream(Response[S, R], Generic[S, R]):
         await trio.lowlevel.checkpoint()
 
     def send_on_entry(self, request: S) -> None:
-        """Have the block begin with sending this, the only request."""
+        """Send this, the only request, when the block is entered."""
         self._first = request
 
     # Sending.
 
     async def _see_it_open(self) -> None:
-        """Send the request's headers, or let the task finish that is doing it."""
+        """Send the request's headers, or wait for the task that is sending them."""
         while not self._send_request_done:
             if self._opening is not None:
                 await self._opening.wait()
@@ -208,31 +211,24 @@ class ClientStream(Response[S, R], Generic[S, R]):
                 self._opening.set()
                 self._opening = None
 
-    async def _open(self, end: bool = False) -> None:
+    async def _open(self) -> None:
         await trio.lowlevel.checkpoint_if_cancelled()
-        while True:
-            connection = await self._trio_channel.connection()
-            try:
-                self._http2 = await connection.open_stream(self._request_headers, end_stream=end)
-            except ConnectionUnusableError:
-                continue
-            self._send_request_done = True
-            self._end_done = end
-            self.peer = connection.peer
-            return
+        self._http2 = await self._pool.open_stream(self._request_headers)
+        self._send_request_done = True
+        self.peer = self._http2.connection.peer
 
     def _request_headers(self) -> Headers:
         deadline = self._explicit
         if not self._cardinality.server_streaming:
-            # A deadline that may still be moved is not told to a stream that may be long.
+            # The scope's deadline may still be moved during a long stream.
             self._enclosing = trio.current_effective_deadline()
             deadline = min(deadline, self._enclosing)
-        channel = self._trio_channel
+        dialer = self._pool.dialer
         headers = [
             (":method", "POST"),
-            (":scheme", channel.scheme),
+            (":scheme", dialer.scheme),
             (":path", self._method_name),
-            (":authority", channel.authority),
+            (":authority", dialer.authority),
             ("te", "trailers"),
             ("content-type", _content_type(self._codec)),
             ("user-agent", USER_AGENT),
@@ -254,9 +250,9 @@ class ClientStream(Response[S, R], Generic[S, R]):
         await trio.lowlevel.cancel_shielded_checkpoint()
 
     async def _send_again(self) -> None:
-        """Repeat a request of which the server has promised not to have looked at it."""
+        """Repeat a request that the server has promised not to have looked at."""
         assert self._request is not None
-        # A server may count calls that have ended for a moment longer than we do.
+        # A server may count ended calls a moment longer than we do.
         if self._retries:
             await trio.sleep(_RETRY_PAUSE * 2**self._retries)
         self._retries += 1
@@ -267,7 +263,7 @@ class ClientStream(Response[S, R], Generic[S, R]):
     # Receiving.
 
     async def _until(self, poll: Poll[T]) -> T:
-        """Wait until `poll` knows; it looks at what has come, and raises what there is to raise."""
+        """Wait until `poll` has a result, or raises."""
         if not self._send_request_done and not self._cardinality.client_streaming:
             raise ProtocolError("the request was not sent yet")
         await trio.lowlevel.checkpoint_if_cancelled()
@@ -289,19 +285,19 @@ class ClientStream(Response[S, R], Generic[S, R]):
             waited = True
         if waited:
             self._taken = 0
-        elif self._has_had_its_turn(result):
+        elif self._is_turn_over(result):
             await trio.lowlevel.cancel_shielded_checkpoint()
         return result
 
-    def _has_had_its_turn(self, result: object) -> bool:
-        """Whether other tasks are to run before the next message that has come is handed over."""
+    def _is_turn_over(self, result: object) -> bool:
+        """Whether other tasks are to run before this one gets the next message."""
         self._taken += max(len(result), _LEAST) if isinstance(result, bytes) else _TURN
         if self._taken < _TURN:
             return False
         self._taken = 0
         return True
 
-    # Odds and ends.
+    # The end of the call.
 
     @property
     def _status_is_wanted(self) -> bool:
@@ -323,7 +319,7 @@ class ClientStream(Response[S, R], Generic[S, R]):
         )
 
     def _in_time(self, operation: Callable[[*Ts], Awaitable[T]], *args: *Ts) -> Awaitable[T]:
-        """An operation, to be awaited, with the explicit deadline of the call, if it has one."""
+        """An operation, to be awaited, within the explicit deadline of the call, if any."""
         if self._explicit == math.inf:
             return operation(*args)
         return self._before_the_deadline(operation, *args)
@@ -335,10 +331,9 @@ class ClientStream(Response[S, R], Generic[S, R]):
         raise GRPCError(Status.DEADLINE_EXCEEDED, "the deadline of the call has passed")
 
     async def _enclosing_deadline(self) -> None:
-        """The server may have noticed first that the deadline of our caller's scope is over.
+        """Let Trio cancel, if the server was first to find that the caller's deadline has passed.
 
-        Then it is for Trio to cancel, which it does in a moment.  If that is further away, the
-        server speaks of a deadline of its own.
+        If that deadline is further away, the server has applied a deadline of its own.
         """
         if (
             self._enclosing < self._explicit

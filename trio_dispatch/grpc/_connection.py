@@ -6,15 +6,17 @@ import contextlib
 import logging
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import Any, ClassVar
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import trio
 from grpclib.const import Status
 from h2 import events
 from h2.errors import ErrorCodes
 from h2.exceptions import ProtocolError
+from hyperframe.frame import Frame
 
+from ._headers import MalformedError, check_response, check_trailers
 from ._http2 import CONNECTION_WINDOW, HTTP2
 from ._metadata import text_headers
 from ._peer import Peer
@@ -24,12 +26,14 @@ from ._stream import HTTP2Stream, wake_all
 log = logging.getLogger(__name__)
 
 _READ_SIZE = 32 * 1024
+# Other tasks run after so many frames: a read may hold thousands.
+_MAX_FRAMES = 64
 # Calls wait to send while more than this waits to be written.
 _HIGH_WATER = 64 * 1024
-# A peer that makes us answer so much without reading it is not worth more memory.
+# The connection of a peer that makes us answer so much without reading it is closed.
 _MAX_OUTGOING = 1024 * 1024
 _CREDIT_STEP = CONNECTION_WINDOW // 4
-# The time for last words, and for the transport to close.
+# The time for a GOAWAY to be written, and for the transport to close.
 _CLOSE_TIMEOUT = 1.0
 _PING = b"\0\0\0alive"
 
@@ -37,16 +41,14 @@ _PING = b"\0\0\0alive"
 class Connection(ABC):
     """HTTP/2 over any `trio.abc.Stream`.
 
-    `run` reads, writes and pings until the connection is over; everything else is sync and called
-    by the tasks that make calls.  What they queue in `h2` is written by one task, all that has
-    gathered at once (`flush` wakes it).
+    `run` reads, writes and pings until the connection ends; everything else is sync and called by
+    the tasks that make or serve calls.  What they queue in `h2` is written by one task, everything
+    that has gathered at once (`flush` wakes it).
 
     `close` ends the connection: its streams fail at once, what is queued is still written if the
-    peer takes it within a second, then `run` returns.  Nothing is raised for it; `failure` says
-    why.  Cancelling `run` does the same, except that a peer that does not read is not waited for.
+    peer takes it within a second, then `run` returns.  It raises nothing; `failure` says why.
+    Cancelling `run` does the same, but does not wait for a peer that does not read.
     """
-
-    client_side: ClassVar[bool]
 
     def __init__(
         self,
@@ -55,7 +57,7 @@ class Connection(ABC):
         *,
         max_message_size: int,
         handshake_timeout: float,
-        keepalive_interval: float | None,
+        keepalive_interval: float,
         keepalive_timeout: float,
     ) -> None:
         self.h2 = h2
@@ -65,13 +67,13 @@ class Connection(ABC):
         #: Streams with a task that waits for room to send.
         self.blocked: set[HTTP2Stream] = set()
         self.failure: Failure | None = None
-        #: A GOAWAY went one way or the other: no new streams.
+        #: Whether a GOAWAY was sent or received: there are no new streams.
         self.draining = False
         self.bytes_sent = 0
         self.bytes_received = 0
         self._transport = transport
         self._handshake_timeout = handshake_timeout
-        self._keepalive_interval = math.inf if keepalive_interval is None else keepalive_interval
+        self._keepalive_interval = keepalive_interval
         self._keepalive_timeout = keepalive_timeout
         self._ready = trio.Event()
         self._credit = 0
@@ -79,8 +81,8 @@ class Connection(ABC):
         self._output = trio.lowlevel.ParkingLot()
         self._last_received = -math.inf
         self._scope = trio.CancelScope()
-        # What is not here needs nothing done: h2 answers pings and settings by itself, and what it
-        # does not know is to be ignored.
+        # Other events need no action: h2 answers pings and settings itself, and unknown frames are
+        # to be ignored.
         self._handlers: dict[type[events.Event], Callable[[Any], None]] = {
             events.RequestReceived: self._request_received,
             events.ResponseReceived: self._headers_received,
@@ -94,14 +96,14 @@ class Connection(ABC):
         }
 
     async def run(self) -> None:
-        """Serve the connection until it is over, then close the transport."""
+        """Serve the connection until it ends, then close the transport."""
         self.h2.start()
         self._last_received = trio.current_time()
         try:
             with self._scope:
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._read)
-                    nursery.start_soon(self._keep_alive)
+                    for task in self._tasks():
+                        nursery.start_soon(task)
                     await self._write()
                     nursery.cancel_scope.cancel()
         finally:
@@ -114,7 +116,7 @@ class Connection(ABC):
         return self.h2.outgoing_size < _HIGH_WATER
 
     def flush(self) -> None:
-        """See that what is queued gets written."""
+        """Have what is queued written soon."""
         if self.h2.outgoing_size:
             wake_all(self._output)
 
@@ -129,12 +131,12 @@ class Connection(ABC):
             stream.fail(failure)
         self.streams.clear()
         self.give_up_at(trio.current_time())
-        # Even if there is nothing to say: then the task that writes has to end.
+        # Even if nothing is queued: the writing task has to end.
         wake_all(self._output)
         self._changed()
 
     def drain(self, last_stream_id: int) -> None:
-        """Announce that there will be no new streams; close when those there are have ended."""
+        """Announce that there will be no new streams; close when the present ones have ended."""
         if self.failure is None and not self.draining:
             self.draining = True
             self.h2.announce_goaway(last_stream_id)
@@ -143,7 +145,7 @@ class Connection(ABC):
             self._close_if_drained()
 
     def give_up_at(self, deadline: float) -> None:
-        """Do not let the connection last longer than that, whatever the other side does."""
+        """End the connection a moment after this time, whatever the other side does."""
         self._scope.deadline = min(self._scope.deadline, deadline + _CLOSE_TIMEOUT)
 
     def return_credit(self, stream: HTTP2Stream, size: int) -> None:
@@ -167,7 +169,11 @@ class Connection(ABC):
             self._changed()
             self._close_if_drained()
 
-    # For the two ends to override; some have nothing to do there.
+    # For the two ends to override.
+
+    def _tasks(self) -> list[Callable[[], Awaitable[None]]]:
+        """What runs beside the task that writes."""
+        return [self._read, self._keep_alive]
 
     def _changed(self) -> None:  # noqa: B027
         """There may be room for another stream, or there never will be."""
@@ -180,12 +186,12 @@ class Connection(ABC):
     def _goaway_received(self, event: events.ConnectionTerminated) -> None:
         """The other side wants no more streams."""
 
-    def _count(self, event: events.Event) -> None:  # noqa: B027
-        """Look at what the other side does, before it is done."""
+    def _count(self, frame: Frame) -> None:  # noqa: B027
+        """Look at a frame before it is handled."""
 
     @property
     def _has_calls(self) -> bool:
-        """Whether it matters that the other side is there."""
+        """Whether a lost peer has to be noticed."""
         return True
 
     async def _call(self) -> None:  # noqa: B027
@@ -224,10 +230,13 @@ class Connection(ABC):
                 return
             self._last_received = trio.current_time()
             self.bytes_received += len(data)
-            self._receive(data)
+            more = self._receive(data)
+            while more and self.failure is None:
+                await trio.lowlevel.checkpoint()
+                more = self._receive(b"")
 
     async def _keep_alive(self) -> None:
-        """Notice a peer that never says hello, and later one that says nothing any more."""
+        """Notice a peer that does not begin with HTTP/2, and later one that is lost."""
         with trio.move_on_after(self._handshake_timeout):
             await self._ready.wait()
         if not self._ready.is_set():
@@ -260,43 +269,59 @@ class Connection(ABC):
     async def _close_transport(self) -> None:
         with trio.move_on_after(_CLOSE_TIMEOUT, shield=True):
             with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-                # In the middle of a frame nothing else can be said.
+                # Nothing can be sent in the middle of a frame.
                 if not self._writing:
                     await self._transport.send_all(self.h2.data_to_send())
             await self._transport.aclose()
             return
         await trio.aclose_forcefully(self._transport)
 
-    # What has come.
+    # What was received.
 
-    def _receive(self, data: bytes | bytearray) -> None:
+    def _receive(self, data: bytes | bytearray) -> bool:
+        """Handle what was received, some frames of it; whether more are left."""
+        more = False
         try:
-            happened = self.h2.receive_data(data)
+            self.h2.feed(data)
+            for _ in range(_MAX_FRAMES):
+                frame = self.h2.next_frame()
+                more = frame is not None
+                if frame is None:
+                    break
+                self._count(frame)
+                if self.failure is not None:
+                    return False
+                for event in self.h2.receive_frame(frame):
+                    handle = self._handlers.get(type(event))
+                    if handle is not None and self.failure is None:
+                        handle(event)
         except ProtocolError as exc:
             log.info("%s broke HTTP/2: %s", self.peer.addr() or "the other side", exc)
             # h2 has queued the GOAWAY, with the code of the error.
             message = f"the other side broke HTTP/2: {exc}"
             self.close(Failure(Status.UNAVAILABLE, message, exc), code=None)
-            return
+            return False
         except Exception as exc:
-            log.exception("%s sent what h2 was not prepared for", self.peer.addr())
-            message = "the other side sent what could not be understood"
+            log.exception("%s sent data that h2 cannot handle", self.peer.addr())
+            message = "the other side sent data that cannot be handled"
             self.close(Failure(Status.INTERNAL, message, exc), code=ErrorCodes.INTERNAL_ERROR)
-            return
-        for event in happened:
-            self._count(event)
-            handle = self._handlers.get(type(event))
-            if handle is not None and self.failure is None:
-                handle(event)
+            return False
         if self.h2.outgoing_size > _MAX_OUTGOING:
             failure = Failure(Status.UNAVAILABLE, "the other side asks much and reads nothing")
             self.close(failure, code=ErrorCodes.ENHANCE_YOUR_CALM)
         self.flush()
+        return more
 
     def _headers_received(self, event: events.ResponseReceived) -> None:
         stream = self.streams.get(event.stream_id)
         if stream is not None:
-            stream.headers_received(text_headers(event.headers))
+            headers = text_headers(event.headers)
+            try:
+                check_response(headers)
+            except MalformedError as exc:
+                self._malformed(stream, exc)
+            else:
+                stream.headers_received(headers)
 
     def _data_received(self, event: events.DataReceived) -> None:
         size = event.flow_controlled_length
@@ -311,7 +336,17 @@ class Connection(ABC):
     def _trailers_received(self, event: events.TrailersReceived) -> None:
         stream = self.streams.get(event.stream_id)
         if stream is not None:
-            stream.trailers_received(text_headers(event.headers))
+            headers = text_headers(event.headers)
+            try:
+                check_trailers(headers)
+            except MalformedError as exc:
+                self._malformed(stream, exc)
+            else:
+                stream.trailers_received(headers)
+
+    def _malformed(self, stream: HTTP2Stream, exc: MalformedError) -> None:
+        stream.fail(Failure(Status.INTERNAL, f"the other side broke HTTP/2: {exc}", exc))
+        self.reset_stream(stream, ErrorCodes.PROTOCOL_ERROR)
 
     def _end_received(self, event: events.StreamEnded) -> None:
         stream = self.streams.get(event.stream_id)
@@ -323,8 +358,10 @@ class Connection(ABC):
     def _reset_received(self, event: events.StreamReset) -> None:
         stream = self.streams.get(event.stream_id)
         if stream is not None:
-            stream.fail(failure_of_reset(event.error_code))
+            stream.fail(failure_of_reset(event.error_code, remote=event.remote_reset))
             self.stream_closed(stream)
+        else:
+            self.h2.forget(event.stream_id)
 
     def _window_opened(self, event: events.WindowUpdated) -> None:
         if event.stream_id == 0:

@@ -1,4 +1,4 @@
-"""Deadlines by Trio's clock, and `grpc-timeout`, how they travel."""
+"""Deadlines by Trio's clock, and the `grpc-timeout` header."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _MAX_VALUE = 99_999_999
 
 
 class Deadline(grpclib.metadata.Deadline):
-    """A moment of Trio's clock by which a call has to be over.
+    """A time of Trio's clock by which a call has to end.
 
-    It may be given to a stub or to `Channel.request` as ``deadline``.  (grpclib's own counts by
+    Pass it to a stub or to `Channel.request` as ``deadline``.  (grpclib's own deadlines count by
     the system's monotonic clock, which a `trio.testing.MockClock` does not move.)
     """
 
@@ -29,7 +29,7 @@ class Deadline(grpclib.metadata.Deadline):
 
     @classmethod
     def from_timeout(cls, timeout: float) -> Deadline:
-        """The deadline so many seconds from now."""
+        """The deadline this number of seconds from now."""
         return cls(_timestamp=trio.current_time() + timeout)
 
     @property
@@ -38,12 +38,12 @@ class Deadline(grpclib.metadata.Deadline):
         return self._timestamp
 
     def time_remaining(self) -> float:
-        """The seconds until then, 0 if it has passed."""
+        """The seconds until the deadline, 0 if it has passed."""
         return max(0.0, self._timestamp - trio.current_time())
 
 
 def earliest_deadline(timeout: float | None, deadline: grpclib.metadata.Deadline | None) -> float:
-    """The earlier of both on Trio's clock, `math.inf` if there is neither."""
+    """The earlier of both on Trio's clock, `math.inf` if both are None."""
     time = math.inf
     if timeout is not None:
         time = trio.current_time() + timeout
@@ -57,13 +57,12 @@ def earliest_deadline(timeout: float | None, deadline: grpclib.metadata.Deadline
 def encode_timeout(seconds: float) -> str:
     """The value of a `grpc-timeout` header.
 
-    Rounded up, to the finest unit of which the time has at most eight digits: the other side must
-    not give up before we do.  A time that is over, as in a scope that was cancelled, is the least
-    that can be said.
+    Rounded up, in the finest unit that takes at most eight digits: the other side must not give up
+    before we do.  A deadline that has passed, as in a cancelled scope, becomes one nanosecond.
     """
     seconds = max(seconds, 0.0)
     for unit, size in _UNITS.items():
-        # A float is a little off, which must not count as a begun unit.
+        # The rounding error of a float must not add a unit.
         count = math.ceil(round(seconds / size, 3))
         if count <= _MAX_VALUE:
             return f"{max(count, 1)}{unit}"
@@ -80,6 +79,6 @@ def decode_timeout(headers: Headers) -> float | None:
         if name == "grpc-timeout":
             match = _TIMEOUT.fullmatch(value)
             if match is None:
-                raise ValueError(f"malformed grpc-timeout {value!r}")
+                raise ValueError(f"invalid grpc-timeout {value[:100]!r}")
             return int(match[1]) * _UNITS[match[2]]
     return None

@@ -16,15 +16,18 @@ ACCEPTED_ENCODINGS = ("identity", "gzip")
 
 
 def frame_message(payload: bytes) -> bytes:
-    """The message as it travels, uncompressed."""
+    """The message as it is sent, uncompressed."""
     return _PREFIX.pack(0, len(payload)) + payload
 
 
 class MessageBuffer:
-    """The bytes that have come on a stream, taken out message by message.
+    """The bytes received on a stream, taken out message by message.
 
-    `ready` is true when `take` has something to say: a message, or the error of a message that is
-    longer than `limit`, which is known as soon as its first five bytes have come.
+    Attributes:
+      encoding: The stream's `grpc-encoding`.
+      limit: The greatest length of a message, compressed or not.
+      ready: Whether `take` can be called: a message is complete, or known to exceed the limit,
+        which its first five bytes tell.
     """
 
     def __init__(self, limit: int) -> None:
@@ -38,37 +41,50 @@ class MessageBuffer:
     def __len__(self) -> int:
         return len(self._data)
 
+    @property
+    def limit(self) -> int:
+        return self._limit
+
+    @limit.setter
+    def limit(self, limit: int) -> None:
+        self._limit = limit
+        self._parse_prefix()
+
+    @property
+    def next_size(self) -> int:
+        """The size of the message that has begun, as far as it is known."""
+        return _PREFIX.size if self._length is None else _PREFIX.size + self._length
+
     def feed(self, data: bytes) -> None:
         self._data += data
-        self._look()
+        self._parse_prefix()
 
     def take(self) -> bytes:
         """The next message.
 
         Raises:
-          GRPCError: it is too long (RESOURCE_EXHAUSTED), or cannot be uncompressed (INTERNAL).
-            What comes on this stream from now on makes no sense any more.
+          GRPCError: the message is too long (RESOURCE_EXHAUSTED), or cannot be decompressed
+            (INTERNAL).  Nothing more can be read from this stream then.
         """
         assert self.ready
         assert self._length is not None
-        if self._length > self._limit:
-            raise _too_long(self._length, self._limit)
+        if self._length > self.limit:
+            raise _too_long(self._length, self.limit)
         end = _PREFIX.size + self._length
         with memoryview(self._data) as view:
             payload = bytes(view[_PREFIX.size : end])
         del self._data[:end]
         compressed = self._compressed
         self._length = None
-        self._look()
-        return self._uncompressed(payload) if compressed else payload
+        self._parse_prefix()
+        return self._decompress(payload) if compressed else payload
 
     def clear(self) -> None:
         self._data.clear()
         self._length = None
         self.ready = False
 
-    def _look(self) -> None:
-        """Find out whether the next message is there."""
+    def _parse_prefix(self) -> None:
         if self._length is None:
             if len(self._data) < _PREFIX.size:
                 self.ready = False
@@ -76,17 +92,17 @@ class MessageBuffer:
             self._compressed, self._length = _PREFIX.unpack_from(self._data)
         self.ready = len(self._data) >= _PREFIX.size + self._length or self._length > self._limit
 
-    def _uncompressed(self, payload: bytes) -> bytes:
+    def _decompress(self, payload: bytes) -> bytes:
         if self.encoding == "gzip":
             inflate = zlib.decompressobj(_GZIP_WINDOW)
             try:
-                message = inflate.decompress(payload, self._limit + 1)
+                message = inflate.decompress(payload, self.limit + 1)
             except zlib.error as exc:
-                raise GRPCError(Status.INTERNAL, f"a message is not gzip: {exc}") from exc
-            if len(message) > self._limit:
-                raise _too_long(len(message), self._limit)
+                raise GRPCError(Status.INTERNAL, f"a message is not valid gzip: {exc}") from exc
+            if len(message) > self.limit:
+                raise _too_long(len(message), self.limit)
             if not inflate.eof:
-                raise GRPCError(Status.INTERNAL, "a message is cut off gzip")
+                raise GRPCError(Status.INTERNAL, "a gzip message is truncated")
             return message
         raise GRPCError(
             Status.INTERNAL, f"a message is compressed, but its grpc-encoding is {self.encoding}"

@@ -63,10 +63,13 @@ class Encoder(hpack.Encoder):
             before = _state(self.header_table)
             block = super().encode(indexed, huffman)
             _remember(self._blocks, indexed, block, len(block), before, self.header_table)
-        if len(indexed) == len(headers):
+        rest = headers[len(indexed) :]
+        if not rest:
             return block
+        if any(map(_is_indexed, rest)):
+            self._blocks.clear()
         # To compress a value that is sent once takes longer than to send it.
-        return block + super().encode(headers[len(indexed) :], huffman=False)
+        return block + super().encode(rest, huffman=False)
 
 
 class Decoder(hpack.Decoder):

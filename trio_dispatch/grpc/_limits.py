@@ -1,53 +1,88 @@
-"""What a server puts up with from one client."""
+"""Limits on the clients of a server."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import resource
+from dataclasses import dataclass, field
 
 import trio
 
-# A burst may be as large as what so many seconds allow.
+MIB = 2**20
+# File descriptors that are kept for other purposes than connections.
+_RESERVED_DESCRIPTORS = 64
+_MAX_CONNECTIONS = 10_000
+# A token bucket holds the tokens of so many seconds.
 _BURST = 5.0
+
+
+def _connections_by_descriptors() -> int:
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return _MAX_CONNECTIONS
+    return max(1, min(_MAX_CONNECTIONS, soft - _RESERVED_DESCRIPTORS))
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a client may do on one connection before the server ends it.
+    """Limits on the clients of a server.
 
-    A rate is a number per second, which may be exceeded in bursts of five seconds' worth.  The
-    defaults are far above what a gRPC client has reason to do.
+    A connection that exceeds one of its own is ended with ENHANCE_YOUR_CALM.  A rate is a number
+    per second; bursts of five seconds' worth are allowed.  The defaults are far above what a gRPC
+    client does.
     """
 
+    connections: int = field(default_factory=_connections_by_descriptors)
+    """Connections at a time; further ones are closed at once.  By default the process's limit of
+    file descriptors, less 64 that are kept in reserve, and at most 10,000."""
+    connections_per_address: int = 1000
+    """Connections at a time from one IP address."""
     concurrent_streams: int = 100
-    """Calls at a time.  More are refused one by one, which clients that wait their turn do not
-    see; a client that goes on regardless is counted as if it reset them."""
+    """Calls at a time on one connection.  Further ones are refused one by one, which clients that
+    wait their turn do not notice; those of a client that goes on regardless count as resets."""
     header_list_size: int = 16 * 1024
     """Bytes of headers in one request, as HTTP/2 counts them."""
     resets: float = 200.0
-    """Calls that are reset, by the client or because of it (CVE-2023-44487)."""
+    """Calls reset by the client, or because it broke a rule (CVE-2023-44487, CVE-2025-8671)."""
     pings: float = 20.0
+    """PING frames, acknowledgements among them."""
     settings: float = 5.0
+    """SETTINGS frames, acknowledgements among them, and GOAWAY frames."""
+    window_updates: float = 200.0
+    """WINDOW_UPDATE frames beyond two for each DATA frame that was sent to the client."""
     empty_frames: float = 100.0
     """Frames that cost work and carry nothing: empty DATA, PRIORITY, unknown ones."""
+    small_frames: float = 1000.0
+    """DATA frames of less than 256 bytes that do not complete a message."""
     handshake_timeout: float = 10.0
-    """Seconds for TLS and for HTTP/2's preface."""
+    """Seconds for TLS and for the beginning of HTTP/2."""
+    message_timeout: float = 60.0
+    """Seconds for one message to be received, or to be read by the client."""
+    unfinished_requests: int = 32 * MIB
+    """Bytes of request messages longer than 64 KiB that are still being received, on all
+    connections; a quarter of it on each.  Further ones wait, before their clients send them."""
+    unread_replies: int = 48 * MIB
+    """Bytes of messages that clients have asked for and do not read, on all connections; a quarter
+    of it on each.  Calls beyond it end with RESOURCE_EXHAUSTED."""
 
 
-class Allowance:
-    """How often something may still happen, by Trio's clock."""
+class TokenBucket:
+    """Limits how often something may happen, by Trio's clock."""
 
     def __init__(self, rate: float) -> None:
         self._rate = rate
-        self._most = rate * _BURST
-        self._left = self._most
+        self._capacity = max(1.0, rate * _BURST)
+        self._tokens = self._capacity
         self._since = trio.current_time()
 
     def spend(self) -> bool:
-        """Count one; whether that was still allowed."""
-        self._left -= 1
-        if self._left >= 0:
+        """Take one token; whether there was one."""
+        self._tokens -= 1
+        if self._tokens >= 0:
             return True
         now = trio.current_time()
-        self._left = min(self._most, self._left + (now - self._since) * self._rate)
+        self._tokens = min(self._capacity, self._tokens + (now - self._since) * self._rate)
         self._since = now
-        return self._left >= 0
+        return self._tokens >= 0
+
+    def add(self, tokens: float) -> None:
+        self._tokens = min(self._capacity, self._tokens + tokens)

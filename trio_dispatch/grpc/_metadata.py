@@ -32,9 +32,9 @@ _NOT_METADATA = frozenset({"te", "content-type", "user-agent"})
 
 
 def decode_metadata(headers: Headers) -> Metadata:
-    """What of the headers is the application's.
+    """The application's part of the headers.
 
-    A binary value that is not base64 is left out: it says nothing, and is no reason to fail a call.
+    A binary value that is not base64 is left out: it carries nothing, and must not fail a call.
     """
     metadata = cast(Metadata, MultiDict())
     for name, value in headers:
@@ -52,7 +52,7 @@ def decode_metadata(headers: Headers) -> Metadata:
 
 
 def text_headers(headers: list[Any]) -> Headers:
-    """The headers of an event, which h2 has decoded, whatever their declared type."""
+    """The headers of an event; h2 has decoded them, though it declares them as bytes."""
     return headers
 
 

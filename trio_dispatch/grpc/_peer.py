@@ -1,4 +1,4 @@
-"""Who is at the other end of a connection."""
+"""The address and the certificate at the other end of a connection."""
 
 from __future__ import annotations
 
@@ -9,16 +9,21 @@ import trio
 
 
 class Peer(grpclib.protocol.Peer):
-    """The other end of a connection, as far as the transport knows it."""
+    """The other end of a connection, as the transport knows it."""
 
     def __init__(self, transport: trio.abc.Stream) -> None:
         self._tls = transport if isinstance(transport, trio.SSLStream) else None
-        # Asked for now: a socket that is closed has forgotten it.
+        # A closed socket no longer knows it.
         self._addr = _address(transport)
 
     def addr(self) -> Any:
         """Its address as the socket has it, or None without a socket."""
         return self._addr
+
+    @property
+    def host(self) -> str:
+        """Its IP address, "" without one."""
+        return str(self._addr[0]) if isinstance(self._addr, tuple) else ""
 
     def cert(self) -> dict[str, Any] | None:
         """Its certificate as `ssl.SSLSocket.getpeercert` has it, or None without TLS."""

@@ -1,21 +1,19 @@
-"""What has come of a call, as its client sees it: sync, without I/O."""
+"""The response of a call on the client: sync, without I/O."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum
-from typing import TYPE_CHECKING, Final, Generic, Literal, TypeAlias, TypeVar
+from typing import Final, Generic, Literal, TypeAlias, TypeVar
 
 import grpclib.client
 from grpclib.const import Status
+from grpclib.encoding.base import StatusDetailsCodecBase
 from grpclib.exceptions import GRPCError
 
 from ._metadata import decode_metadata
 from ._status import error_of_http, status_error
 from ._stream import HTTP2Stream
-
-if TYPE_CHECKING:
-    from .channel import Channel
 
 S = TypeVar("S")
 R = TypeVar("R")
@@ -31,16 +29,16 @@ Poll: TypeAlias = Callable[[], T | Literal[Pending.PENDING]]
 
 
 class Response(grpclib.client.Stream[S, R], Generic[S, R]):
-    """The part of a call that looks at what the server has sent, one step of the response each.
+    """The part of a call that evaluates what the server has sent.
 
-    Each ``_poll_*`` tells what is known by now, or that more has to come; it raises `GRPCError` if
-    the call has failed, or if what came is no gRPC.
+    Each ``_poll_*`` evaluates one step of the response: it returns the result, or `PENDING` until
+    more has come, or raises `GRPCError` if the call has failed or the response is not gRPC.
     """
 
-    def __init__(self, channel: Channel) -> None:
-        self._trio_channel = channel
+    def __init__(self, status_details_codec: StatusDetailsCodecBase | None) -> None:
+        self._status_details_codec = status_details_codec
         self._http2: HTTP2Stream | None = None
-        # The request, as long as it may have to be sent again.
+        # The request, while it may have to be sent again.
         self._request: bytes | None = None
         self._reply: bytes | None = None
         self._delivered = False
@@ -90,7 +88,7 @@ class Response(grpclib.client.Stream[S, R], Generic[S, R]):
         stream = self._stream_now
         while stream.messages.ready:
             if self._reply is not None:
-                raise GRPCError(Status.INTERNAL, "the server sent more than the one reply")
+                raise GRPCError(Status.INTERNAL, "the server sent more than one reply")
             self._reply = stream.take_message()
         if self._poll_status() is PENDING:
             return PENDING
@@ -111,7 +109,7 @@ class Response(grpclib.client.Stream[S, R], Generic[S, R]):
             raise GRPCError(Status.UNKNOWN, "the response ended without trailers")
         self.trailing_metadata = decode_metadata(trailers)
         self._recv_trailing_metadata_done = True
-        error = status_error(dict(trailers), self._trio_channel.status_details_codec)
+        error = status_error(dict(trailers), self._status_details_codec)
         if error is not None:
             raise error
         if len(stream.messages) and not stream.messages.ready:
@@ -120,7 +118,7 @@ class Response(grpclib.client.Stream[S, R], Generic[S, R]):
         return None
 
     def _poll_over(self) -> None:
-        """What it means that nothing more can be sent."""
+        """The end of a call to which nothing more can be sent."""
         if self._stream_now.remote_ended:
             self._poll_status()
         else:

@@ -6,71 +6,93 @@ import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, TypeAlias
 
-import grpclib.const
 import trio
 from grpclib.const import Status
 from grpclib.encoding.base import CodecBase, StatusDetailsCodecBase
 from grpclib.exceptions import GRPCError
 from h2 import events
 from h2.errors import ErrorCodes
+from hyperframe.frame import (
+    DataFrame,
+    Frame,
+    GoAwayFrame,
+    HeadersFrame,
+    PingFrame,
+    RstStreamFrame,
+    SettingsFrame,
+    WindowUpdateFrame,
+)
 
+from ._budget import Budget
 from ._connection import Connection
+from ._counts import CallCounts
 from ._deadline import decode_timeout
 from ._framing import ACCEPTED_ENCODINGS
+from ._headers import MalformedError, check_request
 from ._http2 import HTTP2
-from ._limits import Allowance, Limits
+from ._limits import Limits, TokenBucket
 from ._metadata import Headers, text_headers
 from ._server_stream import ServerStream, enter_call
-from ._status import Failure, grpc_error_in, is_grpc, status_headers
-from ._stream import HTTP2Stream
+from ._services import Method
+from ._status import Failure, grpc_error_in, is_grpc, printable, status_headers
+from ._stream import HTTP2Stream, StreamLimits
 
 log = logging.getLogger(__name__)
 
 Proceed: TypeAlias = Callable[[], Awaitable[None]]
 Interceptor: TypeAlias = Callable[[ServerStream[Any, Any], Proceed], Awaitable[None]]
 
+# What a client may send of each request before the request is admitted.
+STREAM_WINDOW = 64 * 1024
+# The part of a server's budgets that one connection may use.
+_SHARE = 4
+_SMALL = 256
+
 
 @dataclass(frozen=True)
 class Service:
-    """What a server serves, and how: the same on all of its connections."""
+    """What a server serves, and how: shared by all of its connections."""
 
-    methods: Mapping[str, grpclib.const.Handler]
+    methods: Mapping[str, Method]
     interceptors: Sequence[Interceptor]
     codec: CodecBase
     status_details_codec: StatusDetailsCodecBase | None
     max_message_size: int
     limits: Limits
-    keepalive_interval: float | None
+    keepalive_interval: float
     keepalive_timeout: float
+    unfinished_requests: Budget
+    unread_replies: Budget
+    #: Long requests are decoded in a thread, one after the other.
+    decoding: trio.CapacityLimiter
+    counts: CallCounts
 
-
-class CallCounts:
-    """How the calls of a server have gone."""
-
-    def __init__(self) -> None:
-        self.started = 0
-        self.succeeded = 0
-        self.failed = 0
-        self.refused = 0
+    def stream_limits(self) -> StreamLimits:
+        """The limits on the streams of one connection."""
+        longest = self.max_message_size + STREAM_WINDOW
+        return StreamLimits(
+            unfinished_requests=self.unfinished_requests.part(_SHARE, at_least=longest),
+            unread_replies=self.unread_replies.part(_SHARE, at_least=longest),
+            message_timeout=self.limits.message_timeout,
+        )
 
 
 class ServerConnection(Connection):
     """A connection on which the other side makes the calls.
 
-    Each call is served by a task in a nursery of `run`.  When the client breaks one of the limits,
+    Each call is served by a task in a nursery of `run`.  When the client exceeds one of the limits,
     the connection ends with ENHANCE_YOUR_CALM.
     """
 
-    client_side: ClassVar = False
-
-    def __init__(self, transport: trio.abc.Stream, service: Service, counts: CallCounts) -> None:
+    def __init__(self, transport: trio.abc.Stream, service: Service) -> None:
         limits = service.limits
         super().__init__(
             transport,
             HTTP2(
                 client_side=False,
+                stream_window=STREAM_WINDOW,
                 max_streams=limits.concurrent_streams,
                 max_header_list_size=limits.header_list_size,
             ),
@@ -79,24 +101,28 @@ class ServerConnection(Connection):
             keepalive_interval=service.keepalive_interval,
             keepalive_timeout=service.keepalive_timeout,
         )
+        #: The calls with a running handler, whatever has become of their streams.
         self.calls: set[HTTP2Stream] = set()
         self._service = service
-        self._counts = counts
+        self._stream_limits = service.stream_limits()
         self._nursery: trio.Nursery
         self._grace_until = math.inf
-        self._resets = Allowance(limits.resets)
-        empty = Allowance(limits.empty_frames)
-        self._allowances: dict[type[events.Event], tuple[str, Allowance]] = {
-            events.StreamReset: ("resets", self._resets),
-            events.PingReceived: ("pings", Allowance(limits.pings)),
-            events.RemoteSettingsChanged: ("settings", Allowance(limits.settings)),
-            events.DataReceived: ("empty frames", empty),
-            events.PriorityUpdated: ("empty frames", empty),
-            events.UnknownFrameReceived: ("empty frames", empty),
+        self._resets = TokenBucket(limits.resets)
+        self._window_updates = TokenBucket(limits.window_updates)
+        self._data_frames_sent = 0
+        self._empty_frames = TokenBucket(limits.empty_frames)
+        self._small_frames = TokenBucket(limits.small_frames)
+        settings = TokenBucket(limits.settings)
+        self._buckets: dict[type[Frame], tuple[str, TokenBucket]] = {
+            RstStreamFrame: ("resets", self._resets),
+            PingFrame: ("pings", TokenBucket(limits.pings)),
+            SettingsFrame: ("settings", settings),
+            GoAwayFrame: ("goaways", settings),
+            WindowUpdateFrame: ("window updates", self._window_updates),
         }
 
     async def run(self) -> None:
-        """Serve the client's calls until the connection is over and all handlers have ended."""
+        """Serve the client's calls until the connection and all handlers have ended."""
         async with trio.open_nursery() as self._nursery:
             await super().run()
             self._nursery.cancel_scope.cancel()
@@ -110,36 +136,67 @@ class ServerConnection(Connection):
         self.drain(self.h2.highest_inbound_stream_id)
         self.give_up_at(deadline)
 
-    # What the client does.
+    # Limits.
 
-    def _count(self, event: events.Event) -> None:
-        limited = self._allowances.get(type(event))
-        if limited is None:
+    def _count(self, frame: Frame) -> None:
+        if isinstance(frame, HeadersFrame):  # its call counts, if it is refused or reset
             return
-        if isinstance(event, events.DataReceived) and (event.data or event.stream_ended):
-            return
-        what, allowance = limited
-        if not allowance.spend():
-            self._enough(what)
+        if isinstance(frame, DataFrame):
+            if frame.data or "END_STREAM" in frame.flags:
+                return
+        elif isinstance(frame, WindowUpdateFrame):
+            # A client that reads needs them.
+            self._window_updates.add(2 * (self.h2.data_frames_sent - self._data_frames_sent))
+            self._data_frames_sent = self.h2.data_frames_sent
+        what, bucket = self._buckets.get(type(frame), ("empty frames", self._empty_frames))
+        if not bucket.spend():
+            self._cut_off(what)
 
-    def _enough(self, what: str) -> None:
+    def _data_received(self, event: events.DataReceived) -> None:
+        super()._data_received(event)
+        if 0 < len(event.data) < _SMALL and event.stream_ended is None:
+            stream = self.streams.get(event.stream_id)
+            complete = stream is not None and stream.messages.ready
+            if not complete and not self._small_frames.spend():
+                self._cut_off("small frames")
+
+    def _reset_received(self, event: events.StreamReset) -> None:
+        super()._reset_received(event)
+        if not event.remote_reset and not self._resets.spend():
+            self._cut_off("resets")
+
+    def _malformed(self, stream: HTTP2Stream, exc: MalformedError) -> None:
+        super()._malformed(stream, exc)
+        if not self._resets.spend():
+            self._cut_off("malformed messages")
+
+    def _cut_off(self, what: str) -> None:
         if self.failure is None:
-            log.warning("%s sent too many %s, the connection is cut", self.peer.addr(), what)
+            log.warning("%s sent too many %s: connection closed", self.peer.addr(), what)
             failure = Failure(Status.UNAVAILABLE, f"too_many_{what.replace(' ', '_')}")
             self.close(failure, code=ErrorCodes.ENHANCE_YOUR_CALM)
 
+    # Calls begin.
+
     def _request_received(self, event: events.RequestReceived) -> None:
         stream = self.streams[event.stream_id] = HTTP2Stream(self, event.stream_id)
+        headers = text_headers(event.headers)
+        try:
+            check_request(headers)
+        except MalformedError as exc:
+            self._malformed(stream, exc)
+            return
         # A handler that still runs counts, whatever has become of its stream: otherwise a client
         # could have any number of them by resetting one call after the other.
         if self.draining or len(self.calls) >= self._service.limits.concurrent_streams:
-            self._counts.refused += 1
+            self._service.counts.refused += 1
             self.reset_stream(stream, ErrorCodes.REFUSED_STREAM)
             if not self.draining and not self._resets.spend():
-                self._enough("calls at a time")
+                self._cut_off("calls at a time")
             return
+        stream.limits = self._stream_limits
         self.calls.add(stream)
-        self._nursery.start_soon(self._serve, stream, text_headers(event.headers))
+        self._nursery.start_soon(self._serve, stream, headers)
 
     def _goaway_received(self, event: events.ConnectionTerminated) -> None:
         """The client makes no more calls; it waits for the ones that it has made."""
@@ -149,7 +206,7 @@ class ServerConnection(Connection):
     # One call, from its headers to its trailers.
 
     async def _serve(self, stream: HTTP2Stream, headers: Headers) -> None:
-        counts, succeeded = self._counts, False
+        counts, succeeded = self._service.counts, False
         counts.started += 1
         try:
             method, response = self._accept(stream, headers)
@@ -160,17 +217,12 @@ class ServerConnection(Connection):
             stream.reset(ErrorCodes.NO_ERROR)
         finally:
             self.calls.discard(stream)
-            if succeeded:
-                counts.succeeded += 1
-            else:
-                counts.failed += 1
+            counts.ended(succeeded=succeeded)
 
-    def _accept(
-        self, stream: HTTP2Stream, headers: Headers
-    ) -> tuple[grpclib.const.Handler | None, Headers]:
+    def _accept(self, stream: HTTP2Stream, headers: Headers) -> tuple[Method | None, Headers]:
         """The method that the request is for, or the response that refuses it."""
         fields = dict(headers)
-        if fields.get(":method") != "POST":
+        if fields[":method"] != "POST":
             return None, [(":status", "405")]
         content_type = fields.get("content-type", "")
         subtype = content_type.partition(";")[0].partition("+")[2]
@@ -180,34 +232,35 @@ class ServerConnection(Connection):
         }:
             message = f"the content-type {content_type!r} is not served here"
             return None, [(":status", "415"), *status_headers(Status.UNKNOWN, message, None, None)]
-        method = self._service.methods.get(fields.get(":path", ""))
+        method = self._service.methods.get(fields[":path"])
         if method is None:
-            message = f"there is no method {fields.get(':path')}"
-            return None, _refusal(content_type, Status.UNIMPLEMENTED, message)
+            message = f"unknown method {printable(fields[':path'])}"
+            return None, _refusal(Status.UNIMPLEMENTED, message)
         encoding = fields.get("grpc-encoding", "identity")
         if encoding not in ACCEPTED_ENCODINGS:
             message = f"the grpc-encoding {encoding!r} is not supported"
-            return None, _refusal(content_type, Status.UNIMPLEMENTED, message)
+            return None, _refusal(Status.UNIMPLEMENTED, message)
         stream.messages.encoding = encoding
+        stream.messages.limit = min(method.max_request_size, stream.messages.limit)
         try:
             decode_timeout(headers)
         except ValueError as exc:
-            return None, _refusal(content_type, Status.INTERNAL, str(exc))
+            return None, _refusal(Status.INTERNAL, str(exc))
         return method, []
 
-    async def _handle(
-        self, stream: HTTP2Stream, headers: Headers, method: grpclib.const.Handler
-    ) -> bool:
-        """Run the handler and tell the client how it ended; whether it ended well."""
+    async def _handle(self, stream: HTTP2Stream, headers: Headers, method: Method) -> bool:
+        """Run the handler and send the status; whether the call succeeded."""
+        service = self._service
         timeout = decode_timeout(headers)
         deadline = math.inf if timeout is None else trio.current_time() + timeout
         call: ServerStream[Any, Any] = ServerStream(
             stream,
             headers,
-            method,
+            method.handler,
             deadline=None if timeout is None else deadline,
-            codec=self._service.codec,
-            status_details_codec=self._service.status_details_codec,
+            codec=service.codec,
+            status_details_codec=service.status_details_codec,
+            decoding=service.decoding,
         )
         enter_call(call)
         stream.scope = trio.CancelScope(deadline=min(deadline, self._grace_until))
@@ -217,7 +270,7 @@ class ServerConnection(Connection):
         try:
             with stream.scope:
                 await self._proceed(call, method, 0)
-        except Exception as exc:  # noqa: BLE001 - what a handler raises is not to hurt other calls
+        except Exception as exc:  # noqa: BLE001 - an error of a handler must not hurt other calls
             error = exc
         except BaseExceptionGroup as group:
             # What is not an error of the handler goes on, `Cancelled` above all.
@@ -232,13 +285,11 @@ class ServerConnection(Connection):
             error = self._why_cancelled(stream, deadline)
         return await self._finish(call, stream, error)
 
-    async def _proceed(
-        self, call: ServerStream[Any, Any], method: grpclib.const.Handler, index: int
-    ) -> None:
+    async def _proceed(self, call: ServerStream[Any, Any], method: Method, index: int) -> None:
         """Pass the call through the interceptors from this one on, then to the handler."""
         interceptors = self._service.interceptors
         if index == len(interceptors):
-            await method.func(call)
+            await method.handler.func(call)
         else:
             await interceptors[index](call, lambda: self._proceed(call, method, index + 1))
 
@@ -273,10 +324,10 @@ class ServerConnection(Connection):
         return False
 
 
-def _refusal(content_type: str, status: Status, message: str) -> Headers:
+def _refusal(status: Status, message: str) -> Headers:
     return [
         (":status", "200"),
-        ("content-type", content_type),
+        ("content-type", "application/grpc"),
         ("grpc-accept-encoding", ",".join(ACCEPTED_ENCODINGS)),
         *status_headers(status, message, None, None),
     ]

@@ -1,7 +1,8 @@
-"""One call, as its server sees it."""
+"""One call on the server."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from contextvars import ContextVar
 from typing import Any, Final, Generic, TypeVar
@@ -14,6 +15,7 @@ from grpclib.encoding.base import CodecBase, StatusDetailsCodecBase
 from grpclib.exceptions import GRPCError, ProtocolError
 from h2.errors import ErrorCodes
 
+from ..clock import run_in_thread
 from ._deadline import Deadline
 from ._framing import frame_message
 from ._metadata import Headers, Metadata, MetadataLike, decode_metadata, encode_metadata
@@ -23,39 +25,42 @@ from ._stream import HTTP2Stream
 S = TypeVar("S")
 R = TypeVar("R")
 
+# Longer requests are decoded in a thread: 4 KiB may take 10 ms.
+_DECODED_AT_ONCE = 4 * 1024
+
 _current: ContextVar[ServerStream[Any, Any]] = ContextVar("trio_dispatch_grpc_call")
 
 
 def current_call() -> ServerStream[Any, Any]:
-    """The call whose handler is running, in its task or in one started by it.
+    """The call that this task, or the task that started it, is handling.
 
-    A betterproto2 handler is given only the request; this is where it finds the metadata of the
-    call, its deadline, its client, and `ServerStream.send_initial_metadata`.
+    A handler of betterproto2 gets only the request; here it finds the call's metadata, deadline and
+    client, and `ServerStream.send_initial_metadata`.
 
     Raises:
-      RuntimeError: no handler is running here.
+      RuntimeError: this task does not handle a call.
     """
     try:
         return _current.get()
     except LookupError:
-        raise RuntimeError("current_call() is for the handler of a call") from None
+        raise RuntimeError("current_call() works only in the handler of a call") from None
 
 
 class ServerStream(grpclib.server.Stream[R, S], Generic[R, S]):
-    """A call that a handler is serving, with the interface of grpclib's.
+    """A call in its handler, with the interface of grpclib's.
 
-    The handler runs in a task of its own, which is cancelled when the call's deadline passes, when
-    its client cancels it or is gone, and when the grace period of a stopping server is over.
+    Each call has its own task.  It is cancelled when the call's deadline passes, when the client
+    cancels the call or disconnects, and when the grace period of a stopping server ends.
 
-    Every method is a checkpoint. Receiving may be cancelled and tried again; a `send_message` that
-    is cancelled when a part of the message is on its way ends the call.
+    Every async method is a checkpoint.  Receiving may be cancelled and tried again; a
+    `send_message` that is cancelled after a part of the message was sent ends the call.
 
     Attributes:
       method_name: As in ``/package.Service/Method``.
-      metadata: What the client sent along with the request.
-      deadline: When the call has to be over, None if it may take its time.
+      metadata: The metadata of the request.
+      deadline: When the call has to end; None if the client gave no deadline.
       peer: The client's address and certificate.
-      user_agent: What the client says that it is.
+      user_agent: The client's name for itself, if it gave one.
     """
 
     def __init__(
@@ -67,6 +72,7 @@ class ServerStream(grpclib.server.Stream[R, S], Generic[R, S]):
         deadline: float | None,
         codec: CodecBase,
         status_details_codec: StatusDetailsCodecBase | None,
+        decoding: trio.CapacityLimiter,
     ) -> None:
         fields = dict(headers)
         self.method_name: str = fields[":path"]
@@ -82,42 +88,84 @@ class ServerStream(grpclib.server.Stream[R, S], Generic[R, S]):
         self._reply_type = method.reply_type
         self._codec = codec
         self._status_details_codec = status_details_codec
-        self._reply_content_type = fields["content-type"]
+        self._decoding = decoding
+        self._trailing_metadata: MetadataLike = {}
+        # Without parameters, which may be of any length.
+        self._reply_content_type = fields["content-type"].partition(";")[0].strip()
+
+    @property
+    def max_request_size(self) -> int:
+        """The greatest size of a request message in bytes.
+
+        An interceptor may lower it, for callers that it does not trust, before it goes on.
+        """
+        return self._http2.messages.limit
+
+    @max_request_size.setter
+    def max_request_size(self, size: int) -> None:
+        self._http2.messages.limit = size
 
     async def recv_message(self) -> R | None:
-        """The next message of the client, None when it has sent its last.
+        """The next message of the client, None after the last one.
 
         Raises:
-          GRPCError: the message is too long, or no message of the request's type.  It is for the
-            client: a handler lets it pass.
+          GRPCError: the message is too long, not of the request's type, or incomplete after the
+            server's `Limits.message_timeout`.  It is meant for the client: a handler lets it pass.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         stream, waited = self._http2, False
+        deadline = math.inf
         while not stream.messages.ready:
             if stream.remote_ended:
                 self._check_request()
                 return None
             if stream.failure is not None:
                 raise stream.failure.error()
-            await stream.arrival()
+            # A client may take its time between the messages of a stream, but not within one.
+            if deadline == math.inf and (stream.messages or not self._cardinality.client_streaming):
+                deadline = trio.current_time() + self._message_timeout
+            with trio.CancelScope(deadline=deadline) as scope:
+                await stream.arrival()
+            if scope.cancelled_caught:
+                raise GRPCError(
+                    Status.DEADLINE_EXCEEDED,
+                    f"the request was not complete after {self._message_timeout:g} s",
+                )
             waited = True
         payload = stream.take_message()
+        if not self._cardinality.client_streaming:
+            stream.discard()
         if not waited:
             await trio.lowlevel.cancel_shielded_checkpoint()
         self.messages_received += 1
+        return await self._decode(payload)
+
+    async def _decode(self, payload: bytes) -> R:
+        decode = self._codec.decode
         try:
-            message: R = self._codec.decode(payload, self._request_type)
+            message: R
+            if len(payload) <= _DECODED_AT_ONCE:
+                message = decode(payload, self._request_type)
+            else:
+                message = await run_in_thread(
+                    decode, payload, self._request_type, limiter=self._decoding
+                )
         except Exception as exc:
             raise GRPCError(Status.INTERNAL, f"the request cannot be decoded: {exc}") from exc
         return message
 
-    async def send_initial_metadata(self, *, metadata: MetadataLike | None = None) -> None:
-        """Send the headers of the response, before the first message does it.
+    @property
+    def _message_timeout(self) -> float:
+        limits = self._http2.limits
+        return math.inf if limits is None else limits.message_timeout
 
-        The client then knows that its call has been taken up.
+    async def send_initial_metadata(self, *, metadata: MetadataLike | None = None) -> None:
+        """Send the headers of the response; otherwise the first message sends them.
+
+        They tell the client that its call is being handled.
         """
         if self._send_initial_metadata_done:
-            raise ProtocolError("the initial metadata was sent already")
+            raise ProtocolError("the initial metadata was already sent")
         await trio.lowlevel.checkpoint_if_cancelled()
         self._send_initial_metadata_done = True
         await self._http2.send_headers(
@@ -126,9 +174,14 @@ class ServerStream(grpclib.server.Stream[R, S], Generic[R, S]):
         await trio.lowlevel.cancel_shielded_checkpoint()
 
     async def send_message(self, message: S) -> None:
-        """Send a message, waiting while the client does not read."""
+        """Send a message, waiting while the client does not read.
+
+        Raises:
+          GRPCError: the client has not read the message within the server's
+            `Limits.message_timeout`, or too much is unread on its connection or on the server.
+        """
         if self._send_message_done and not self._cardinality.server_streaming:
-            raise ProtocolError("the one message was sent already")
+            raise ProtocolError("the only reply was already sent")
         await self.send_messages([message])
 
     async def send_messages(self, messages: Sequence[S]) -> None:
@@ -143,12 +196,16 @@ class ServerStream(grpclib.server.Stream[R, S], Generic[R, S]):
             self._send_initial_metadata_done = True
             await stream.send_headers(self._response_headers(), flush=False)
         self._send_message_done = True
-        # A single reply goes with the status, without which it does not count.
+        # A single reply is sent with the status, without which it does not count.
         flush = self._cardinality.server_streaming
         if not await stream.send_data(data, flush=flush) and stream.failure is not None:
             raise stream.failure.error()
         self.messages_sent += len(messages)
         await trio.lowlevel.cancel_shielded_checkpoint()
+
+    def set_trailing_metadata(self, metadata: MetadataLike) -> None:
+        """Set metadata that is sent with the status when the handler returns or raises."""
+        self._trailing_metadata = metadata
 
     async def send_trailing_metadata(
         self,
@@ -158,27 +215,28 @@ class ServerStream(grpclib.server.Stream[R, S], Generic[R, S]):
         status_details: Any = None,
         metadata: MetadataLike | None = None,
     ) -> None:
-        """End the call, as returning from the handler does, but with metadata.
+        """End the call, as returning from the handler does.
 
         Args:
           status_details: Bytes, or what the server's `status_details_codec` encodes.
+          metadata: Sent instead of that of `set_trailing_metadata`.
         """
         if self._send_trailing_metadata_done:
             raise ProtocolError("the call has ended")
         if status is Status.OK and not self.has_all_messages:
-            raise ProtocolError("a call with a single reply cannot end with OK without it")
+            raise ProtocolError("a call with a single reply cannot end with OK before it is sent")
         headers = status_headers(status, status_message, status_details, self._status_details_codec)
-        headers.extend(encode_metadata(metadata or {}))
+        headers.extend(encode_metadata(metadata or self._trailing_metadata))
         if not self._send_initial_metadata_done:
             headers = [*self._response_headers(), *headers]
         self._send_trailing_metadata_done = True
         await self._http2.send_headers(headers, end_stream=True)
-        # The request may go on for ever, but nobody listens any more.
+        # The client may still be sending, but nothing reads its messages.
         if not self._http2.remote_ended:
             self._http2.reset(ErrorCodes.NO_ERROR)
 
     async def cancel(self) -> None:
-        """End the call with RST_STREAM(CANCEL); what the handler returns is for nobody."""
+        """End the call with RST_STREAM(CANCEL); what the handler returns is not sent."""
         self._cancel_done = True
         self._send_trailing_metadata_done = True
         self._http2.reset(ErrorCodes.CANCEL)
@@ -188,7 +246,7 @@ class ServerStream(grpclib.server.Stream[R, S], Generic[R, S]):
 
     @property
     def ended(self) -> bool:
-        """Whether the client has been told how the call ended."""
+        """Whether the status was sent."""
         return self._send_trailing_metadata_done
 
     @property
@@ -211,7 +269,7 @@ class ServerStream(grpclib.server.Stream[R, S], Generic[R, S]):
 
 
 def enter_call(call: ServerStream[Any, Any]) -> None:
-    """Make it the `current_call` of this task."""
+    """Make this the `current_call` of the task."""
     _current.set(call)
 
 

@@ -1,4 +1,4 @@
-"""What went wrong, as a gRPC status: the tables of the gRPC documents."""
+"""gRPC status codes: as headers, as errors, and for errors of HTTP and HTTP/2."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from grpclib.encoding.base import StatusDetailsCodecBase
 from grpclib.exceptions import GRPCError
 from h2.errors import ErrorCodes
 
+from ._hpack import never_indexed
 from ._metadata import (
     Headers,
     decode_binary,
@@ -47,14 +48,22 @@ _OF_RESET: dict[int | None, Status] = {
 }
 
 _DETAILS = "grpc-status-details-bin"
+# Encoding a header takes time, and a header list may be limited to 8 KiB.
+_MAX_MESSAGE = 1024
+
+
+def printable(text: str, limit: int = _MAX_MESSAGE) -> str:
+    """Text from the other side for a log or an error: without control characters, and cut."""
+    text = text if len(text) <= limit else f"{text[:limit]}..."
+    return text if text.isprintable() else ascii(text)[1:-1]
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a stream or a connection is gone.
+    """Why a stream or a connection has ended.
 
-    Several tasks may have to be told; each gets an exception of its own.  `unprocessed` says that
-    the other side has promised not to have looked at the request: it may be sent again.
+    Each task that waits for it gets its own exception.  `unprocessed` says that the other side has
+    promised not to have looked at the request: it may be sent again.
     """
 
     status: Status
@@ -69,15 +78,17 @@ class Failure:
 
 
 def error_name(code: int | None) -> str:
-    """How the HTTP/2 error code is called."""
+    """The name of an HTTP/2 error code."""
     try:
         return ErrorCodes(-1 if code is None else code).name
     except ValueError:
         return f"error {code}"
 
 
-def failure_of_reset(code: int | None) -> Failure:
-    """What a RST_STREAM from the other side means."""
+def failure_of_reset(code: int | None, *, remote: bool = True) -> Failure:
+    """The status for a RST_STREAM from the other side, or for one that its error has caused."""
+    if not remote:
+        return Failure(Status.INTERNAL, f"the other side broke HTTP/2 ({error_name(code)})")
     return Failure(
         _OF_RESET.get(code, Status.UNKNOWN),
         f"the stream was reset by the other side ({error_name(code)})",
@@ -86,17 +97,18 @@ def failure_of_reset(code: int | None) -> Failure:
 
 
 def error_of_http(headers: dict[str, str]) -> GRPCError | None:
-    """What response headers without a `grpc-status` say that is not gRPC, None if all is well."""
+    """The status for response headers without a `grpc-status`, None if they are gRPC's."""
     http_status = headers.get(":status")
     if http_status != "200":
         return GRPCError(
             _OF_HTTP.get(http_status or "", Status.UNKNOWN),
-            f"the response has the HTTP status {http_status}",
+            f"the response has the HTTP status {printable(str(http_status), 20)}",
         )
     content_type = headers.get("content-type")
     if content_type is None or not is_grpc(content_type):
         return GRPCError(
-            Status.UNKNOWN, f"the response is not gRPC: its content-type is {content_type!r}"
+            Status.UNKNOWN,
+            f"the response is not gRPC: its content-type is {printable(repr(content_type))}",
         )
     return None
 
@@ -109,28 +121,40 @@ def is_grpc(content_type: str) -> bool:
 def status_headers(
     status: Status, message: str | None, details: Any, codec: StatusDetailsCodecBase | None
 ) -> Headers:
-    """The status of a call, as the end of a response."""
+    """The status of a call as the last headers of a response; a long message is cut."""
     headers = [("grpc-status", str(status.value))]
     if message:
-        headers.append(("grpc-message", encode_grpc_message(message)))
+        if len(message) > _MAX_MESSAGE:
+            message = f"{message[:_MAX_MESSAGE]}..."
+        headers.append(never_indexed("grpc-message", _encode_message(message)))
     if details is not None:
         if codec is not None:
             details = codec.encode(status, message, details)
         if not isinstance(details, bytes):
-            raise TypeError(f"the details of a status are bytes without a codec, not {details!r}")
-        headers.append((_DETAILS, encode_binary(details)))
+            raise TypeError(f"without a codec the details of a status are bytes, not {details!r}")
+        headers.append(never_indexed(_DETAILS, encode_binary(details)))
     return headers
 
 
+def _encode_message(message: str) -> str:
+    """Percent-encoded; spaces at the ends, too, which HTTP/2 does not allow in a value."""
+    encoded = encode_grpc_message(message)
+    inner = encoded.strip(" ")
+    before = len(encoded) - len(encoded.lstrip(" "))
+    return "%20" * before + inner + "%20" * (len(encoded) - before - len(inner))
+
+
 def status_error(headers: dict[str, str], codec: StatusDetailsCodecBase | None) -> GRPCError | None:
-    """What the end of a response says, None if it is OK."""
+    """The error in the last headers of a response, None if the status is OK."""
     value = headers.get("grpc-status")
     if value is None:
         return GRPCError(Status.UNKNOWN, "the response ended without a grpc-status")
     try:
         status = Status(int(value))
     except ValueError:
-        return GRPCError(Status.UNKNOWN, f"the response ended with the grpc-status {value!r}")
+        return GRPCError(
+            Status.UNKNOWN, f"the response ended with the grpc-status {printable(repr(value), 40)}"
+        )
     if status is Status.OK:
         return None
     message = headers.get("grpc-message")
@@ -143,9 +167,9 @@ def status_error(headers: dict[str, str], codec: StatusDetailsCodecBase | None) 
 
 
 def grpc_error_in(error: Exception) -> GRPCError | None:
-    """The status that a handler meant by what it raised, None if it meant none.
+    """The `GRPCError` that a handler has raised, None if it raised something else.
 
-    A nursery in the handler may have wrapped it in a group, or in several.
+    A nursery in the handler may have wrapped it in one or more groups.
     """
     if isinstance(error, GRPCError):
         return error

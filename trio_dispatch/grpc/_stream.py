@@ -1,77 +1,107 @@
-"""One HTTP/2 stream: what has come on it, and who waits for more."""
+"""One HTTP/2 stream: what was received on it, and the tasks that wait for more."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from dataclasses import dataclass
+from typing import Protocol
 
 import trio
 from grpclib.const import Status
+from grpclib.exceptions import GRPCError
 from h2.errors import ErrorCodes
 
+from ._budget import Budget
 from ._framing import MessageBuffer
-from ._http2 import STREAM_WINDOW
+from ._http2 import HTTP2
 from ._metadata import Headers
+from ._peer import Peer
 from ._status import Failure
 
-if TYPE_CHECKING:
-    from ._connection import Connection
-
-# Credit is given back in larger pieces, but early enough that the other side need not stop.
-_CREDIT_STEP = STREAM_WINDOW // 4
-# A frame of DATA is no longer than this, even to a peer that would take it: a long message must
-# let the short ones of other streams pass.
+# A DATA frame is no longer than this, even to a peer that would take it: a long message must let
+# the short ones of other streams pass.
 _MAX_DATA = 64 * 1024
-
 
 _RESET_HERE = Failure(Status.CANCELLED, "the call was cancelled on this side")
 
 
-def wake_all(lot: trio.lowlevel.ParkingLot) -> None:
-    """Wake the tasks that are parked there, if any are.
+@dataclass(frozen=True)
+class StreamLimits:
+    """What a server spends on a client that is slow, or does not finish."""
 
-    Mostly nobody is, which is known in no time; but for `unpark_all` that is like any other number.
+    unfinished_requests: Budget
+    unread_replies: Budget
+    message_timeout: float
+    """Seconds for one message to be received, or to be read by the other side."""
+
+
+class StreamOwner(Protocol):
+    """What a stream needs of its connection."""
+
+    h2: HTTP2
+    peer: Peer
+    max_message_size: int
+    #: Streams with a task that waits for room to send.
+    blocked: set[HTTP2Stream]
+
+    @property
+    def has_room(self) -> bool: ...
+    def flush(self) -> None: ...
+    def return_credit(self, stream: HTTP2Stream, size: int) -> None: ...
+    def reset_stream(self, stream: HTTP2Stream, code: ErrorCodes) -> None: ...
+    def stream_closed(self, stream: HTTP2Stream) -> None: ...
+
+
+def wake_all(lot: trio.lowlevel.ParkingLot) -> None:
+    """Wake the tasks that are parked there, if any.
+
+    Usually there are none, and `unpark_all` would take as long as for many.
     """
     if lot:
         lot.unpark_all()
 
 
 class HTTP2Stream:
-    """A stream of a `Connection`, for client and server alike.
+    """A stream of a connection, for client and server alike.
 
-    What comes from the other side is kept here by the connection (the methods ``*_received``),
-    sync; a task looks at the attributes and awaits `arrival` while there is too little.  What waits
-    here unread is bounded by the window of the stream: only a task that waits for a message gives
-    the other side credit for more.
+    The connection keeps here what comes from the other side (the methods ``*_received``, all sync);
+    a task looks at the attributes and awaits `arrival` while there is too little.  What waits here
+    unread is bounded by the stream's window: only a task that waits for a message gives the other
+    side credit for more, and only as far as the budget allows.
     """
 
-    def __init__(self, connection: Connection, stream_id: int) -> None:
+    def __init__(self, connection: StreamOwner, stream_id: int) -> None:
         self.connection = connection
         self.id = stream_id
         #: The first headers of the other side, and those that ended its side of the stream.
         self.headers: Headers | None = None
         self.trailers: Headers | None = None
         self.messages = MessageBuffer(connection.max_message_size)
-        #: Each side has said that nothing follows.
+        #: Whether each side has said that nothing follows.
         self.remote_ended = False
         self.local_ended = False
-        #: Why the stream is gone, if it did not end well.
+        #: Why the stream has ended, if it did not end well.
         self.failure: Failure | None = None
         #: On a server: the scope of the handler, cancelled when the stream fails.
         self.scope: trio.CancelScope | None = None
+        #: On a server.
+        self.limits: StreamLimits | None = None
+        self._window = connection.h2.local_settings.initial_window_size
         self._discarding = False
         self._sending = False
         self._unread = 0
         self._credit = 0
+        self._reserved = 0
         self._arrivals = trio.lowlevel.ParkingLot()
         self._openings = trio.lowlevel.ParkingLot()
 
     @property
     def over(self) -> bool:
-        """Nothing more can be sent, or need be: a server that has answered wants no more."""
+        """Whether nothing more can or need be sent: a server that has answered wants no more."""
         return (
             self.failure is not None
             or self.local_ended
-            or (self.remote_ended and self.connection.client_side)
+            or (self.remote_ended and self.connection.h2.config.client_side)
         )
 
     # What the other side sends.
@@ -86,15 +116,15 @@ class HTTP2Stream:
             return
         if flow_controlled_length > len(data):  # by padding
             self._consume(flow_controlled_length - len(data))
+        idle = not self.messages
         self._unread += len(data)
         self.messages.feed(data)
         if not self._arrivals:
             return
-        if self.messages.ready:
+        if self.messages.ready or idle:
             wake_all(self._arrivals)
         else:
-            # The message that is waited for may be longer than the window.
-            self._consume_unread(0)
+            self._give_credit()
 
     def trailers_received(self, headers: Headers) -> None:
         self.trailers = headers
@@ -104,12 +134,13 @@ class HTTP2Stream:
         self._wake()
 
     def fail(self, failure: Failure) -> None:
-        """The stream is gone; whoever waits is told, a handler is cancelled."""
+        """End the stream: waiting tasks get the failure, a handler is cancelled."""
         if self.failure is None:
             self.failure = failure
             if self.scope is not None:
                 self.scope.cancel()
             self._wake()
+        self._release()
 
     def opened(self) -> None:
         """There may be room to send now."""
@@ -119,14 +150,14 @@ class HTTP2Stream:
         wake_all(self._arrivals)
         wake_all(self._openings)
 
-    # What tasks do.
+    # Receiving.
 
     async def arrival(self) -> None:
-        """Wait for headers, a whole message, the end, or a failure.
+        """Wait for headers, the beginning of a message, a whole one, the end, or a failure.
 
         A checkpoint; being cancelled loses nothing.
         """
-        self._consume_unread(0)
+        self._give_credit()
         await self._arrivals.park()
 
     def take_message(self) -> bytes:
@@ -134,13 +165,48 @@ class HTTP2Stream:
         try:
             return self.messages.take()
         finally:
-            self._consume_unread(len(self.messages))
+            self._release()
+            if self._unread > len(self.messages):
+                self._consume(self._unread - len(self.messages))
+                self._unread = len(self.messages)
 
     def discard(self) -> None:
-        """Drop what has come and will come: nobody reads messages any more."""
+        """Drop what was received and what comes: nobody reads messages any more."""
         self._discarding = True
         self.messages.clear()
-        self._consume_unread(0)
+        self._release()
+        self._consume(self._unread)
+        self._unread = 0
+
+    def _give_credit(self) -> None:
+        """Let the rest of a message come that is longer than the window, if there is memory.
+
+        The memory is reserved for the whole message, as its prefix tells the size: if every message
+        had a part of its memory, none might ever be complete.
+        """
+        if self.limits is not None and not self._reserved:
+            size = self.messages.next_size
+            if size > self._window:
+                if not self.limits.unfinished_requests.reserve(size, self._give_credit):
+                    return
+                self._reserved = size
+        self._consume(self._unread)
+        self._unread = 0
+
+    def _release(self) -> None:
+        if self.limits is not None:
+            self.limits.unfinished_requests.release(self._reserved, self._give_credit)
+            self._reserved = 0
+
+    def _consume(self, size: int) -> None:
+        """Give the other side credit for bytes that do not wait here any more."""
+        self._credit += size
+        # In larger pieces, but early enough that the other side need not stop.
+        if self._credit >= self._window // 4 and not self.remote_ended and self.failure is None:
+            self.connection.return_credit(self, self._credit)
+            self._credit = 0
+
+    # Sending.
 
     async def send_headers(
         self, headers: Headers, *, end_stream: bool = False, flush: bool = True
@@ -165,21 +231,30 @@ class HTTP2Stream:
         is reset: the other side could not tell where the next message begins.
 
         Args:
-          flush: See that it is written now; otherwise with what follows.
+          flush: Have it written now; otherwise with what follows.
 
         Returns:
           Whether all was queued; if not, the stream is over.
 
         Raises:
           trio.BusyResourceError: another task is sending on this stream.
+          GRPCError: the other side does not read, and a server's limits do not allow to wait.
         """
         if self._sending:
             raise trio.BusyResourceError("another task is sending on this call")
         self._sending = True
-        view, sent = memoryview(data), 0
+        view, sent, waiting = memoryview(data), 0, 0
+        deadline = math.inf
         try:
             while True:
-                await self._room(window=bool(data))
+                if not self._has_room(window=bool(data)):
+                    if self.limits is not None and not waiting:
+                        waiting = self._wait_for_reader(len(data) - sent)
+                        deadline = trio.current_time() + self.limits.message_timeout
+                    with trio.CancelScope(deadline=deadline) as scope:
+                        await self._room(window=bool(data))
+                    if scope.cancelled_caught:
+                        raise GRPCError(Status.DEADLINE_EXCEEDED, "a reply was not read in time")
                 if self.over:
                     return False
                 sent += self._send_some(view[sent:], end_stream)
@@ -187,22 +262,32 @@ class HTTP2Stream:
                     if flush:
                         self.connection.flush()
                     return True
-        except trio.Cancelled:
+        except BaseException:
             if sent:
                 self.reset(ErrorCodes.CANCEL)
             raise
         finally:
             self._sending = False
+            if waiting and self.limits is not None:
+                self.limits.unread_replies.give(waiting)
+
+    def _wait_for_reader(self, size: int) -> int:
+        """Reserve memory for what the other side has yet to read."""
+        assert self.limits is not None
+        if not self.limits.unread_replies.take(size):
+            raise GRPCError(Status.RESOURCE_EXHAUSTED, "too many replies have not been read")
+        return size
 
     def reset(self, code: ErrorCodes) -> None:
         """Tell the other side that the stream is over, unless it is."""
         if self.failure is None:
             self.failure = _RESET_HERE
             self._wake()
+        self._release()
         self.connection.reset_stream(self, code)
 
     async def _room(self, *, window: bool = False) -> None:
-        """Wait until the connection, and the window if asked for, take something."""
+        """Wait until the connection, and the window if asked for, takes something."""
         blocked = self.connection.blocked
         while not self._has_room(window):
             self.connection.flush()
@@ -220,7 +305,7 @@ class HTTP2Stream:
         return not window or self.connection.h2.local_flow_control_window(self.id) > 0
 
     def _send_some(self, data: memoryview, end_stream: bool) -> int:
-        """Queue frames until the data, the window or the room ends; how many bytes."""
+        """Queue frames until the data, the window or the room ends; the number of bytes."""
         h2 = self.connection.h2
         sent, size = 0, len(data)
         while True:
@@ -248,15 +333,3 @@ class HTTP2Stream:
         self.local_ended = True
         if self.remote_ended:
             self.connection.stream_closed(self)
-
-    def _consume_unread(self, remaining: int) -> None:
-        if self._unread > remaining:
-            self._consume(self._unread - remaining)
-            self._unread = remaining
-
-    def _consume(self, size: int) -> None:
-        """Give the other side credit for bytes that do not wait here any more."""
-        self._credit += size
-        if self._credit >= _CREDIT_STEP and not self.remote_ended and self.failure is None:
-            self.connection.return_credit(self, self._credit)
-            self._credit = 0

@@ -1,4 +1,4 @@
-"""TLS for HTTP/2: contexts, the handshake, and errors that say what is wrong."""
+"""TLS for HTTP/2: contexts, the handshake, and its errors."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def client_context(
     private_key: Path | None = None,
     certificate_chain: Path | None = None,
 ) -> ssl.SSLContext:
-    """A context that verifies the server; by the system's roots unless others are given.
+    """A context that verifies the server, with the system's roots unless others are given.
 
     Raises:
-      ValueError: a file cannot be read, or is not what it has to be.
+      ValueError: a file cannot be read, or has the wrong content.
     """
     try:
         context = ssl.create_default_context(cafile=root_certificates)
@@ -40,18 +40,18 @@ def client_context(
 
 
 def prepare_context(context: ssl.SSLContext) -> ssl.SSLContext:
-    """Make the context offer what gRPC demands: HTTP/2 by ALPN, and at least TLS 1.2."""
+    """Make the context offer HTTP/2 by ALPN, and nothing below TLS 1.2."""
     context.set_alpn_protocols([_ALPN])
-    # (The constants for "as low as possible" are negative.)
+    # (The constant for the lowest version is negative.)
     context.minimum_version = max(context.minimum_version, ssl.TLSVersion.TLSv1_2)
     return context
 
 
 async def handshake(stream: trio.SSLStream[trio.abc.Stream], *, who: str) -> None:
-    """Shake hands, and see that HTTP/2 was agreed upon.
+    """Do the TLS handshake, which has to choose HTTP/2.
 
     Raises:
-      ConnectionError: there will be no HTTP/2; the message says why, the cause is kept.
+      ConnectionError: it failed or chose something else; the message says why.
     """
     try:
         await stream.do_handshake()

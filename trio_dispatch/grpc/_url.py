@@ -1,7 +1,8 @@
-"""Where a server is, as a URL."""
+"""The URL of a server."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ _FALSE = frozenset({"false", "0", "off"})
 
 @dataclass(frozen=True)
 class Target:
-    """What a URL says about a server."""
+    """The server and the options that a URL names."""
 
     host: str
     port: int = _DEFAULT_PORT
@@ -36,10 +37,10 @@ class Target:
         return f"{host}:{self.port}"
 
     def ssl_context(self) -> SSLContext:
-        """The TLS that it asks for.
+        """The context for the URL's TLS options.
 
         Raises:
-          ValueError: a file cannot be read, or is not what it has to be.
+          ValueError: a file cannot be read, or has the wrong content.
         """
         return client_context(
             root_certificates=self.root_certificates,
@@ -49,14 +50,14 @@ class Target:
 
 
 def parse_url(url: str) -> Target:
-    """Read a URL `grpc://host[:port][?param=value&...]`.
+    """Parse a URL `grpc://host[:port][?param=value&...]`.
 
-    Without a port it is 443.  TLS is used unless the parameter `ssl` is false.  The others are
-    `ssl_root_certificates_path`, `ssl_private_key_path`, `ssl_certificate_chain_path`,
+    The default port is 443.  TLS is used unless the parameter `ssl` is false.  The other parameters
+    are `ssl_root_certificates_path`, `ssl_private_key_path`, `ssl_certificate_chain_path`,
     `keep_alive`, `keep_alive_interval_s` and `keep_alive_timeout_s`.
 
     Raises:
-      ValueError: it is anything else; the error names the part that is wrong.
+      ValueError: the URL is invalid; the message names the invalid part.  It shows no password.
     """
     try:
         parts = urlsplit(url)
@@ -93,7 +94,7 @@ def _options(url: str, query: str) -> dict[str, Any]:
             raise _error(url, f"the parameter {name!r} is unknown, expected one of {known}")
         field, parse = _PARAMETERS[name]
         if field in options:
-            raise _error(url, f"the parameter {name!r} is there twice")
+            raise _error(url, f"the parameter {name!r} is repeated")
         try:
             options[field] = parse(value)
         except ValueError as exc:
@@ -105,12 +106,11 @@ def _check(url: str, target: Target, options: dict[str, Any]) -> None:
     if not target.ssl:
         for name, (field, parse) in _PARAMETERS.items():
             if parse is _path and field in options:
-                raise _error(url, f"the parameter {name!r} makes no sense with ssl=false")
+                raise _error(url, f"the parameter {name!r} is not allowed with ssl=false")
     if (target.private_key is None) != (target.certificate_chain is None):
         raise _error(
             url,
-            "the parameters 'ssl_private_key_path' and 'ssl_certificate_chain_path'"
-            " need each other",
+            "'ssl_private_key_path' and 'ssl_certificate_chain_path' must be given together",
         )
 
 
@@ -150,4 +150,6 @@ _PARAMETERS: dict[str, tuple[str, Callable[[str], object]]] = {
 
 
 def _error(url: str, reason: str) -> ValueError:
-    return ValueError(f"invalid URL {url!r}: {reason}")
+    # A password has no place in this URL, but people put it there.
+    shown = re.sub(r"(?<=://).*@", "***@", url)
+    return ValueError(f"invalid URL {shown!r}: {reason}")

@@ -1,9 +1,8 @@
-"""The client's side: a channel to a server, over one connection at a time."""
+"""The client's side: a channel to a server."""
 
 from __future__ import annotations
 
-import logging
-import random
+import math
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,21 +11,18 @@ from typing import Final, TypeVar
 
 import grpclib.client
 import grpclib.metadata
-import trio
-from grpclib.const import Cardinality, Status
+from grpclib.const import Cardinality
 from grpclib.encoding.base import CodecBase, StatusDetailsCodecBase
 
 from ..concurrency.nursery import open_service_nursery
 from ..protobuf.codec import MessageCodec
-from ._client_connection import ClientConnection
 from ._client_stream import ClientStream
+from ._counts import CallCounts
 from ._deadline import earliest_deadline
 from ._dialer import Connector, Dialer
 from ._metadata import MetadataLike
-from ._status import Failure
+from ._pool import ConnectionPool
 from ._url import parse_url
-
-log = logging.getLogger(__name__)
 
 S = TypeVar("S")
 R = TypeVar("R")
@@ -36,37 +32,26 @@ CONNECT_TIMEOUT: Final = 20.0
 KEEPALIVE_INTERVAL: Final = 60.0
 KEEPALIVE_TIMEOUT: Final = 20.0
 
-_FIRST_BACKOFF = 0.25
-_MAX_BACKOFF = 15.0
-_JITTER = 0.2
-
-
-class _Unset:
-    """Marks an argument that was not given."""
-
-
-_UNSET: Final = _Unset()
-
 
 @dataclass(frozen=True)
 class ChannelStatistics:
-    """What a channel is doing and has done; see `Channel.statistics`."""
+    """Numbers of a channel, see `Channel.statistics`."""
 
     connected: bool
-    """Whether there is a connection that new calls can use."""
+    """Whether there is a connection that takes new calls."""
     connections: int
-    """The connections now, those included that only finish their last calls."""
+    """Open connections, including those that only finish their last calls."""
     connections_made: int
     connections_failed: int
-    """The attempts that did not get as far as HTTP/2."""
+    """Attempts to connect that failed before the server spoke HTTP/2, at all addresses."""
     last_error: str | None
     """Why the last attempt failed, None after a success."""
     calls_started: int
     calls_succeeded: int
     calls_failed: int
-    """Calls left with an exception, cancelled ones included."""
+    """Calls that ended with an exception, including cancelled ones."""
     streams_open: int
-    """HTTP/2 streams that neither side has done with."""
+    """HTTP/2 streams that have not ended on both sides."""
     messages_sent: int
     messages_received: int
     bytes_sent: int
@@ -83,31 +68,35 @@ async def open_channel(
     authority: str | None = None,
     max_message_size: int = MAX_MESSAGE_SIZE,
     connect_timeout: float = CONNECT_TIMEOUT,
-    keepalive_interval: float | _Unset | None = _UNSET,
-    keepalive_timeout: float | _Unset = _UNSET,
+    keepalive_interval: float | None = None,
+    keepalive_timeout: float | None = None,
 ) -> AsyncIterator[Channel]:
     """Open a channel to a server, for the stubs of betterproto2 and of grpclib::
 
         async with open_channel("grpc://localhost:50051?ssl=false") as channel:
             reply = await GreeterStub(channel).say_hello(HelloRequest(name="Trio"))
 
-    It connects when the first call is made, and again with the next call after the connection was
-    lost.  When connecting fails, the calls that waited for it fail with UNAVAILABLE; the next
-    attempt comes a quarter of a second later at the earliest, twice as long after each further
-    failure, up to 15 seconds, and calls made until then wait for it.
+    The first call connects, and so does the next call after the connection was lost.  Each time
+    the name in the URL is resolved, and its addresses are tried in turn.  When all fail, the calls
+    that waited for a connection fail with UNAVAILABLE.  The next attempt comes after a random time
+    of up to a quarter of a second, twice as long after each further failure, up to 15 seconds;
+    calls made until then wait for it.
+
+    When the server limits the number of calls on a connection and they are all in use, further
+    connections are opened, which is logged, and closed again after 30 seconds without a call.
 
     When the block is cancelled, the channel stays usable until the block has been left, so that
-    its ``finally`` clauses can still make calls.  Leaving it ends what is left of the calls and
-    closes the connection.
+    its ``finally`` clauses can still make calls.  Leaving the block ends the remaining calls and
+    closes the connections.
 
     Args:
       target: A URL ``grpc://host[:port][?param=value&...]``, or an async function that returns a
-        new stream to the server; with the latter TLS is used if there is an `ssl_context`.
+        new stream to the server; with a function TLS is used if `ssl_context` is given.
         Without a port a URL means 443.  TLS is used unless the parameter ``ssl`` is false.  The
         other parameters are ``ssl_root_certificates_path``, ``ssl_private_key_path``,
         ``ssl_certificate_chain_path``, ``keep_alive``, ``keep_alive_interval_s`` and
         ``keep_alive_timeout_s``.
-      ssl_context: The TLS to use instead of what the URL says.  It is changed to offer HTTP/2 by
+      ssl_context: Used for TLS instead of the URL's options.  It is changed to offer HTTP/2 by
         ALPN and nothing below TLS 1.2.
       codec: Turns messages into bytes and back, unless a call brings its own codec; by default a
         `MessageCodec`, for betterproto2's messages.
@@ -115,71 +104,47 @@ async def open_channel(
       authority: The name of the server, in requests and in its certificate.
       max_message_size: A longer message fails its call with RESOURCE_EXHAUSTED.
       connect_timeout: The time to connect, TLS and HTTP/2 included.
-      keepalive_interval: When calls are under way and nothing has come for so long, the server is
-        asked for a sign of life; None to never do that.  As in the URL, or 60 seconds.
-      keepalive_timeout: How long it may take to answer, before the calls fail with UNAVAILABLE.
+      keepalive_interval: During calls, a connection on which nothing was received for so many
+        seconds is tested with a ping; `math.inf` for never.  By default as in the URL, or 60.
+      keepalive_timeout: Seconds until an unanswered ping fails the calls with UNAVAILABLE.  By
+        default as in the URL, or 20.
 
     Raises:
       ValueError: the URL is invalid, or contradicts the other arguments.
     """
-    connector: Connector
-    interval: float | None = KEEPALIVE_INTERVAL
-    timeout: float = KEEPALIVE_TIMEOUT
+    connector: Connector | None = None
+    interval, timeout = KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT
+    name, host, port = "localhost", "localhost", 0
     if isinstance(target, str):
         url = parse_url(target)
         if ssl_context is not None and not url.ssl:
             raise ValueError(f"an ssl_context was given, but {target!r} says ssl=false")
         if url.ssl and ssl_context is None:
             ssl_context = url.ssl_context()
-        interval = url.keep_alive_interval if url.keep_alive else None
+        interval = url.keep_alive_interval if url.keep_alive else math.inf
         timeout = url.keep_alive_timeout
-        name, host = url.authority, url.host
-
-        async def connector() -> trio.abc.Stream:
-            return await trio.open_tcp_stream(url.host, url.port)
-
+        name, host, port = url.authority, url.host, url.port
     else:
         connector = target
-        name = host = "localhost"
+    hostname = host
     if authority is not None:
-        name, host = authority, authority.rpartition(":")[0] or authority
+        name, hostname = authority, authority.rpartition(":")[0] or authority
     async with open_service_nursery() as nursery:
-        channel = Channel(
+        pool = ConnectionPool(
             nursery,
-            Dialer(connector, ssl_context, name, host.strip("[]")),
-            codec=codec or MessageCodec(),
-            status_details_codec=status_details_codec,
+            Dialer(connector, host, port, ssl_context, name, hostname.strip("[]")),
             max_message_size=max_message_size,
             connect_timeout=connect_timeout,
-            keepalive_interval=interval
-            if isinstance(keepalive_interval, _Unset)
-            else keepalive_interval,
-            keepalive_timeout=timeout
-            if isinstance(keepalive_timeout, _Unset)
-            else keepalive_timeout,
+            keepalive_interval=interval if keepalive_interval is None else keepalive_interval,
+            keepalive_timeout=timeout if keepalive_timeout is None else keepalive_timeout,
         )
         try:
-            yield channel
+            yield Channel(
+                pool, codec=codec or MessageCodec(), status_details_codec=status_details_codec
+            )
         finally:
-            channel.close()
+            pool.close()
             nursery.cancel_scope.cancel()
-
-
-class _Attempt:
-    """One try to connect, and the calls that wait for its outcome."""
-
-    def __init__(self) -> None:
-        self.connection: ClientConnection | None = None
-        self.failure: Failure | None = None
-        self.over = trio.Event()
-
-    def succeeded(self, connection: ClientConnection) -> None:
-        self.connection = connection
-        self.over.set()
-
-    def failed(self, failure: Failure) -> None:
-        self.failure = failure
-        self.over.set()
 
 
 class Channel(grpclib.client.Channel):
@@ -187,46 +152,21 @@ class Channel(grpclib.client.Channel):
 
     def __init__(
         self,
-        nursery: trio.Nursery,
-        dialer: Dialer,
+        pool: ConnectionPool,
         *,
         codec: CodecBase,
         status_details_codec: StatusDetailsCodecBase | None,
-        max_message_size: int,
-        connect_timeout: float,
-        keepalive_interval: float | None,
-        keepalive_timeout: float,
     ) -> None:
-        self.codec = codec
-        self.status_details_codec = status_details_codec
-        self.authority = dialer.authority
-        self.scheme = dialer.scheme
-        self.messages_sent = 0
-        self.messages_received = 0
-        self._nursery = nursery
-        self._dialer = dialer
-        self._max_message_size = max_message_size
-        self._connect_timeout = connect_timeout
-        self._keepalive_interval = keepalive_interval
-        self._keepalive_timeout = keepalive_timeout
-        self._current: ClientConnection | None = None
-        self._connections: set[ClientConnection] = set()
-        self._attempt: _Attempt | None = None
-        self._closed = False
-        self._failures = 0
-        self._not_before = float("-inf")
-        self._last_error: str | None = None
-        self._calls = {"started": 0, "succeeded": 0, "failed": 0}
-        self._made = 0
-        self._failed = 0
-        self._bytes_sent = 0
-        self._bytes_received = 0
+        self._pool = pool
+        self._trio_codec = codec
+        self._trio_status_details_codec = status_details_codec
+        self._counts = CallCounts()
 
     def __repr__(self) -> str:
-        return f"<Channel to {self.authority}>"
+        return f"<Channel to {self._pool.dialer.authority}>"
 
     def __del__(self) -> None:
-        """Nothing: the connections belong to the block of `open_channel`."""
+        """Do nothing: the connections belong to the block of `open_channel`."""
 
     def request(
         self,
@@ -240,153 +180,48 @@ class Channel(grpclib.client.Channel):
         deadline: grpclib.metadata.Deadline | None = None,
         metadata: MetadataLike | None = None,
     ) -> ClientStream[S, R]:
-        """Begin a call: the async context manager that the stubs are made of.
+        """Begin a call: the async context manager on which the stubs are built.
 
         Args:
           name: The method, as in ``/package.Service/Method``.
           codec: Turns this call's messages into bytes and back; by default the channel's codec.
           timeout: The seconds that the call may take from now.
-          deadline: When the call has to be over; the earlier of both counts.
-          metadata: To be sent with the request.
+          deadline: When the call has to end; the earlier of both counts.
+          metadata: To be sent with the request.  Proxies and servers are asked never to keep it in
+            their compression tables: it may contain keys.
         """
         return ClientStream(
-            self,
+            self._pool,
+            self._counts,
             name,
             cardinality,
             request_type,
             reply_type,
-            codec=codec or self.codec,
+            codec=codec or self._trio_codec,
+            status_details_codec=self._trio_status_details_codec,
             deadline=earliest_deadline(timeout, deadline),
             metadata=metadata,
         )
 
     def statistics(self) -> ChannelStatistics:
-        """What the channel is doing and has done."""
-        connections = self._connections
+        """Numbers of connections, calls, messages and bytes, now and since the beginning."""
+        pool, counts = self._pool, self._counts
         return ChannelStatistics(
-            connected=self._current is not None and self._current.usable,
-            connections=len(connections),
-            connections_made=self._made,
-            connections_failed=self._failed,
-            last_error=self._last_error,
-            calls_started=self._calls["started"],
-            calls_succeeded=self._calls["succeeded"],
-            calls_failed=self._calls["failed"],
-            streams_open=sum(len(connection.streams) for connection in connections),
-            messages_sent=self.messages_sent,
-            messages_received=self.messages_received,
-            bytes_sent=self._bytes_sent + sum(c.bytes_sent for c in connections),
-            bytes_received=self._bytes_received + sum(c.bytes_received for c in connections),
+            connected=pool.usable,
+            connections=len(pool.connections),
+            connections_made=pool.connections_made,
+            connections_failed=pool.attempts_failed,
+            last_error=pool.last_error,
+            calls_started=counts.started,
+            calls_succeeded=counts.succeeded,
+            calls_failed=counts.failed,
+            streams_open=sum(len(connection.streams) for connection in pool.connections),
+            messages_sent=counts.messages_sent,
+            messages_received=counts.messages_received,
+            bytes_sent=pool.bytes_sent,
+            bytes_received=pool.bytes_received,
         )
 
     def close(self) -> None:
         """End all calls with CANCELLED, and take no more; leaving the block does it."""
-        self._closed = True
-        for connection in self._connections:
-            connection.close(_closed())
-        if self._attempt is not None:
-            self._attempt.failed(_closed())
-
-    # For the calls.
-
-    def call_started(self) -> None:
-        self._calls["started"] += 1
-
-    def call_ended(self, succeeded: bool) -> None:
-        self._calls["succeeded" if succeeded else "failed"] += 1
-
-    async def connection(self) -> ClientConnection:
-        """The connection for a new call.  A checkpoint only if there is none yet.
-
-        Raises:
-          GRPCError: none could be made.
-        """
-        if self._current is not None and self._current.usable:
-            return self._current
-        if self._closed:
-            raise _closed().error()
-        if self._attempt is None:
-            self._attempt = _Attempt()
-            self._nursery.start_soon(self._connect, self._attempt)
-        attempt = self._attempt
-        await attempt.over.wait()
-        if attempt.connection is None:
-            assert attempt.failure is not None
-            raise attempt.failure.error()
-        return attempt.connection
-
-    async def _connect(self, attempt: _Attempt) -> None:
-        """Try to connect, then serve the connection until it ends."""
-        await trio.sleep_until(self._not_before)
-        deadline = trio.current_time() + self._connect_timeout
-        stream: trio.abc.Stream | None = None
-        try:
-            with trio.CancelScope(deadline=deadline):
-                stream = await self._dialer.dial()
-            if stream is None:
-                raise TimeoutError(f"no answer within {self._connect_timeout:g} s")
-        except Exception as exc:  # noqa: BLE001 - whatever the connector raises, the calls get it
-            self._attempt_failed(attempt, exc)
-            return
-        connection = self._prepare(stream, attempt, deadline)
-        self._connections.add(connection)
-        try:
-            await connection.run()
-        finally:
-            self._connections.discard(connection)
-            self._bytes_sent += connection.bytes_sent
-            self._bytes_received += connection.bytes_received
-            assert connection.failure is not None
-            log.debug("%r: connection ended: %s", self, connection.failure.message)
-            if attempt.connection is None:
-                self._attempt_failed(attempt, ConnectionError(connection.failure.message))
-
-    def _prepare(
-        self, stream: trio.abc.Stream, attempt: _Attempt, deadline: float
-    ) -> ClientConnection:
-        def ready() -> None:
-            self._made += 1
-            self._failures = 0
-            self._last_error = None
-            self._attempt = None
-            self._current = connection
-            attempt.succeeded(connection)
-            log.debug("%r: connected", self)
-
-        connection = ClientConnection(
-            stream,
-            on_ready=ready,
-            on_too_many_pings=self._ping_less,
-            max_message_size=self._max_message_size,
-            handshake_timeout=max(0.0, deadline - trio.current_time()),
-            keepalive_interval=self._keepalive_interval,
-            keepalive_timeout=self._keepalive_timeout,
-        )
-        return connection
-
-    def _ping_less(self) -> None:
-        if self._keepalive_interval is not None:
-            self._keepalive_interval *= 2
-            log.warning(
-                "%r: the server finds the keepalive pings too frequent, now one comes every %g s",
-                self,
-                self._keepalive_interval,
-            )
-
-    def _attempt_failed(self, attempt: _Attempt, cause: BaseException) -> None:
-        if self._closed:
-            return
-        # Spread over some time, lest all clients of a server come back at once.
-        jitter = random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311
-        delay = min(_FIRST_BACKOFF * 2.0 ** min(self._failures, 16), _MAX_BACKOFF) * jitter
-        self._not_before = trio.current_time() + delay
-        self._failures += 1
-        self._failed += 1
-        self._last_error = f"cannot connect to {self.authority}: {cause}"
-        log.info("%r: %s", self, self._last_error)
-        self._attempt = None
-        attempt.failed(Failure(Status.UNAVAILABLE, self._last_error, cause))
-
-
-def _closed() -> Failure:
-    return Failure(Status.CANCELLED, "the channel is closed")
+        self._pool.close()

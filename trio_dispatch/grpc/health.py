@@ -1,4 +1,4 @@
-"""The health service, `grpc.health.v1`: whether services are there to serve."""
+"""The health service, `grpc.health.v1`: the status of a server's services."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from grpclib.exceptions import GRPCError
 
 from ._generated.grpc.health.v1 import HealthBase, HealthCheckRequest, HealthCheckResponse
 from ._generated.grpc.health.v1 import HealthCheckResponseServingStatus as ServingStatus
+from ._status import printable
 
 __all__ = ["Health", "ServingStatus"]
 
 
 class Health(HealthBase):
-    """Tells clients and load balancers how the services of a server are::
+    """Tells clients and load balancers the status of a server's services::
 
         health = Health({"greeter.v1.Greeter": ServingStatus.SERVING})
         server = Server([Greeter(), health])
@@ -23,9 +24,12 @@ class Health(HealthBase):
         health.set("greeter.v1.Greeter", ServingStatus.NOT_SERVING)
 
     Args:
-      statuses: By the full names of services. The empty name stands for the whole server, which
-        serves unless it is said otherwise.
+      statuses: By the full names of services. The empty name stands for the whole server; its
+        status is SERVING unless given.
     """
+
+    #: Health is checked without a key, and the names of services are short.
+    max_request_size = 4096
 
     def __init__(self, statuses: Mapping[str, ServingStatus] | None = None) -> None:
         self._statuses = {"": ServingStatus.SERVING, **(statuses or {})}
@@ -33,37 +37,39 @@ class Health(HealthBase):
         self._over = False
 
     def set(self, service: str, status: ServingStatus) -> None:
-        """Change how a service is; who watches it is told."""
+        """Set the status of a service, and send it to those who watch the service."""
         self._statuses[service] = status
         self._changes.unpark_all()
 
     def shut_down(self) -> None:
-        """Say that nothing is served any more; who watches is told, then its stream ends.
+        """Set every status to NOT_SERVING, and end the streams of those who watch.
 
-        For a server that is being stopped: a stream that goes on would hold it up.
+        For a server that is being stopped: an open stream would delay it.
         """
         self._over = True
         self._statuses = dict.fromkeys(self._statuses, ServingStatus.NOT_SERVING)
         self._changes.unpark_all()
 
     async def check(self, message: HealthCheckRequest) -> HealthCheckResponse:
-        """How a service is now.
+        """The status of a service.
 
         Raises:
-          GRPCError: it is unknown (NOT_FOUND).
+          GRPCError: the service is unknown (NOT_FOUND).
         """
         status = self._statuses.get(message.service)
         if status is None:
-            raise GRPCError(Status.NOT_FOUND, f"there is no service {message.service!r}")
+            raise GRPCError(
+                Status.NOT_FOUND, f"unknown service {printable(message.service, 100)!r}"
+            )
         return HealthCheckResponse(status=status)
 
     async def watch(self, message: HealthCheckRequest) -> AsyncIterator[HealthCheckResponse]:
-        """How a service is now, and whenever that changes; a slow client gets the latest."""
-        told: ServingStatus | None = None
+        """The status of a service, now and after each change; a slow client gets the latest."""
+        sent: ServingStatus | None = None
         while True:
             status = self._statuses.get(message.service, ServingStatus.SERVICE_UNKNOWN)
-            if status != told:
-                told = status
+            if status != sent:
+                sent = status
                 yield HealthCheckResponse(status=status)
             elif self._over:
                 return

@@ -1,4 +1,4 @@
-"""The server's side: services on any number of listeners and streams."""
+"""The server's side: services on listeners and streams."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import logging
 import socket
 import ssl
 import stat
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,8 +19,11 @@ import trio
 from grpclib.encoding.base import CodecBase, StatusDetailsCodecBase
 
 from ..protobuf.codec import MessageCodec
-from ._limits import Limits
-from ._server_connection import CallCounts, Interceptor, ServerConnection, Service
+from ._budget import Budget
+from ._counts import CallCounts
+from ._limits import Limits, TokenBucket
+from ._peer import Peer
+from ._server_connection import Interceptor, ServerConnection, Service
 from ._services import Servable, methods_of
 from ._tls import handshake, prepare_context
 
@@ -33,20 +37,24 @@ KEEPALIVE_TIMEOUT: Final = 20.0
 GRACE: Final = 30.0
 
 _BACKLOG = 128
+# Warnings a second.
+_REFUSALS_LOGGED = 0.1
 
 
 @dataclass(frozen=True)
 class ServerStatistics:
-    """What a server is doing and has done; see `Server.statistics`."""
+    """Numbers of a server, see `Server.statistics`."""
 
     connections: int
     connections_served: int
-    """All of them, those included that are still open."""
+    """All connections until now, including the open ones."""
+    connections_refused: int
+    """Connections beyond the limits."""
     calls_running: int
     calls_started: int
     calls_succeeded: int
     calls_failed: int
-    """Calls that ended with a status other than OK, or that the client did not wait for."""
+    """Calls that ended with a status other than OK, or that the client left."""
     calls_refused: int
     """Calls beyond the number that a client may make at a time."""
     bytes_sent: int
@@ -63,24 +71,28 @@ class Server:
             ...
             server.stop()
 
-    The ``serve_*`` methods may be used together, in whatever nursery the caller likes.  Each
-    returns when the server was stopped and its last call has ended; cancelling one cancels the
-    handlers of its connections and closes them.
+    The ``serve_*`` methods may be used together, in any nursery.  Each returns when the server was
+    stopped and its last call has ended; cancelling one cancels the handlers of its connections and
+    closes them.
 
-    A handler that raises `GRPCError` ends its call with that status.  Anything else that it raises
-    is logged, and the client gets UNKNOWN without details; other calls do not notice.
+    A handler that raises `GRPCError` ends its call with that status.  Any other exception is
+    logged, and the client gets UNKNOWN without details; other calls are not affected.
+
+    Requests longer than 4 KiB are decoded in a thread, so that other calls go on meanwhile.
 
     Args:
       services: Instances of the base classes that betterproto2 or grpclib generates.
-      codec: Turns messages into bytes and back; for betterproto2's if not given.
+      codec: Turns messages into bytes and back; by default a `MessageCodec`, for betterproto2's
+        messages.
       status_details_codec: Makes bytes of `GRPCError.details`; without one they have to be bytes.
-      interceptors: Async functions ``interceptor(call, proceed)``, called for each call, the first
-        one outermost.  ``await proceed()`` goes on; raising `GRPCError` instead refuses the call.
+      interceptors: Async functions ``interceptor(call, proceed)``, called for each call when its
+        headers have come, before its messages are read; the first one is outermost.
+        ``await proceed()`` goes on; raising `GRPCError` instead refuses the call.
       max_message_size: A longer message ends its call with RESOURCE_EXHAUSTED.
-      limits: What one client may do.
-      keepalive_interval: A client of whom nothing has come for so long is asked for a sign of life;
-        None to never do that.
-      keepalive_timeout: How long it may take to answer, before it counts as gone.
+      limits: Limits on the clients.
+      keepalive_interval: A connection on which nothing was received for so many seconds is tested
+        with a ping; `math.inf` for never.
+      keepalive_timeout: Seconds until an unanswered ping closes the connection.
 
     Raises:
       ValueError: two services have a method of the same name.
@@ -95,25 +107,33 @@ class Server:
         interceptors: Sequence[Interceptor] = (),
         max_message_size: int = MAX_MESSAGE_SIZE,
         limits: Limits | None = None,
-        keepalive_interval: float | None = KEEPALIVE_INTERVAL,
+        keepalive_interval: float = KEEPALIVE_INTERVAL,
         keepalive_timeout: float = KEEPALIVE_TIMEOUT,
     ) -> None:
+        limits = limits or Limits()
         self._service = Service(
             methods=methods_of(services),
             interceptors=tuple(interceptors),
             codec=codec or MessageCodec(),
             status_details_codec=status_details_codec,
             max_message_size=max_message_size,
-            limits=limits or Limits(),
+            limits=limits,
             keepalive_interval=keepalive_interval,
             keepalive_timeout=keepalive_timeout,
+            unfinished_requests=Budget(limits.unfinished_requests),
+            unread_replies=Budget(limits.unread_replies),
+            decoding=trio.CapacityLimiter(1),
+            counts=CallCounts(),
         )
         self._connections: set[ServerConnection] = set()
-        # What a stop cancels: listening, and handshakes.
+        #: Open transports by IP address, "" without one.
+        self._open: Counter[str] = Counter()
+        self._refusals_logged: TokenBucket | None = None
+        # Cancelled by a stop: listening, and handshakes.
         self._entrances: set[trio.CancelScope] = set()
         self._stopping = False
-        self._counts = CallCounts()
         self._served = 0
+        self._refused = 0
         self._bytes_sent = 0
         self._bytes_received = 0
 
@@ -125,16 +145,16 @@ class Server:
         ssl_context: ssl.SSLContext | None = None,
         task_status: trio.TaskStatus[list[Any]] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Listen on a TCP port, and serve who connects.
+        """Listen on a TCP port, and serve each client that connects.
 
         Args:
           port: 0 for any that is free.
           host: The address to listen on, all addresses if not given.
           ssl_context: For TLS; it is changed to accept HTTP/2 by ALPN and nothing below TLS 1.2.
-          task_status: Is told the addresses that are listened on.
+          task_status: Started with the addresses of the sockets that listen.
 
         Raises:
-          OSError: the port is in use, say.
+          OSError: the server cannot listen there, for instance because the port is in use.
         """
         sockets = await trio.open_tcp_listeners(port, host=host, backlog=_BACKLOG)
         task_status.started([listener.socket.getsockname() for listener in sockets])
@@ -152,29 +172,29 @@ class Server:
         *,
         task_status: trio.TaskStatus[Path] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Listen on a unix socket, and serve who connects; the path is removed in the end.
+        """Listen on a unix socket, and serve each client; the path is removed at the end.
 
         Args:
-          path: Where a socket that nobody listens on is replaced.
-          task_status: Is told the path.
+          path: The path of the socket; a socket there on which no process listens is replaced.
+          task_status: Started with the path.
 
         Raises:
           OSError: the path is in use.
         """
-        where = Path(fspath(path))
-        await _remove_stale_socket(where)
+        file = Path(fspath(path))
+        await _remove_stale_socket(file)
         sock = trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            await sock.bind(str(where))
+            await sock.bind(str(file))
         except BaseException:
             sock.close()
             raise
         try:
             sock.listen(_BACKLOG)
-            task_status.started(where)
+            task_status.started(file)
             await self.serve_listeners([trio.SocketListener(sock)])
         finally:
-            _remove(where)
+            _remove(file)
 
     async def serve_listeners(
         self,
@@ -182,10 +202,10 @@ class Server:
         *,
         task_status: trio.TaskStatus[list[L]] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Serve who connects to any listeners of streams, which are closed in the end.
+        """Serve the clients of any listeners of streams; the listeners are closed at the end.
 
         Args:
-          task_status: Is told the listeners.
+          task_status: Started with the listeners.
         """
         async with trio.open_nursery() as nursery:
             with self._entrance():
@@ -197,12 +217,24 @@ class Server:
                 )
 
     async def serve_stream(self, stream: trio.abc.Stream) -> None:
-        """Serve one connection, until it ends; the stream is closed then."""
-        self._served += 1
-        if not await self._shake_hands(stream):
+        """Serve one connection until it ends; the stream is closed then."""
+        peer = Peer(stream)
+        if not self._has_room_for(peer.host):
             await trio.aclose_forcefully(stream)
             return
-        connection = ServerConnection(stream, self._service, self._counts)
+        self._served += 1
+        self._open[peer.host] += 1
+        try:
+            if await self._shake_hands(stream):
+                await self._serve(ServerConnection(stream, self._service))
+            else:
+                await trio.aclose_forcefully(stream)
+        finally:
+            self._open[peer.host] -= 1
+            if not self._open[peer.host]:
+                del self._open[peer.host]
+
+    async def _serve(self, connection: ServerConnection) -> None:
         self._connections.add(connection)
         try:
             await connection.run()
@@ -211,14 +243,35 @@ class Server:
             self._bytes_sent += connection.bytes_sent
             self._bytes_received += connection.bytes_received
 
-    def stop(self, *, grace: float = GRACE) -> None:
-        """Take no more connections and calls, and let the calls that run come to their end.
+    def _has_room_for(self, host: str) -> bool:
+        """Whether the limits allow another connection from this address."""
+        limits, total = self._service.limits, self._open.total()
+        if total < limits.connections and (
+            not host or self._open[host] < limits.connections_per_address
+        ):
+            return True
+        self._refused += 1
+        if self._refusals_logged is None:
+            self._refusals_logged = TokenBucket(_REFUSALS_LOGGED)
+        if self._refusals_logged.spend():
+            log.warning(
+                "refused a connection from %s: %d of %d connections are open, %d of %d from there",
+                host or "a stream",
+                total,
+                limits.connections,
+                self._open[host],
+                limits.connections_per_address,
+            )
+        return False
 
-        Those that still run after the grace period are cancelled, and end with UNAVAILABLE.  Then
-        the ``serve_*`` methods return.  Another call may shorten the period, not prolong it.
+    def stop(self, *, grace: float = GRACE) -> None:
+        """Take no more connections and calls, and let the running calls finish.
+
+        Calls that still run after the grace period are cancelled, and end with UNAVAILABLE.  Then
+        the ``serve_*`` methods return.  Calling this again may shorten the period, not prolong it.
 
         Args:
-          grace: In seconds.
+          grace: Seconds.
         """
         self._stopping = True
         for scope in self._entrances:
@@ -227,11 +280,12 @@ class Server:
             connection.stop(trio.current_time() + grace)
 
     def statistics(self) -> ServerStatistics:
-        """What the server is doing and has done."""
-        connections, counts = self._connections, self._counts
+        """Numbers of connections, calls and bytes, now and since the beginning."""
+        connections, counts = self._connections, self._service.counts
         return ServerStatistics(
             connections=len(connections),
             connections_served=self._served,
+            connections_refused=self._refused,
             calls_running=sum(len(connection.calls) for connection in connections),
             calls_started=counts.started,
             calls_succeeded=counts.succeeded,
@@ -255,7 +309,7 @@ class Server:
                 self._entrances.discard(scope)
 
     async def _shake_hands(self, stream: trio.abc.Stream) -> bool:
-        """Whether a client is there that we can talk to."""
+        """Do the TLS handshake, if the stream is encrypted; whether to serve the client."""
         if self._stopping:
             return False
         if not isinstance(stream, trio.SSLStream):
@@ -272,10 +326,10 @@ class Server:
 
 
 async def _remove_stale_socket(path: Path) -> None:
-    """Remove a socket that a dead process has left behind.
+    """Remove the socket of a process that has ended.
 
     Raises:
-      OSError: something else is there.
+      OSError: the path is something else, or a process listens there.
     """
     mode = _mode(path)
     if mode is None:

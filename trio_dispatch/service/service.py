@@ -69,7 +69,7 @@ async def open_service(
     services: Iterable[Servable] = (),
     interceptors: Sequence[Interceptor] = (),
     limits: Limits | None = None,
-    keepalive_interval: float | None = KEEPALIVE_INTERVAL,
+    keepalive_interval: float = KEEPALIVE_INTERVAL,
 ) -> AsyncIterator[DispatchService]:
     """Open a dispatch service, which the caller serves on any listeners and streams::
 
@@ -86,8 +86,8 @@ async def open_service(
         and need a key; only health checks need none.
       interceptors: Further interceptors, called before the one that checks the keys.
       limits: Per-connection limits on one client.
-      keepalive_interval: A client that has been silent for this number of seconds is asked for a
-        sign of life; None disables that.
+      keepalive_interval: A connection on which nothing was received for so many seconds is tested
+        with a ping; `math.inf` for never.
     """
     if store is None:
         store = MemoryStore()

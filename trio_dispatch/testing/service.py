@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack, asynccontextmanager
@@ -44,7 +45,7 @@ class LocalService:
         nursery: trio.Nursery,
         key: str,
         lists: ForeignLists,
-        keepalive: float | None,
+        keepalive: float,
     ) -> None:
         self.store = store
         self.key = key
@@ -241,7 +242,7 @@ async def open_test_service(
         then has 1,000 dispatches at most.
     """
     async with open_store(db) as store, trio.open_nursery() as nursery:
-        interval = 60.0 if keepalive else None
+        interval = 60.0 if keepalive else math.inf
         lists = ForeignLists(totals=totals, offset_paging=offset_paging)
         service = LocalService(store, nursery, key, lists, interval)
         await nursery.start(service._run_service)

@@ -1,0 +1,87 @@
+"""The rules of RFC 9113 for the header fields of requests and responses; sans-IO."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from ._metadata import Headers
+
+# 8.2.1.  A name that begins with a colon is that of a pseudo-header field.
+_NAME: Final = re.compile(r":?[!-9;-@\[-~]+")
+_VALUE: Final = re.compile(r"[^\0\r\n]*")
+# Servers that end a grpc-message with a space are common: only requests are checked for it.
+_STRICT_VALUE: Final = re.compile(r"(?:[^\0\r\n \t](?:[^\0\r\n]*[^\0\r\n \t])?)?")
+
+_REQUEST: Final = frozenset({":method", ":scheme", ":path", ":authority"})
+_REQUIRED: Final = frozenset({":method", ":scheme", ":path"})
+_RESPONSE: Final = frozenset({":status"})
+# 8.2.2.
+_OF_A_CONNECTION: Final = frozenset(
+    {"connection", "proxy-connection", "keep-alive", "transfer-encoding", "upgrade"}
+)
+
+
+class MalformedError(Exception):
+    """The header fields break RFC 9113, which is an error of the stream (8.1.1)."""
+
+
+def check_request(headers: Headers) -> None:
+    """Check the header fields of a request.
+
+    Raises:
+      MalformedError: they break a rule; the message names it.
+    """
+    pseudo = _check_fields(headers, _REQUEST, _STRICT_VALUE)
+    missing = _REQUIRED - pseudo.keys()
+    if missing:
+        raise MalformedError(f"the request has no {min(missing)}")
+    if not pseudo[":path"]:
+        raise MalformedError("the :path is empty")
+    host = [value for name, value in headers if name == "host"]
+    authority = pseudo.get(":authority")
+    if len(host) > 1 or (host and authority is not None and host[0] != authority):
+        raise MalformedError("the request names several hosts")
+
+
+def check_response(headers: Headers) -> None:
+    """Check the header fields of a response.
+
+    Raises:
+      MalformedError: they break a rule; the message names it.
+    """
+    if ":status" not in _check_fields(headers, _RESPONSE):
+        raise MalformedError("the response has no :status")
+
+
+def check_trailers(headers: Headers) -> None:
+    """Check the trailer fields of a request or a response.
+
+    Raises:
+      MalformedError: they break a rule; the message names it.
+    """
+    _check_fields(headers, frozenset())
+
+
+def _check_fields(
+    headers: Headers, allowed: frozenset[str], values: re.Pattern[str] = _VALUE
+) -> dict[str, str]:
+    """The pseudo-header fields, after all fields were checked one by one."""
+    pseudo: dict[str, str] = {}
+    regular = False
+    for name, value in headers:
+        if _NAME.fullmatch(name) is None:
+            raise MalformedError(f"the field name {name[:100]!r} is invalid")
+        if values.fullmatch(value) is None:
+            raise MalformedError(f"the value of the field {name[:100]!r} is invalid")
+        if name[0] != ":":
+            regular = True
+            if name in _OF_A_CONNECTION or (name == "te" and value != "trailers"):
+                raise MalformedError(f"the field {name!r} is not allowed in HTTP/2")
+        elif name not in allowed:
+            raise MalformedError(f"the pseudo-header field {name[:100]!r} is not allowed here")
+        elif name in pseudo or regular:
+            raise MalformedError(f"the pseudo-header field {name!r} is repeated or misplaced")
+        else:
+            pseudo[name] = value
+    return pseudo
