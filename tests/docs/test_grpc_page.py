@@ -1,4 +1,4 @@
-"""The page "gRPC on Trio": all of its Python runs, and prints what the page says."""
+"""The page "gRPC on Trio": its Python runs, and prints what the page says."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ REAL_TIME = {"Servers", "Stopping", "TLS"}
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder with the two programs of the page, and what the compiler made of its `.proto`."""
+    """A folder with the two programs of the page, and the code generated from its `.proto`."""
     folder = tmp_path_factory.mktemp("greeter")
     (folder / "greeter.proto").write_text(OTHERS["proto"])
     (folder / "server.py").write_text(SERVER.source.replace(PORT, "0"))
@@ -126,7 +126,7 @@ def test_a_section(
 
 
 async def run_section(title: str, clock: MockClock | None) -> None:
-    """Run the blocks of a section one after the other, then what its tests ask for."""
+    """Run the blocks of a section one after the other, then its checks."""
     names: dict[str, Any] = {"__name__": "page"}
     for program in (SERVER, CLIENT):
         exec(program.source, names)
@@ -149,7 +149,7 @@ async def run_block(block: Block, names: dict[str, Any]) -> str:
         printed.append(" ".join(map(str, values)) + "\n")
 
     names["print"] = note
-    # On the lines where it stands in the page, for tracebacks.
+    # On its lines in the page, for tracebacks.
     source = "\n" * block.line + block.source.replace(PORT, "0")
     code = compile(source, str(PAGE), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     running = eval(code, names)
@@ -204,7 +204,7 @@ async def sigterm() -> AsyncIterator[None]:
 BESIDE = {"TLS": files_for_tls, "Stopping": sigterm}
 
 
-# What the names that the blocks of a section define are good for.
+# Checks of the names that the blocks of a section define.
 
 
 async def check_handlers(page: Namespace) -> None:
@@ -217,6 +217,7 @@ async def check_handlers(page: Namespace) -> None:
                 reply = await call.recv_message()
         assert reply == page.HelloReply(message="Trio has 5.0 s left")
         assert call.initial_metadata == {"state": "thinking"}
+        assert call.trailing_metadata == {"cost": "1"}
 
 
 async def check_interceptors(page: Namespace) -> None:
@@ -267,8 +268,9 @@ def table(head: str) -> list[list[str]]:
 
 
 def test_the_table_of_limits() -> None:
+    rows = {name: default and float(default) for name, default, _ in table("limit")}
     defaults = {f"`{field.name}`": field.default for field in fields(Limits)}
-    assert {name: float(default) for name, default, _ in table("limit")} == defaults
+    assert rows == {**defaults, "`connections`": ""}
 
 
 def test_the_table_of_resets_and_http_statuses() -> None:

@@ -101,7 +101,6 @@ async def test_messages_that_are_too_long() -> None:
 @within(30)
 @pytest.mark.parametrize("limit", [None, 10])
 async def test_thousand_calls_at_once(limit: int | None) -> None:
-    """However many the server takes at a time."""
     options = {} if limit is None else {"grpc.max_concurrent_streams": limit}
     async with connected(options=options) as (channel, _):
         answers: list[bytes | None] = []
@@ -116,7 +115,8 @@ async def test_thousand_calls_at_once(limit: int | None) -> None:
             b"%d" % number for number in range(1000)
         ]
         statistics = channel.statistics()
-        assert (statistics.connections_made, statistics.calls_failed) == (1, 0)
+        assert statistics.calls_failed == 0
+        assert limit is not None or statistics.connections_made == 1
         assert statistics.streams_open == 0
 
 
