@@ -1,4 +1,4 @@
-"""A greeter and the ways to reach it, for all tests of gRPC."""
+"""A greeter and a channel to it, for all tests of gRPC."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cancelling calls, wherever they are."""
+"""Cancelling calls at every point."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ async def test_cancel(channel: Channel, greeter: Greeter) -> None:
     assert greeter.cancelled == 1
 
 
-async def test_a_message_that_is_cut_off_ends_the_call(
+async def test_cancelling_within_a_message_ends_the_call(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     gate = trio.Event()
@@ -79,7 +79,7 @@ async def test_a_message_that_is_cut_off_ends_the_call(
 
 
 class CancelAt(trio.abc.Instrument):
-    """Cancels a scope when the current task reaches its n-th checkpoint from now on."""
+    """Cancels a scope when the current task reaches its n-th checkpoint."""
 
     def __init__(self, scope: trio.CancelScope, checkpoint: int) -> None:
         self._scope = scope
@@ -197,8 +197,8 @@ async def cancel_at_random(calls: int) -> None:
         (connection,) = channel._pool.connections
         assert not connection.h2.streams
         assert not connection.blocked
-        # What is missing of the window is kept account of, here and by h2 for the streams that
-        # were closed, and is given back with later data.
+        # The rest of the window is returned with later data.  It is counted here, and by h2 for
+        # closed streams.
         manager = connection.h2._inbound_flow_control_window_manager
         owed = connection._credit + manager._bytes_processed
         assert connection.h2.inbound_flow_control_window + owed == CONNECTION_WINDOW

@@ -1,4 +1,4 @@
-"""The channel: connecting, losing, connecting again."""
+"""The channel: connecting, disconnecting, reconnecting."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ HELLOS = ("/greeter.v1.Greeter/SayHellos", Cardinality.UNARY_STREAM, HelloReques
 
 
 class Connectors:
-    """A connector whose streams can be broken, and which can be told to fail."""
+    """A connector whose streams can be closed, and which can be made to fail."""
 
     def __init__(self, server: Server, nursery: trio.Nursery) -> None:
         self.streams: list[trio.abc.Stream] = []
@@ -53,7 +53,7 @@ async def hello(channel: Channel, name: str = "x") -> HelloReply:
     return await GreeterStub(channel).say_hello(HelloRequest(name=name))
 
 
-async def test_it_connects_with_the_first_call(connectors: Connectors) -> None:
+async def test_the_first_call_connects(connectors: Connectors) -> None:
     async with open_channel(connectors) as channel:
         await trio.testing.wait_all_tasks_blocked()
         assert not connectors.attempts
@@ -93,7 +93,9 @@ async def test_a_failure_to_connect_is_unavailable_with_its_cause(connectors: Co
         assert "nobody there" in (channel.statistics().last_error or "")
 
 
-async def test_backoff(connectors: Connectors, autojump_clock: trio.testing.MockClock) -> None:
+async def test_pauses_grow_after_failed_attempts(
+    connectors: Connectors, autojump_clock: trio.testing.MockClock
+) -> None:
     connectors.error = ConnectionRefusedError()
     async with open_channel(connectors) as channel:
         for _ in range(10):
@@ -125,7 +127,7 @@ async def test_connect_timeout(autojump_clock: trio.testing.MockClock) -> None:
             assert trio.current_time() - start == pytest.approx(5)
 
 
-async def test_leaving_ends_the_calls(connectors: Connectors) -> None:
+async def test_leaving_the_block_ends_the_calls(connectors: Connectors) -> None:
     errors: list[GRPCError] = []
     async with trio.open_nursery() as nursery, open_channel(connectors) as channel:
 
@@ -141,7 +143,7 @@ async def test_leaving_ends_the_calls(connectors: Connectors) -> None:
         await hello(channel)
 
 
-async def test_it_stays_usable_in_the_finally_of_a_cancelled_block(
+async def test_calls_work_in_the_finally_of_a_cancelled_block(
     connectors: Connectors,
 ) -> None:
     replies = []
@@ -156,14 +158,14 @@ async def test_it_stays_usable_in_the_finally_of_a_cancelled_block(
     assert len(replies) == 1
 
 
-async def test_an_error_of_the_block_comes_out_as_it_is(connectors: Connectors) -> None:
+async def test_an_exception_of_the_block_is_not_wrapped(connectors: Connectors) -> None:
     with pytest.raises(KeyError):  # noqa: PT012
         async with open_channel(connectors) as channel:
             await hello(channel)
             raise KeyError
 
 
-async def test_a_reader_that_does_not_read_makes_the_writer_wait() -> None:
+async def test_the_writer_waits_for_a_slow_reader() -> None:
     sent = 0
 
     class Source(Greeter):
@@ -191,7 +193,7 @@ async def test_a_message_larger_than_all_windows() -> None:
         assert len(reply.message) == size + len("Hello ")
 
 
-async def test_an_endless_reader_gives_back_all_credit() -> None:
+async def test_reading_returns_all_credit() -> None:
     async with serve(Server([Greeter()])) as channel:
         replies = GreeterStub(channel).say_hellos(HelloRequest(name="count:50000"))
         assert len([reply async for reply in replies]) == 50_000

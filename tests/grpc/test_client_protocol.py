@@ -1,4 +1,4 @@
-"""Our client and a server that does what servers do, right and wrong."""
+"""Our client with a server that behaves well, or breaks the protocol."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def say_hello(channel: Channel, name: str = "x") -> str:
 
 
 async def outcome(respond: Any, **options: Any) -> HelloReply | GRPCError:
-    """What a unary call comes to when the server responds like that."""
+    """The error of a unary call to which the server responds like that."""
     result: list[HelloReply | GRPCError] = []
     async with played_server(**options) as (channel, server), trio.open_nursery() as nursery:
 
@@ -153,7 +153,7 @@ async def test_broken_responses(response: dict[str, Any], status: Status, messag
     assert error.status is status
 
 
-async def test_status_beats_what_is_wrong_with_the_messages() -> None:
+async def test_the_status_takes_precedence_over_invalid_messages() -> None:
     async def respond(peer: Peer, stream_id: int) -> None:
         trailers = [
             ("grpc-status", "5"),
@@ -184,7 +184,7 @@ async def test_gzip() -> None:
     assert await outcome(respond) == HelloReply(message="zip")
 
 
-async def test_a_bomb_of_gzip() -> None:
+async def test_a_gzip_bomb() -> None:
     async def respond(peer: Peer, stream_id: int) -> None:
         payload = gzip.compress(b"\0" * 10_000_000)
         await peer.respond(
@@ -207,7 +207,7 @@ async def test_a_message_that_is_too_long_fails_by_its_prefix() -> None:
     assert "1001" in str(error.message)
 
 
-async def test_what_is_not_known_is_ignored() -> None:
+async def test_unknown_frames_are_ignored() -> None:
     async def respond(peer: Peer, stream_id: int) -> None:
         peer.h2.send_headers(stream_id, [(":status", "103"), ("link", "x")])
         unknown = b"\0\0\3\xee\0\0\0\0\0abc" + b"\0\0\3\xee\0\0\0\0\1abc"
@@ -237,7 +237,7 @@ async def test_an_early_answer_and_a_reset_without_error() -> None:
             assert await call.recv_message() == HelloReply(message="early")
 
 
-async def test_cancelling_sends_cancel_and_bears_late_frames(
+async def test_cancelling_sends_cancel_and_ignores_late_frames(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     async with played_server() as (channel, server), trio.open_nursery() as nursery:
@@ -247,7 +247,7 @@ async def test_cancelling_sends_cancel_and_bears_late_frames(
             peer = await server.connections.receive()
             stream_id = await peer.request()
             await peer.stream.send_all(peer.h2.data_to_send())
-            # The answer crosses the reset on its way.
+            # The answer crosses the reset.
             peer.h2.send_headers(stream_id, RESPONSE)
             late = peer.h2.data_to_send()
             for _ in range(10):
@@ -299,7 +299,7 @@ async def test_goaway_lets_calls_finish_and_new_ones_go_elsewhere() -> None:
 
 
 @pytest.mark.parametrize("refuse", ["goaway", "reset"])
-async def test_a_call_that_was_not_looked_at_is_made_again(refuse: str) -> None:
+async def test_an_unprocessed_call_is_repeated(refuse: str) -> None:
     async with played_server() as (channel, server), trio.open_nursery() as nursery:
         replies = []
 
@@ -320,7 +320,7 @@ async def test_a_call_that_was_not_looked_at_is_made_again(refuse: str) -> None:
         assert replies == ["again"]
 
 
-async def test_a_call_that_is_refused_again_and_again_fails(
+async def test_a_call_that_is_refused_repeatedly_fails(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     async with played_server() as (channel, server), trio.open_nursery() as nursery:
@@ -337,7 +337,7 @@ async def test_a_call_that_is_refused_again_and_again_fails(
         assert caught.value.status is Status.UNAVAILABLE
 
 
-async def test_a_call_that_waits_for_its_turn_may_be_cancelled(
+async def test_a_call_that_waits_for_a_stream_can_be_cancelled(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     async with (
@@ -385,7 +385,7 @@ async def test_keepalive_leaves_a_live_server_alone(autojump_clock: trio.testing
                     await peer.expect(PingReceived)
                     pings += 1
             await peer.respond(stream_id, hello("patient"))
-            # Without calls there is nothing to be kept alive.
+            # Without calls there are no pings.
             with trio.move_on_after(1000) as scope:
                 await peer.expect(PingReceived)
             assert scope.cancelled_caught
@@ -439,7 +439,7 @@ async def test_a_server_that_breaks_http2(caplog: pytest.LogCaptureFixture) -> N
         assert caught.value.__cause__ is not None
 
 
-async def test_a_server_that_is_none() -> None:
+async def test_a_server_that_does_not_speak_http2() -> None:
     async def connect() -> trio.abc.Stream:
         ours, theirs = trio.testing.memory_stream_pair()
         await theirs.send_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
@@ -453,7 +453,7 @@ async def test_a_server_that_is_none() -> None:
         assert caught.value.status is Status.UNAVAILABLE
 
 
-async def test_a_reset_call_gives_its_credit_back() -> None:
+async def test_a_reset_call_returns_its_credit() -> None:
     async with played_server() as (channel, server), trio.open_nursery() as nursery:
 
         @nursery.start_soon
@@ -479,7 +479,7 @@ async def test_a_reset_call_gives_its_credit_back() -> None:
                 await trio.testing.wait_all_tasks_blocked()
 
 
-async def test_padding_is_given_back() -> None:
+async def test_the_credit_of_padding_is_returned() -> None:
     async def respond(peer: Peer, stream_id: int) -> None:
         peer.h2.send_headers(stream_id, RESPONSE)
         for _ in range(2000):

@@ -74,7 +74,7 @@ async def test_a_deadline_of_grpclib(channel: Channel) -> None:
     assert reply.message == "Hello x"
 
 
-async def test_the_deadline_of_the_scope_is_trios(
+async def test_trio_cancels_at_the_deadline_of_the_scope(
     channel: Channel, greeter: Greeter, autojump_clock: trio.testing.MockClock
 ) -> None:
     with pytest.raises(trio.TooSlowError):
@@ -84,7 +84,7 @@ async def test_the_deadline_of_the_scope_is_trios(
     assert greeter.cancelled == 1
 
 
-async def test_the_server_may_notice_first(
+async def test_trio_cancels_even_if_the_server_notices_first(
     channel: Channel, greeter: Greeter, autojump_clock: trio.testing.MockClock
 ) -> None:
     async def say_hello(message: HelloRequest) -> HelloReply:
@@ -99,7 +99,7 @@ async def test_the_server_may_notice_first(
     assert trio.current_time() - start == pytest.approx(5)
 
 
-async def test_a_deadline_of_the_servers_own_is_an_error(
+async def test_a_deadline_applied_by_the_server_is_an_error(
     channel: Channel, autojump_clock: trio.testing.MockClock
 ) -> None:
     with pytest.raises(GRPCError, match="DEADLINE_EXCEEDED"), trio.fail_after(5):
@@ -107,12 +107,12 @@ async def test_a_deadline_of_the_servers_own_is_an_error(
     assert trio.current_time() == 0
 
 
-async def test_without_a_deadline_the_servers_is_an_error(channel: Channel) -> None:
+async def test_without_our_deadline_the_servers_is_an_error(channel: Channel) -> None:
     with pytest.raises(GRPCError, match="DEADLINE_EXCEEDED"):
         await GreeterStub(channel).say_hello(HelloRequest(name="fail:DEADLINE_EXCEEDED"))
 
 
-async def test_the_smaller_deadline_travels(
+async def test_the_earlier_deadline_is_sent(
     channel: Channel, greeter: Greeter, autojump_clock: trio.testing.MockClock
 ) -> None:
     seen = []
@@ -132,7 +132,7 @@ async def test_the_smaller_deadline_travels(
     assert seen == [None, 7.0, 3.0, 2.0]
 
 
-async def test_a_stream_of_replies_carries_only_the_explicit_timeout(
+async def test_a_stream_of_replies_sends_only_the_explicit_timeout(
     channel: Channel, greeter: Greeter, autojump_clock: trio.testing.MockClock
 ) -> None:
     async with channel.request(*HELLOS) as call:

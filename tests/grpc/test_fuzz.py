@@ -87,7 +87,7 @@ sequences = st.lists(frames, max_size=25).map(
 
 
 def damaged(recording: bytes) -> st.SearchStrategy[bytes]:
-    """The recording with some bytes changed, taken out or put in, or cut off."""
+    """The recording with some bytes changed, removed or inserted."""
     change = st.tuples(st.integers(0, len(recording)), st.integers(0, 20), st.binary(max_size=20))
 
     def apply(changes: list[tuple[int, int, bytes]]) -> bytes:
@@ -101,7 +101,7 @@ def damaged(recording: bytes) -> st.SearchStrategy[bytes]:
 
 @cache
 def recordings() -> tuple[bytes, bytes]:
-    """What a client sends in a short session, and what the server answers."""
+    """The bytes that a client sends in a short session, and those of the server."""
     said: tuple[bytearray, bytearray] = (bytearray(), bytearray())
 
     async def record() -> None:
@@ -155,7 +155,7 @@ def run(test: Callable[[], Awaitable[None]]) -> None:
 
 
 def server_survives(data: bytes, pieces: int) -> None:
-    """Send this to a server: it must end or serve the connection, and serve others anyway."""
+    """Send this to a server, which must end or serve the connection, and serve others."""
 
     async def test() -> None:
         greeter = Greeter()
@@ -184,7 +184,7 @@ def server_survives(data: bytes, pieces: int) -> None:
 
 
 def client_survives(data: bytes, pieces: int) -> None:
-    """Answer a client with this: its calls must end, and the next one on a new connection works."""
+    """Answer a client with this: its calls must end, and a later one on a new connection works."""
 
     async def test() -> None:
         sent = False

@@ -1,4 +1,4 @@
-"""All that this package takes from the insides of grpclib, h2, hpack and betterproto2.
+"""The private parts of grpclib, h2, hpack and betterproto2 that this package uses.
 
 When an upgrade of one of them moves something, this says what.
 """
@@ -77,7 +77,7 @@ EXPECTED = {
 
 
 @pytest.mark.parametrize("owner", EXPECTED, ids=lambda owner: owner.__name__)
-def test_what_is_used_is_there(owner: object) -> None:
+def test_used_names_exist(owner: object) -> None:
     assert [name for name in EXPECTED[owner] if not hasattr(owner, name)] == []
 
 
@@ -115,8 +115,8 @@ def test_attributes_of_instances() -> None:
         (Deadline, grpclib.metadata.Deadline),
     ],
 )
-def test_no_public_method_is_inherited_that_would_not_work(ours: type, theirs: type) -> None:
-    """Their methods work on asyncio's streams and clock: each has to be replaced, or known."""
+def test_no_asyncio_method_is_inherited(ours: type, theirs: type) -> None:
+    """grpclib's methods use asyncio's streams and clock: each has to be overridden."""
     known = {"from_headers"}
     public = {name for name, _ in inspect.getmembers(theirs) if not name.startswith("_")}
     methods = {name for name in public if inspect.isroutine(getattr(theirs, name))}

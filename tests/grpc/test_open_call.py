@@ -27,7 +27,7 @@ async def test_a_stream_of_requests(channel: Channel) -> None:
         assert await call.recv_message() == HelloReply(message="Hello a, b, c")
 
 
-async def test_a_stream_of_replies_that_is_left(channel: Channel) -> None:
+async def test_leaving_a_stream_of_replies(channel: Channel) -> None:
     stub = GreeterStub(channel)
     async with open_call(stub.say_hellos, HelloRequest(name="forever")) as replies:
         async for _ in replies:
@@ -40,7 +40,7 @@ async def test_a_single_reply(channel: Channel) -> None:
         assert await call.recv_message() == HelloReply(message="Hello x")
 
 
-async def test_what_the_stub_says_counts(
+async def test_the_options_of_the_stub_are_used(
     channel: Channel, greeter: Greeter, autojump_clock: trio.testing.MockClock
 ) -> None:
     stub = GreeterStub(channel, timeout=5)

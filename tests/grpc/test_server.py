@@ -56,7 +56,7 @@ async def test_metadata_both_ways() -> None:
             assert dict(call.trailing_metadata) == {"end-bin": b"\xff\x00", "end": "x y"}
 
 
-async def test_an_exception_stays_on_the_server(
+async def test_the_details_of_an_exception_are_not_sent(
     channel: Channel,
     caplog: pytest.LogCaptureFixture,
     autojump_clock: trio.testing.MockClock,
@@ -120,7 +120,7 @@ async def test_unknown_method(channel: Channel) -> None:
     assert caught.value.status is Status.UNIMPLEMENTED
 
 
-async def test_a_method_that_was_not_written_raises_unimplemented() -> None:
+async def test_a_method_that_is_not_overridden_is_unimplemented() -> None:
     from tests.helpers.greeter import GreeterBase
 
     class Lazy(GreeterBase):

@@ -1,4 +1,4 @@
-"""Our server and clients that do what clients do, right and wrong, and worse."""
+"""Our server with clients that behave well, break the protocol, or attack."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 import trio
 import trio.testing
 import trustme
+from grpclib.const import Handler
 from h2.errors import ErrorCodes
 from h2.events import (
     ConnectionTerminated,
@@ -33,12 +34,13 @@ from hyperframe.frame import (
     PriorityFrame,
     RstStreamFrame,
     SettingsFrame,
+    WindowUpdateFrame,
 )
 
 from tests.helpers.greeter import GreeterStub, HelloReply, HelloRequest
 from tests.helpers.greeting import Greeter, memory_connector
 from tests.helpers.http2_peer import REQUEST, Peer, frame, hello, parse, played_client
-from trio_dispatch.grpc import Limits, Server, open_channel
+from trio_dispatch.grpc import Limits, Server, ServerStream, open_channel
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
@@ -55,7 +57,7 @@ def request(path: str = "SayHello", **changes: str) -> list[tuple[str, str]]:
 
 
 async def status_of(peer: Peer, headers: Any, data: bytes | None = hello("x")) -> dict[str, str]:
-    """All that the server says in the headers and trailers of its response."""
+    """The headers and trailers of the response, joined."""
     stream_id = peer.h2.get_next_available_stream_id()
     peer.h2.send_headers(stream_id, headers, end_stream=data is None)
     if data is not None:
@@ -99,7 +101,7 @@ async def test_requests(
     peer = await played_client(server, nursery)
     said = await status_of(peer, headers)
     assert said.items() >= expected.items()
-    # The connection has not suffered.
+    # The connection still works.
     assert (await status_of(peer, request()))["grpc-status"] == "0"
 
 
@@ -135,7 +137,7 @@ async def test_gzip(server: Server, nursery: trio.Nursery) -> None:
     assert (await status_of(peer, headers, bomb))["grpc-status"] == "8"
 
 
-async def test_the_client_that_resets(
+async def test_a_client_that_resets_its_call(
     server: Server, greeter: Greeter, nursery: trio.Nursery
 ) -> None:
     peer = await played_client(server, nursery)
@@ -151,7 +153,7 @@ async def test_the_client_that_resets(
     assert server.statistics().calls_running == 0
 
 
-async def test_the_client_that_vanishes(
+async def test_a_client_that_disconnects(
     server: Server, greeter: Greeter, nursery: trio.Nursery
 ) -> None:
     peer = await played_client(server, nursery)
@@ -165,7 +167,7 @@ async def test_the_client_that_vanishes(
     assert server.statistics().connections == 0
 
 
-async def test_the_client_that_goes_away_gets_its_answers(
+async def test_a_client_that_sends_goaway_gets_its_replies(
     server: Server, nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
 ) -> None:
     peer = await played_client(server, nursery)
@@ -178,7 +180,7 @@ async def test_the_client_that_goes_away_gets_its_answers(
     await peer.goaway()
 
 
-async def test_the_client_that_is_silent(
+async def test_a_silent_client_is_disconnected(
     server: Server, greeter: Greeter, nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
 ) -> None:
     peer = await played_client(server, nursery)
@@ -259,7 +261,7 @@ def continuations(peer: Peer) -> bytes:
 
 
 def header_bomb(peer: Peer) -> bytes:
-    # One long header in the table, and then a byte for each time that it is meant.
+    # One long header in the table, then a byte for each reference to it.
     block = b"\x40\x01a\x7f\xb9\x16" + b"b" * 3000 + b"\xbe" * 10_000
     return frames(HeadersFrame(1, block, flags=["END_HEADERS"]))
 
@@ -344,7 +346,7 @@ async def test_floods(
     assert greeter.running == 0
 
 
-async def test_limits_leave_room_for_what_is_usual(
+async def test_limits_allow_normal_use(
     server: Server, nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
 ) -> None:
     peer = await played_client(server, nursery)
@@ -378,7 +380,7 @@ async def test_calls_beyond_the_limit_are_refused_one_by_one(
     assert (await status_of(peer, request()))["grpc-status"] == "0"
 
 
-async def test_a_handler_counts_until_it_has_ended(
+async def test_a_handler_counts_as_a_call_until_it_ends(
     nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
 ) -> None:
     class Stubborn(Greeter):
@@ -440,7 +442,7 @@ async def test_a_client_that_never_finishes_its_tls_handshake(
 
 
 async def test_a_client_that_reads_nothing(server: Server, nursery: trio.Nursery) -> None:
-    """What is made for it is bounded by the windows, and by what a connection queues."""
+    """Its replies are bounded by the windows, and by the queue of the connection."""
     ours, theirs = trio.testing.memory_stream_pair()
     pumping = trio.Event()
 
@@ -484,7 +486,7 @@ async def test_a_client_that_asks_much_and_reads_nothing(
     assert connection.h2.outgoing_size < 2**20 + 100_000
 
 
-async def test_stop_refuses_what_comes_late(
+async def test_a_stopping_server_refuses_late_calls(
     server: Server, nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
 ) -> None:
     peer = await played_client(server, nursery)
@@ -493,7 +495,7 @@ async def test_stop_refuses_what_comes_late(
     await peer.flush()
     await trio.testing.wait_all_tasks_blocked()
     server.stop(grace=0.1)
-    # The GOAWAY has not been read yet.
+    # The client has not read the GOAWAY yet.
     peer.h2.send_headers(3, request())
     peer.h2.send_data(3, hello("x"), end_stream=True)
     await peer.flush()
@@ -506,3 +508,35 @@ async def test_stop_refuses_what_comes_late(
     assert (reset.stream_id, reset.error_code) == (3, ErrorCodes.REFUSED_STREAM)
     assert isinstance(bye, GoAwayFrame)
     assert bye.error_code == ErrorCodes.NO_ERROR
+
+
+async def test_a_handler_is_always_cancelled_when_its_client_resets(
+    nursery: trio.Nursery,
+) -> None:
+    """Even if the same read has just woken it to send more."""
+    ended: list[type[BaseException]] = []
+
+    class Watched(Greeter):
+        def __mapping__(self) -> dict[str, Handler]:
+            path = "/greeter.v1.Greeter/SayHellos"
+            handlers = super().__mapping__()
+            return {path: handlers[path]._replace(func=self.send)}
+
+        async def send(self, call: ServerStream[HelloRequest, HelloReply]) -> None:
+            await call.recv_message()
+            try:
+                while True:
+                    await call.send_message(HelloReply(message="x" * 1000))
+            except BaseException as exc:
+                ended.append(type(exc))
+                raise
+
+    peer = await played_client(Server([Watched()]), nursery)
+    peer.h2.send_headers(1, request("SayHellos"))
+    peer.h2.send_data(1, hello("x"), end_stream=True)
+    await peer.flush()
+    await trio.testing.wait_all_tasks_blocked()
+    window = WindowUpdateFrame(1, window_increment=100)
+    await peer.send(frames(window, RstStreamFrame(1, ErrorCodes.CANCEL)))
+    await trio.testing.wait_all_tasks_blocked()
+    assert ended == [trio.Cancelled]

@@ -172,13 +172,13 @@ async def test_a_server_without_http2(
         await hello(url)
 
 
-async def test_tls_to_a_server_without_it(nursery: trio.Nursery) -> None:
+async def test_tls_to_a_server_without_tls(nursery: trio.Nursery) -> None:
     port = await start(nursery)
     with pytest.raises(GRPCError, match=r"does not speak TLS|handshake"):
         await hello(f"grpc://127.0.0.1:{port}")
 
 
-async def test_no_tls_to_a_server_with_it(
+async def test_plain_text_to_a_server_with_tls(
     nursery: trio.Nursery, server_context: ssl.SSLContext
 ) -> None:
     port = await start(nursery, server_context)

@@ -1,4 +1,4 @@
-"""A greeter, and the ways to reach it."""
+"""A greeter, and ways to connect to it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from trio_dispatch.grpc import (
 
 
 class Greeter(GreeterBase):
-    """Greets; and what a name asks for besides."""
+    """Greets; a name may ask for a pause, an error or a number of replies."""
 
     def __init__(self) -> None:
         self.running = 0
@@ -74,7 +74,7 @@ class Greeter(GreeterBase):
 
 
 def memory_connector(server: Server, nursery: trio.Nursery) -> Connector:
-    """Each call of it makes a new connection to the server, in memory."""
+    """Return a connector that makes connections to the server in memory."""
 
     async def connect() -> trio.abc.Stream:
         await trio.lowlevel.checkpoint()
@@ -87,7 +87,7 @@ def memory_connector(server: Server, nursery: trio.Nursery) -> Connector:
 
 @asynccontextmanager
 async def serve(server: Server, **options: Any) -> AsyncIterator[Channel]:
-    """A channel to the server over memory streams; the server is stopped in the end."""
+    """Open a channel to the server over memory streams; the server is stopped at the end."""
     async with trio.open_nursery() as nursery:
         async with open_channel(memory_connector(server, nursery), **options) as channel:
             yield channel

@@ -1,4 +1,4 @@
-"""The other end of a connection, played by hand with h2."""
+"""The other end of a connection, driven step by step with h2."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ def frame(payload: bytes, compressed: bool = False) -> bytes:
 
 
 def hello(name: str) -> bytes:
-    """A request or a reply of the greeter: both are a string in field 1."""
+    """A request or a reply of the greeter: both have a string in field 1."""
     text = name.encode()
     return frame(bytes([0x0A, len(text)]) + text)
 
 
 def parse(data: bytes) -> list[Frame]:
-    """The frames that these bytes are."""
+    """The frames in these bytes."""
     frames = []
     while data:
         head, length = Frame.parse_frame_header(memoryview(data[:9]))
@@ -59,7 +59,7 @@ def parse(data: bytes) -> list[Frame]:
 
 
 class Peer:
-    """An h2 connection on a stream; it answers by itself only what h2 does."""
+    """An h2 connection on a stream; only what h2 answers is answered automatically."""
 
     def __init__(
         self, stream: trio.abc.Stream, *, client_side: bool, settings: dict[SettingCodes, int]
@@ -84,11 +84,11 @@ class Peer:
         await self.stream.send_all(self.h2.data_to_send())
 
     async def send(self, data: bytes) -> None:
-        """Send raw bytes, after what h2 has to say."""
+        """Send raw bytes, after those that h2 has queued."""
         await self.stream.send_all(self.h2.data_to_send() + data)
 
     async def expect(self, kind: type[E]) -> E:
-        """The next event of this kind; those before it are skipped."""
+        """The next event of this kind; earlier ones are skipped."""
         await self.flush()
         while True:
             while self.events:
@@ -119,7 +119,7 @@ class Peer:
         return event
 
     async def request(self) -> int:
-        """As a server: the next request in whole."""
+        """As a server: receive the next whole request."""
         await self.expect(RequestReceived)
         event = await self.expect(StreamEnded)
         assert event.stream_id is not None
@@ -128,7 +128,7 @@ class Peer:
     async def respond(
         self, stream_id: int, data: bytes = b"", trailers: Any = OK, headers: Any = RESPONSE
     ) -> None:
-        """As a server: a whole response."""
+        """As a server: send a whole response."""
         self.h2.send_headers(stream_id, headers)
         if data:
             self.h2.send_data(stream_id, data)
@@ -140,7 +140,7 @@ class Peer:
 
 
 class PlayedServer:
-    """A connector for our channel, and the server's ends of its connections."""
+    """A connector for our channel, and the server ends of its connections."""
 
     def __init__(self, **settings: int) -> None:
         self._settings = {SettingCodes[name]: value for name, value in settings.items()}
@@ -166,7 +166,7 @@ async def played_server(
 async def played_client(
     server: Server, nursery: trio.Nursery, *, settings: dict[SettingCodes, int] | None = None
 ) -> Peer:
-    """A connection to our server, which has said hello."""
+    """Open a connection to our server, which has sent its settings."""
     ours, theirs = trio.testing.memory_stream_pair()
     nursery.start_soon(server.serve_stream, theirs)
     peer = Peer(ours, client_side=True, settings=settings or {})

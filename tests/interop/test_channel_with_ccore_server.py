@@ -1,4 +1,4 @@
-"""Our channel, and a gRPC server on C-core."""
+"""Our channel with a gRPC server on C-core."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from trio_dispatch.grpc import Channel, GRPCError, Status, open_channel
 async def connected(
     *, options: dict[str, int] | None = None, gzip: bool = False, **ours: Any
 ) -> AsyncIterator[tuple[Channel, Peer]]:
-    """A channel to a server of its own; the options are C-core's."""
+    """Open a channel to a new server; the options are C-core's."""
     async with start_script("bytes_server") as server:
         port = await server.ask("serve", options=options or {}, gzip=gzip)
         url = f"grpc://127.0.0.1:{port}?ssl=false"
@@ -164,7 +164,7 @@ async def test_statuses() -> None:
 
 @within(5)
 async def test_deadline_of_somebody_else() -> None:
-    """The server's own DEADLINE_EXCEEDED is a status like any other, while ours is far away."""
+    """DEADLINE_EXCEEDED from the server is a status like any other, while our deadline is far."""
     async with connected() as (channel, _):
         with pytest.raises(GRPCError) as caught:
             await echo(channel, metadata={"status": "4"})
@@ -215,7 +215,7 @@ async def test_stream_with_a_deadline() -> None:
 
 @within(30)
 async def test_we_leave_in_mid_stream() -> None:
-    """Whether by leaving the block or by being cancelled: the server's handler is cancelled."""
+    """Leaving the block and being cancelled both cancel the server's handler."""
     async with connected() as (channel, server):
         async with call(channel, "Repeat", metadata={"count": "1000000"}) as repeat:
             await repeat.send_message(some_bytes(1000))
@@ -258,7 +258,7 @@ async def echo_for_ever(channel: Channel) -> None:
 
 @within(30)
 async def test_graceful_stop_of_the_server() -> None:
-    """A call that is under way comes to its end, and no other one begins."""
+    """A running call finishes, and no other one begins."""
     async with connected() as (channel, server), trio.open_nursery() as nursery:
 
         @nursery.start_soon
@@ -269,13 +269,13 @@ async def test_graceful_stop_of_the_server() -> None:
         await server.ask("stop", grace=20)
         with pytest.raises(GRPCError) as caught:
             await echo_for_ever(channel)  # until the server has come to stop
-        # Cancelled by C-core, if it was on its way before we knew of the stop.
+        # Cancelled by C-core, if it was sent before we knew of the stop.
         assert caught.value.status in (Status.UNAVAILABLE, Status.CANCELLED)
 
 
 @within(30)
 async def test_connections_that_grow_old() -> None:
-    """The server sends GOAWAY again and again; no call fails."""
+    """The server sends GOAWAY repeatedly; no call fails."""
     options = {"grpc.max_connection_age_ms": 200, "grpc.max_connection_age_grace_ms": 10_000}
     async with connected(options=options) as (channel, _), trio.open_nursery() as nursery:
 
@@ -306,7 +306,7 @@ async def test_keepalive_notices_a_server_that_hangs() -> None:
 
 @within(30)
 async def test_keepalive_leaves_a_quiet_call_alone() -> None:
-    """Both sides send pings, more of them than either would take from a stranger."""
+    """Both sides send pings, more than either would accept without a call."""
     options = {
         "grpc.http2.min_recv_ping_interval_without_data_ms": 10,
         "grpc.keepalive_time_ms": 50,
@@ -320,7 +320,7 @@ async def test_keepalive_leaves_a_quiet_call_alone() -> None:
 
 @within(30)
 async def test_gzip() -> None:
-    """A server that compresses is understood."""
+    """The server compresses its messages."""
     async with connected(gzip=True) as (channel, _):
         message = b"a" * 100_000
         assert await echo(channel, message) == message

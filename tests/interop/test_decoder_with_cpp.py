@@ -1,9 +1,8 @@
-"""Our decoder beside Google's: the same messages refused, and the same meaning of all others,
-also when ours has written them again.
+"""Our decoder compared with Google's: both reject the same messages, and read the same content of
+all others, also after ours has encoded them again.
 
-What pip installs as protobuf is Google's runtime in C.  It lets the field number 0 pass within an
-unknown group, which no message may have.  So, where ours refuses what it takes, the runtime in C++
-has the last word.
+The protobuf package on PyPI is Google's runtime in C.  It accepts field number 0 within an unknown
+group, which is invalid.  So the runtime in C++ decides about messages that only ours rejects.
 """
 
 from __future__ import annotations
@@ -80,7 +79,7 @@ def test_odd_messages(googles: GooglesDecoder, cls: Any, choices: bytes) -> None
 
 @pytest.mark.parametrize("cls", CLASSES)
 def test_odd_messages_are_of_both_kinds(googles: GooglesDecoder, cls: Any) -> None:
-    """Neither is it that all are refused, nor that all are right; most say something."""
+    """Some are invalid, some are valid, and most have content."""
     rng = random.Random(1)
     messages = [odd_message(Choices(rng.randbytes(rng.randrange(300))), cls) for _ in range(300)]
     meanings = [googles.meaning(cls, data) for data in messages]
@@ -89,7 +88,7 @@ def test_odd_messages_are_of_both_kinds(googles: GooglesDecoder, cls: Any) -> No
 
 
 def field(number: int, content: bytes, length_in: int = 1) -> bytes:
-    """A delimited field, its length in so many bytes at the least."""
+    """A delimited field, with its length in at least this number of bytes."""
     length = varint(len(content))
     if len(length) < length_in:
         padding = b"\x80" * (length_in - len(length) - 1) + b"\x00"
@@ -155,7 +154,7 @@ def test_number_0_in_a_group(googles: GooglesDecoder, cls: Any) -> None:
 
 @pytest.mark.parametrize("width", range(1, 12))
 def test_wide_varints(googles: GooglesDecoder, width: int) -> None:
-    """Longer than they need be: tags, lengths and values, of known and of unknown fields."""
+    """Tags, lengths and values that are longer than needed, of known and unknown fields."""
 
     def wide(value: int) -> bytes:
         sevens = [value >> (7 * n) & 0x7F for n in range(width)]
@@ -182,7 +181,7 @@ def test_bits_beyond_those_of_the_type(googles: GooglesDecoder, number: int) -> 
 
 @pytest.mark.parametrize("depth", [1, 49, 98, 99, 100, 101, 102, 300, 3000])
 def test_depth(googles: GooglesDecoder, depth: int) -> None:
-    """Messages, groups, the one in the other, and JSON, which takes three messages a level."""
+    """Nested messages and groups, and JSON, which takes three messages a level."""
     messages = b""
     for _ in range(depth):
         messages = field(16, messages)
@@ -205,7 +204,7 @@ def test_depth(googles: GooglesDecoder, depth: int) -> None:
     ids=["unknown", "pieces", "map"],
 )
 def test_much_of_little_takes_no_more_than_its_length(piece: bytes) -> None:
-    """Ten times as much takes ten times as long, not a hundred times."""
+    """Ten times the input takes ten times as long, not a hundred times."""
 
     def seconds(count: int) -> float:
         data = piece * count

@@ -1,4 +1,4 @@
-"""Our gRPC server, and a client on C-core."""
+"""Our gRPC server with a client on C-core."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Call = ServerStream[bytes, bytes]
 
 
 class Calls:
-    """The four kinds of call, with the ways of those in ``bytes_server.py``."""
+    """The four kinds of call, which behave like those in ``bytes_server.py``."""
 
     def __init__(self) -> None:
         self.sleeping = trio.Event()
@@ -91,7 +91,7 @@ class Calls:
 
 
 class Raises:
-    """Goes wrong."""
+    """Raises exceptions."""
 
     async def echo(self, call: Call) -> None:
         raise RuntimeError("a secret")
@@ -112,7 +112,7 @@ def echoed(call: Call) -> list[tuple[str, Any]]:
 async def connected(
     calls: Any, *, options: dict[str, int] | None = None, gzip: bool = False, **ours: Any
 ) -> AsyncIterator[tuple[Server, Peer]]:
-    """A client with a server of its own; the options are C-core's."""
+    """Connect a client to a new server; the options are C-core's."""
     server = Server([calls], codec=RawCodec(), **ours)
     async with trio.open_nursery() as nursery:
         [address] = await nursery.start(partial(server.serve_tcp, 0, host="127.0.0.1"))
@@ -160,7 +160,7 @@ async def test_messages_that_are_too_long() -> None:
 @within(30)
 @pytest.mark.parametrize("limit", [100, 10])
 async def test_thousand_calls_at_once(limit: int) -> None:
-    """However many we take at a time: C-core waits."""
+    """C-core waits when we take fewer at a time."""
     limits = Limits(concurrent_streams=limit)
     async with connected(Calls(), limits=limits) as (server, client):
         assert await client.ask("many", count=1000) == 1000
@@ -220,7 +220,7 @@ async def test_unknown_method() -> None:
 @within(30)
 @pytest.mark.parametrize("name", ["Echo", "Repeat"])
 async def test_deadlines(name: str) -> None:
-    """The client learns of it, and our handler is cancelled."""
+    """The client gets the status, and our handler is cancelled."""
     calls = Calls()
     async with connected(calls) as (_, client):
         answer = await client.ask("call", name=name, metadata=[["sleep", "60"]], seconds=0.3)
@@ -234,7 +234,7 @@ async def test_deadlines(name: str) -> None:
 
 @within(30)
 async def test_client_leaves_in_mid_stream() -> None:
-    """While we send, and while we do something else: our handler is cancelled."""
+    """Our handler is cancelled, whether it sends or sleeps."""
     calls = Calls()
     async with connected(calls) as (server, client):
         metadata = [["count", "1000000"]]
@@ -263,7 +263,7 @@ async def test_client_dies_in_mid_call() -> None:
 
 @within(30)
 async def test_graceful_stop() -> None:
-    """A call that is under way comes to its end, and no other one begins."""
+    """A running call finishes, and no other one begins."""
     calls = Calls()
     async with connected(calls) as (server, client):
         await client.ask("begin", name="Echo", sizes=[5], metadata=[["sleep", "0.3"]])
@@ -313,7 +313,7 @@ async def test_keepalive_leaves_a_quiet_call_alone() -> None:
 
 @within(30)
 async def test_gzip() -> None:
-    """A client that compresses is understood."""
+    """The client compresses its messages."""
     async with connected(Calls(), gzip=True) as (server, client):
         for name in ("Echo", "Chat"):
             answer = await client.ask("call", name=name, sizes=[100_000])

@@ -1,4 +1,4 @@
-"""What a codec makes of messages when it is told to make something else of them."""
+"""A codec with decoders, builders and encoders of the user."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_objects_are_built_without_messages(content: dict[str, Any]) -> None:
     assert decoded(encoded(content)) == content
 
 
-def test_what_comes_in_pieces_is_merged_before_it_is_built() -> None:
+def test_pieces_of_a_message_are_merged_before_building() -> None:
     built: list[tuple[int, int]] = []
 
     def build(seconds: int, nanos: int) -> str:
@@ -64,26 +64,26 @@ def test_what_comes_in_pieces_is_merged_before_it_is_built() -> None:
     assert built == [(1, 2)]
 
 
-def test_what_was_not_sent_has_its_default() -> None:
+def test_a_missing_field_has_its_default() -> None:
     assert MessageCodec(builders={Timestamp: dict}).decode(b"", Timestamp) == {
         "seconds": 0,
         "nanos": 0,
     }
 
 
-def test_an_entry_without_a_value_has_the_default_that_is_built() -> None:
+def test_a_map_entry_without_a_value_has_the_built_default() -> None:
     entry = b"\x0a\x01a"
     data = b"\x0a" + bytes([len(entry)]) + entry
     assert decoded(data) == {"a": None}
     assert PLAIN.decode(data, Struct).fields == {"a": Value()}
 
 
-def test_what_is_not_known_is_passed_over() -> None:
+def test_unknown_fields_are_dropped() -> None:
     assert decoded(encoded({"a": True}) + b"\x58\x05") == {"a": True}
 
 
 @pytest.mark.parametrize("data", [b"\x0a", b"\x0a\x05ab", b"\x00\x01", b"\x0a\x03\x0a\x01\xff"])
-def test_malformed_bytes_are_refused_all_the_same(data: bytes) -> None:
+def test_invalid_bytes_raise_decode_error(data: bytes) -> None:
     with pytest.raises(DecodeError):
         decoded(data)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextvars import ContextVar
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, NoReturn, TypeVar
 
 import grpclib.const
 import grpclib.server
@@ -19,7 +19,7 @@ from ..clock import run_in_thread
 from ._deadline import Deadline
 from ._framing import frame_message
 from ._metadata import Headers, Metadata, MetadataLike, decode_metadata, encode_metadata
-from ._status import status_headers
+from ._status import Failure, status_headers
 from ._stream import HTTP2Stream
 
 S = TypeVar("S")
@@ -120,7 +120,7 @@ class ServerStream(grpclib.server.Stream[R, S], Generic[R, S]):
                 self._check_request()
                 return None
             if stream.failure is not None:
-                raise stream.failure.error()
+                await self._failed(stream.failure)
             # A client may take its time between the messages of a stream, but not within one.
             if deadline == math.inf and (stream.messages or not self._cardinality.client_streaming):
                 deadline = trio.current_time() + self._message_timeout
@@ -139,6 +139,14 @@ class ServerStream(grpclib.server.Stream[R, S], Generic[R, S]):
             await trio.lowlevel.cancel_shielded_checkpoint()
         self.messages_received += 1
         return await self._decode(payload)
+
+    async def _failed(self, failure: Failure) -> NoReturn:
+        """Cancel the handler, or raise the failure where it is shielded.
+
+        A task that is about to run again when its stream fails is not cancelled by that.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        raise failure.error()
 
     async def _decode(self, payload: bytes) -> R:
         decode = self._codec.decode
@@ -199,7 +207,7 @@ class ServerStream(grpclib.server.Stream[R, S], Generic[R, S]):
         # A single reply is sent with the status, without which it does not count.
         flush = self._cardinality.server_streaming
         if not await stream.send_data(data, flush=flush) and stream.failure is not None:
-            raise stream.failure.error()
+            await self._failed(stream.failure)
         self.messages_sent += len(messages)
         await trio.lowlevel.cancel_shielded_checkpoint()
 

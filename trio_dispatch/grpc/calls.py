@@ -1,4 +1,4 @@
-"""A call by a method of betterproto2's stubs, whatever its kind."""
+"""Opening a call by a method of betterproto2's stubs, of any kind."""
 
 from __future__ import annotations
 
@@ -86,9 +86,8 @@ def open_call(
             async for reply in replies:
                 print(reply)
 
-    On Trio it is the way to call what has a stream in both directions, for which betterproto2's
-    stubs start an asyncio task; and the way to read a stream of replies that may be left before
-    its end, since it is closed where the block ends.
+    Use it for streams in both directions, for which betterproto2's stubs start an asyncio task, and
+    for streams of replies that may be left before their end: leaving the block closes them.
 
     Args:
       method: A method of a stub that betterproto2 has generated, not called.
@@ -98,7 +97,7 @@ def open_call(
       timeout, deadline, metadata: As for the method; by default those of the stub.
 
     Raises:
-      TypeError: it is no such method, or a request is missing or too many.
+      TypeError: `method` is not a stub's method; or a request is missing, or not expected.
     """
     stub = getattr(method, "__self__", None)
     if not isinstance(method, MethodType) or not isinstance(stub, ServiceStub):
@@ -106,9 +105,9 @@ def open_call(
     described = _describe(method, stub, request)
     streaming = described.cardinality.client_streaming
     if streaming and request is not None:
-        raise TypeError(f"{described.route} takes a stream of requests: send them on the call")
+        raise TypeError(f"{described.route} takes a stream of requests: send them in the block")
     if request is None and not streaming:
-        raise TypeError(f"{described.route} takes a request, which is missing")
+        raise TypeError(f"{described.route} takes a request: pass it after the method")
     channel: Any = stub.channel
     call: ClientStream[Any, Any] = channel.request(
         *described,
@@ -130,13 +129,13 @@ class _Description(NamedTuple):
 
 
 class _DescribedError(Exception):
-    """Carries what a stub's method was about to do."""
+    """Carries the call that a stub's method was about to make."""
 
 
 def _describe(method: MethodType, stub: ServiceStub, request: Any) -> _Description:
-    """Find out what a stub's method calls, which is written down only in its body.
+    """Find out which call a stub's method makes; only its body knows.
 
-    The method is run, up to its first and only step, on a copy of the stub that goes no further.
+    The method is run up to its first and only step, on a copy of the stub that stops there.
     """
 
     def unary(cardinality: Cardinality) -> Callable[..., Any]:

@@ -1,14 +1,14 @@
 """Compiles the decoder of a message class from betterproto2's field metadata.
 
-Theory of operation.  A decoder is ``decode(data, pos, end, depth)``: it reads the message that
-``data[pos:end]`` is in a single pass.  To have read past ``data`` is an `IndexError`; to have read
-past ``end`` shows when the loop stops elsewhere than there.  A singular message is only located in
-the pass and decoded after it, for it may come in several pieces, which protobuf merges: what two
-encodings decode to when concatenated *is* their merge, if each of them is made of whole fields.  No
-byte is decoded twice, and none is passed over: a message in a oneof is decoded before another
-member takes its place.  What is not known, be it a field number or
-a wire type that does not fit, is kept in ``_unknown_fields``.  The entry of a map has no place for
-that, so one with unknown fields is itself kept there, as Google's runtime for Python does it.
+A decoder is ``decode(data, pos, end, depth)``: it reads the message in ``data[pos:end]`` in a
+single pass.  Reading past ``data`` is an `IndexError`; reading past ``end`` shows when the loop
+does not stop there.  A singular message is only located in the pass and decoded after it, because
+it may come in several pieces, which protobuf merges: the concatenation of two encodings decodes to
+their merge, if each of them consists of whole fields.  Every byte is decoded exactly once: a
+message in a oneof is decoded before another member replaces it.  Unknown field numbers, and known
+ones with another wire type, are kept in ``_unknown_fields``.  The entry of a map has no such
+attribute, so an entry with unknown fields is itself kept there, as Google's runtime for Python
+does it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from ._wire_format import (
     wire_type,
 )
 
-# What the varint `n` stands for, by type.
+# The value of the varint `n`, by type.
 _FROM_VARINT = {
     bp.TYPE_BOOL: "n != 0",
     bp.TYPE_INT32: "(n & 0xFFFFFFFF ^ 0x80000000) - 0x80000000",
@@ -50,7 +50,7 @@ _FROM_VARINT = {
     bp.TYPE_ENUM: "class_{number}((n & 0xFFFFFFFF ^ 0x80000000) - 0x80000000)",
 }
 
-# Where a singular message begins, if it was not sent, or in pieces.
+# In place of the beginning of a singular message: it was not sent, or came in pieces.
 _ABSENT, _IN_PIECES = -1, -2
 
 _READ_VARINT = (
@@ -65,7 +65,7 @@ _READ_LENGTH = (
     "stop = pos + n",
     "if stop > end: raise IndexError",
 )
-# A list, since to append to bytes again and again takes time that grows with their square.
+# A list: appending to bytes repeatedly takes quadratic time.
 _KEEP = (
     "if unknown is None: unknown = []",
     "unknown.append(data[start:pos])",
@@ -73,7 +73,7 @@ _KEEP = (
 
 
 class GetDecoder(Protocol):
-    """Finds or makes the decoder of a class, see `MessageCodec.decoder`."""
+    """Returns the decoder of a class, see `MessageCodec.decoder`."""
 
     def __call__(self, cls: type, *, unwrap: bool = False) -> Decode: ...
 
@@ -89,8 +89,8 @@ def compile_decoder(
     """Compile the decoder of a class and of those it needs, and enter them in `decoders`.
 
     Args:
-      build: Called with the fields by name, in place of the class; what is not known is dropped.
-      whole: With something that is not known in it, the message is None.
+      build: Called with the fields by name, in place of the class; unknown fields are dropped.
+      whole: Whether a message with unknown fields decodes to None.
     """
     fields = fields_of(cls)
     source = Source(
@@ -172,7 +172,7 @@ def _pair(key: Any, value: Any) -> tuple[Any, Any]:
 
 
 def _begin(cls: Any, name: str, field: Field, source: Source) -> list[str]:
-    """What a field is before the first byte is read."""
+    """Initialises a field."""
     number = field.number
     if field.proto_type == bp.TYPE_ENUM:
         source.names[f"class_{number}"] = cls._betterproto.cls_by_field[name]
@@ -187,7 +187,7 @@ def _begin(cls: Any, name: str, field: Field, source: Source) -> list[str]:
 
 
 def _map_default(entry: Any, field: Field, get: GetDecoder) -> Any:
-    """Makes the value of a map's entry that has none."""
+    """Makes the value of a map's entry that was sent without a value."""
     assert field.map_meta is not None
     value = field.map_meta[1]
     if value.proto_type != bp.TYPE_MESSAGE:
@@ -204,12 +204,12 @@ def _clear(field: Field) -> str:
 
 
 def _discard(field: Field) -> list[str]:
-    """Makes way for another member of the oneof; what is discarded has to be right, too."""
+    """Discards a field for another member of its oneof; its content has to be valid, too."""
     return [*_finish(field), _clear(field)]
 
 
 def _branches(field: Field, source: Source) -> list[tuple[int, list[str]]]:
-    """The wire types under which a field may come, and how it is read from each."""
+    """The wire types that a field may have, and the code that reads each."""
     value = f"value_{field.number}"
     wire = wire_type(field.proto_type)
     if wire == DELIMITED:
@@ -276,7 +276,7 @@ def _delimited(field: Field) -> list[str]:
 
 
 def _finish(field: Field) -> list[str]:
-    """Decodes a singular message when all of its pieces are known."""
+    """Decodes a singular message when all of its pieces were found."""
     number = field.number
     if field.proto_type != bp.TYPE_MESSAGE or field.repeated:
         return []

@@ -1,7 +1,7 @@
 """Compiles the encoder of a message class from betterproto2's field metadata.
 
-An encoder is ``encode(message)``.  Fields are written in the order of their numbers, lists of
-numbers packed, as the C++ implementations do it; unknown fields follow as they came.
+An encoder is ``encode(message)``.  It writes fields in the order of their numbers and packs lists
+of numbers, as the C++ implementations do; unknown fields follow unchanged.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _FLOATS = {bp.TYPE_FLOAT, bp.TYPE_DOUBLE}
 
 
 class GetEncoder(Protocol):
-    """Finds or makes the encoder of a class, see `MessageCodec.encoder`."""
+    """Returns the encoder of a class, see `MessageCodec.encoder`."""
 
     def __call__(self, cls: type, *, unwrap: bool = False) -> Encode: ...
 
@@ -60,7 +60,7 @@ def compile_encoder(cls: Any, encoders: MutableMapping[type, Encode], get: GetEn
             source.add(1, f"if {_present(field)}:")
             source.add(2, *_value(path, str(field.number), field, source, field.number))
             continue
-        # Not bytes, which would be copied once more for each item.
+        # Bytes would be copied for each item.
         source.add(1, "if v:", "    many = bytearray()")
         if field.map_meta is not None:
             source.add(2, "for k, v in v.items():")
@@ -97,7 +97,7 @@ def _map_value_class(cls: Any, name: str) -> Any:
 
 
 def _present(field: Field) -> str:
-    """Whether `v` is to be written."""
+    """The condition for writing `v`."""
     if field.optional or field.group or field.proto_type == bp.TYPE_MESSAGE:
         return "v is not None"
     if field.proto_type in _FLOATS:
@@ -156,6 +156,6 @@ def _value(
 
 def _refusal(path: str, kind: str) -> Any:
     def refuse(value: Any, cause: Exception | None = None) -> NoReturn:
-        raise EncodeError(f"{path}: {value!r} is not a {kind}") from cause
+        raise EncodeError(f"{path}: {value!r} is not a valid {kind}") from cause
 
     return refuse

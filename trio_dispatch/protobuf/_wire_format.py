@@ -1,7 +1,7 @@
-"""What the compiled protobuf decoders and encoders share: the wire format and its errors.
+"""The wire format of protobuf, for the compiled decoders and encoders.
 
-Source: https://protobuf.dev/programming-guides/encoding/; where it is silent, what the C++
-implementations do (a varint is cut to 64 bits; nesting ends at 100 levels).
+It follows https://protobuf.dev/programming-guides/encoding/, and where that is silent, the C++
+implementations (a varint is cut to 64 bits; messages nest at most 100 levels deep).
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ _DELIMITED_TYPES = {bp.TYPE_STRING, bp.TYPE_BYTES, bp.TYPE_MESSAGE, bp.TYPE_MAP}
 
 
 class DecodeError(ValueError):
-    """These bytes are not a protobuf message of that type."""
+    """The bytes are not a valid protobuf message of that type."""
 
 
 class EncodeError(ValueError):
-    """This value does not fit into its field."""
+    """A value is not valid for its field."""
 
 
 class Field(Protocol):
-    """What betterproto2 knows of a field (its `FieldMetadata`)."""
+    """The part of betterproto2's `FieldMetadata` that is used here."""
 
     number: int
     proto_type: str
@@ -69,7 +69,7 @@ def wire_type(proto_type: str) -> int:
 
 
 class Source:
-    """Python source in the making, with the names that it refers to."""
+    """Python source that is being generated, with the names that it refers to."""
 
     def __init__(self, **names: Any) -> None:
         self._lines: list[str] = []
@@ -79,7 +79,7 @@ class Source:
         self._lines.extend("    " * indent + line for line in lines)
 
     def function(self, name: str, title: str) -> Any:
-        """The function of that name which the source defines."""
+        """Compile the source, and return the function of this name."""
         exec(compile("\n".join(self._lines), title, "exec"), self.names)  # noqa: S102
         return self.names[name]
 
@@ -111,7 +111,7 @@ def read_tag(data: bytes, pos: int) -> tuple[int, int]:
 
 
 def read_length(data: bytes, pos: int) -> tuple[int, int]:
-    """The length of what follows, and the position after it; more than five bytes are refused."""
+    """The length of what follows, and the position after it; at most five bytes are read."""
     length, after = read_varint(data, pos)
     if after - pos > 5:
         raise DecodeError(f"the length at {pos} has more than five bytes")
@@ -119,7 +119,7 @@ def read_length(data: bytes, pos: int) -> tuple[int, int]:
 
 
 def skip_field(tag: int, data: bytes, pos: int, end: int, depth: int) -> int:
-    """The position after the content of a field that is not known."""
+    """The position after the content of an unknown field."""
     if tag < 8:
         raise DecodeError(f"field number 0 before {pos}")
     match tag & 7:

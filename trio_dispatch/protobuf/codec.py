@@ -1,8 +1,8 @@
-"""Betterproto2 messages to bytes and back, by the letter of the protobuf specification.
+"""A strict codec for betterproto2 messages.
 
-betterproto2's own parser takes truncated messages without a word, lets the second part of a
-message that was sent in pieces replace the first, and spends most of its time finding out what
-each field is.  Here a decoder and an encoder are compiled for each message class at its first use.
+betterproto2's own parser accepts truncated messages, replaces the first part of a message that was
+sent in pieces by the second, and spends most of its time looking up fields.  Here a decoder and an
+encoder are compiled for each message class at its first use.
 """
 
 from __future__ import annotations
@@ -22,15 +22,14 @@ _M = TypeVar("_M")
 
 
 class MessageCodec(CodecBase):
-    """A strict codec for any betterproto2 message, to be given to a channel or a server.
+    """A strict codec for any betterproto2 message, for a channel or a server.
 
     Args:
-      decoders: For a message class, a function that makes something else of its bytes wherever
-        such a message stands.  It raises `DecodeError` for bytes that it cannot take.
-      builders: For a message class, what its fields are given to, by name, in place of the class:
-        objects of one's own are made without the message.  Fields that were not sent have their
-        defaults; those that are not known are dropped.
-      encoders: For a message class, the function that makes bytes of what stands there.
+      decoders: By message class, functions that decode the bytes of such a message, wherever it
+        occurs, to something else.  They raise `DecodeError` for invalid bytes.
+      builders: By message class, functions that are called with the fields by name, in place of
+        the class.  Fields that were not sent have their defaults; unknown fields are dropped.
+      encoders: By message class, functions that encode what stands for such a message.
     """
 
     __content_subtype__ = "proto"
@@ -50,7 +49,7 @@ class MessageCodec(CodecBase):
             self._decoders[cls] = _on_slice(hook)
 
     def encode(self, message: Any, message_type: Any) -> bytes:
-        """The bytes of a message.
+        """Encode a message.
 
         Raises:
           TypeError: the message is not of that type.
@@ -61,10 +60,10 @@ class MessageCodec(CodecBase):
         return self.encoder(message_type)(message)
 
     def decode(self, data: bytes, message_type: type[_M]) -> _M:
-        """The message that these bytes are.
+        """Decode a message.
 
         Raises:
-          DecodeError: they are none.
+          DecodeError: the bytes are not a valid message of that type.
         """
         return cast(_M, self.decoder(message_type)(data, 0, len(data), 0))
 
