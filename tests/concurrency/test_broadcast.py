@@ -8,7 +8,7 @@ import pytest
 import trio
 import trio.testing
 
-from trio_dispatch.concurrency.broadcast import Broadcast, Receiver, Rules
+from trio_dispatch.concurrency.broadcast import LimitedBroadcast, Receiver, Rules
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ def merge(older: Word, newer: Word) -> Word | None:
     return newer
 
 
-def make(*, always_merge: bool = False, snapshot: tuple[Word, ...] = ()) -> Broadcast[Word]:
-    return Broadcast(
+def make(*, always_merge: bool = False, snapshot: tuple[Word, ...] = ()) -> LimitedBroadcast[Word]:
+    return LimitedBroadcast(
         Rules(
             key=lambda word: word.about,
             type=lambda word: word.type,
@@ -215,7 +215,7 @@ async def test_amending_changes_what_waits_and_nothing_else() -> None:
     reader, sleeper = broadcast.new_receiver(), broadcast.new_receiver()
     broadcast.publish(Word("a", "pulse"))
     await reader.receive()
-    broadcast.amend(Word("a", "no pulse"))
+    broadcast.replace_queued(Word("a", "no pulse"))
     assert waiting(reader) == []
     assert waiting(sleeper) == ["no pulse"]
 
@@ -334,7 +334,7 @@ async def test_who_was_told_that_something_left_the_type_is_not_told_again() -> 
     broadcast = make()
     receiver = broadcast.new_receiver(type="red", limit=1)
     broadcast.publish(Word("a", "ours", type="red"))
-    broadcast.amend(Word("a", "left", type="blue"))
+    broadcast.replace_queued(Word("a", "left", type="blue"))
     broadcast.publish(Word("a", "again", type="blue"))
     assert waiting(receiver) == ["left"]
 
@@ -344,7 +344,7 @@ async def test_what_is_amended_to_be_of_the_type_again_may_leave_it_again() -> N
     receiver = broadcast.new_receiver(type="red")
     broadcast.publish(Word("a", "ours", type="red"))
     broadcast.publish(Word("a", "left", type="blue"))
-    broadcast.amend(Word("a", "ours again", type="red"))
+    broadcast.replace_queued(Word("a", "ours again", type="red"))
     broadcast.publish(Word("a", "left again", type="blue"))
     assert waiting(receiver) == ["left again"]
     broadcast.publish(Word("a", "not ours", type="blue"))

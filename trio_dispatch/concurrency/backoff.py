@@ -1,4 +1,4 @@
-"""How long to wait before the next try."""
+"""The pause before the next attempt after a failure."""
 
 from __future__ import annotations
 
@@ -8,16 +8,21 @@ __all__ = ["Backoff"]
 
 
 class Backoff:
-    """How long to wait before the next try: full jitter, 0.5 s doubling up to 60 s."""
+    """Pauses with full jitter: from up to 0.5 s, doubling, to up to 60 s.
 
-    FIRST, MOST, HEALTHY = 0.5, 60.0, 60.0
+    Args:
+      healthy_after: An attempt that worked for this many seconds before it failed resets the pause.
+    """
 
-    def __init__(self) -> None:
+    FIRST, MOST = 0.5, 60.0
+
+    def __init__(self, healthy_after: float = 60.0) -> None:
+        self._healthy_after = healthy_after
         self._ceiling = self.FIRST
 
     def delay(self, healthy_for: float = 0.0) -> float:
-        """Seconds to wait after a failure that followed on so many seconds of health."""
-        if healthy_for >= self.HEALTHY:
+        """Return the seconds to wait after an attempt that worked for `healthy_for` seconds."""
+        if healthy_for >= self._healthy_after:
             self._ceiling = self.FIRST
         ceiling, self._ceiling = self._ceiling, min(2 * self._ceiling, self.MOST)
         return random.uniform(0, ceiling)  # noqa: S311

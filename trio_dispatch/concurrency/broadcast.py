@@ -1,12 +1,13 @@
-"""One message for many: a broadcast whose receivers do not depend on each other.
+"""A broadcast: every receiver gets every message, and none waits for another.
 
 Theory of operation.  A receiver is a Trio memory channel beside an ordered dictionary of the
-messages that wait.  While any wait there is a token in the channel, or in the hands of a task that
-was just woken by it; one for all of them.  Whoever receives takes the token, then the oldest
-message, and puts the token back if more messages wait: waiting, cancellation and the end of the
-channel are Trio's own.  Since a message waits in the dictionary, a newer one about the same thing
-can still take its place, and two that cancel each other out vanish; a token without a message
-means nothing.  When the broadcast ends no token can be put back: each message gets one of its own.
+messages that are queued.  While any message is queued there is one token in the channel, or in the
+hands of a task that was just woken by it; one for all messages.  A task that receives takes the
+token, then the oldest message, and puts the token back if more messages are queued: waiting,
+cancellation and the end of the channel are Trio's own.  Since a queued message is in the
+dictionary, a newer one about the same subject can still replace it, and two that cancel each other
+out vanish; a token without a message means nothing.  When the broadcast ends no token can be put
+back: each queued message gets one of its own.
 """
 
 from __future__ import annotations
@@ -19,20 +20,27 @@ from typing import Generic, TypeVar
 
 import trio
 
-__all__ = ["Broadcast", "BroadcastStatistics", "Receiver", "ReceiverStatistics"]
+__all__ = [
+    "Broadcast",
+    "BroadcastStatistics",
+    "LimitedBroadcast",
+    "Receiver",
+    "ReceiverStatistics",
+    "Rules",
+]
 
 M = TypeVar("M")
 
 
 @dataclass(frozen=True, slots=True)
 class ReceiverStatistics:
-    """What a receiver has done.
+    """Counters of a receiver.
 
     Attributes:
-      waiting: The messages that wait to be received.
-      received: The messages that were received.
-      merged: The messages that were merged into one that waited.
-      tasks_waiting: The tasks that wait for a message.
+      waiting: The number of messages in the queue.
+      received: The number of messages that were received.
+      merged: The number of messages that were merged into a queued one.
+      tasks_waiting: The number of tasks that wait for a message.
     """
 
     waiting: int
@@ -43,11 +51,11 @@ class ReceiverStatistics:
 
 @dataclass(frozen=True, slots=True)
 class BroadcastStatistics:
-    """What a broadcast has done.
+    """Counters of a broadcast.
 
     Attributes:
-      published: The messages that were published.
-      receivers: The receivers that are open.
+      published: The number of messages that were published.
+      receivers: The number of open receivers.
     """
 
     published: int
@@ -56,17 +64,18 @@ class BroadcastStatistics:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules(Generic[M]):
-    """What a broadcast knows of its messages.
+    """How a broadcast treats its messages.
 
     Attributes:
-      key: What a message is about.
-      type: The type of that.
-      final: Whether no other message about it follows.
-      begins: Whether no other message about it came before.
-      merge: What is left of two messages about the same thing, the older first; None for nothing.
-      merges: Whether a message is to be merged with the older one that waits; asked also whether
-        the receiver's limit is met.
-      snapshot: The messages that a new receiver of a type starts with; None is every type.
+      key: The subject of a message.
+      type: The type of the subject.
+      final: Whether a message is the last one about its subject.
+      begins: Whether a message is the first one about its subject.
+      merge: Merges two messages about one subject, the older first; None if they cancel out.
+      merges: Whether a message is to be merged with the queued one about its subject; the third
+        argument is whether the receiver's limit is reached.
+      snapshot: The messages that a new receiver starts with, of a type, or with None of every type.
+      received: Called with each message that a receiver has handed out.
     """
 
     key: Callable[[M], Hashable]
@@ -76,13 +85,14 @@ class Rules(Generic[M]):
     merges: Callable[[M, M, bool], bool]
     snapshot: Callable[[str | None], Iterable[M]]
     begins: Callable[[M], bool] = lambda _: False
+    received: Callable[[M], None] | None = None
 
 
 class Broadcast(Generic[M]):
-    """Gives every message to every receiver.
+    """Sends every message to every receiver.
 
-    Unlike Trio's memory channels, whose clones share the messages among them, each receiver here
-    gets them all, and none ever waits for another.
+    Trio's memory channels share their messages among clones; here each receiver gets all messages,
+    and none ever waits for another.
     """
 
     def __init__(self, rules: Rules[M]) -> None:
@@ -92,15 +102,70 @@ class Broadcast(Generic[M]):
         self._published = 0
         self._closed = False
 
-    def new_receiver(self, *, type: str | None = None, limit: int = 50) -> Receiver[M]:
-        """A receiver that first gets what is, and then every message, without gap or repeat.
+    def new_receiver(self, *, type: str | None = None) -> Receiver[M]:
+        """Open a receiver: first it gets the present state, then every message, without a gap.
+
+        Opening a receiver changes nothing for the others.
 
         Args:
-          type: Receive only messages about this type, and the one that tells that something has
-            left it.
-          limit: While fewer messages wait, every one is kept; from then on a newcomer is merged
-            with the one that waits about the same thing, if there is one.  Where a newer message
-            replaces the older one anyway, the limit does not matter.
+          type: Receive only messages about this type, and the one by which a subject leaves it.
+
+        Raises:
+          trio.ClosedResourceError: the broadcast has been closed.
+        """
+        return self._open(type, 1)
+
+    def _open(self, type: str | None, limit: int) -> Receiver[M]:
+        receiver = self._follow(type, limit)
+        for message in self._rules.snapshot(type):
+            receiver._put(self._rules.key(message), message)
+        return receiver
+
+    def _follow(self, type: str | None = None, limit: int = 1) -> Receiver[M]:
+        """Open a receiver that starts without the present state."""
+        if self._closed:
+            raise trio.ClosedResourceError("this broadcast has been closed")
+        return Receiver(self, self._rules, type, limit)
+
+    def publish(self, message: M) -> None:
+        """Send a message to every receiver.  Never waits; not a checkpoint."""
+        self._published += 1
+        key = self._rules.key(message)
+        for receiver in self._receivers:
+            receiver._put(key, message)
+
+    def replace_queued(self, message: M) -> None:
+        """Merge a message into the queued one about its subject, in each receiver that has one.
+
+        For a change that matters only to receivers that have not read the older message.
+        """
+        for receiver in self._receivers:
+            receiver._replace_queued(message)
+
+    def close(self) -> None:
+        """End every receiver: `trio.EndOfChannel` after the queued messages.  Idempotent."""
+        self._closed = True
+        for receiver in list(self._receivers):
+            receiver._end()
+        self._receivers.clear()
+
+    def statistics(self) -> BroadcastStatistics:
+        """Return the counters of this broadcast."""
+        return BroadcastStatistics(self._published, len(self._receivers))
+
+
+class LimitedBroadcast(Broadcast[M]):
+    """A broadcast that keeps every message for a receiver up to a limit, and then merges them."""
+
+    def new_receiver(self, *, type: str | None = None, limit: int = 50) -> Receiver[M]:
+        """Open a receiver: first it gets the present state, then every message, without a gap.
+
+        Opening a receiver changes nothing for the others.
+
+        Args:
+          type: Receive only messages about this type, and the one by which a subject leaves it.
+          limit: While fewer messages are queued, every message is kept; from then on a message is
+            merged into the queued one about its subject, if there is one.
 
         Raises:
           trio.ClosedResourceError: the broadcast has been closed.
@@ -108,55 +173,14 @@ class Broadcast(Generic[M]):
         """
         if limit < 1:
             raise ValueError(f"limit {limit!r} is less than 1")
-        receiver = self._follow(type, limit)
-        for message in self._rules.snapshot(type):
-            receiver._put(self._rules.key(message), message)
-        return receiver
-
-    def _follow(self, type: str | None = None, limit: int = 50) -> Receiver[M]:
-        """A receiver of what follows, without what is."""
-        if self._closed:
-            raise trio.ClosedResourceError("this broadcast has been closed")
-        return Receiver(self, self._rules, type, limit)
-
-    def publish(self, message: M) -> bool:
-        """Give a message to every receiver.  Never waits, and is no checkpoint.
-
-        Returns:
-          Whether it was of concern to any.
-        """
-        self._published += 1
-        concerned = False
-        key = self._rules.key(message)
-        for receiver in self._receivers:
-            concerned |= receiver._put(key, message)
-        return concerned
-
-    def amend(self, message: M) -> None:
-        """Merge a message with the one that waits about the same thing, wherever one does.
-
-        For news that matters only to who has not yet read the older one.
-        """
-        for receiver in self._receivers:
-            receiver._amend(message)
-
-    def close(self) -> None:
-        """End every receiver: `trio.EndOfChannel` after what waits.  Idempotent."""
-        self._closed = True
-        for receiver in list(self._receivers):
-            receiver._end()
-        self._receivers.clear()
-
-    def statistics(self) -> BroadcastStatistics:
-        """What this broadcast has done so far."""
-        return BroadcastStatistics(self._published, len(self._receivers))
+        return self._open(type, limit)
 
 
 class Receiver(trio.abc.ReceiveChannel[M]):
     """Receives every message of a `Broadcast`, at its own pace.
 
-    Several tasks may receive from one receiver, and then share its messages; to give each task all
-    of them, give each a receiver of its own, see `clone`.  Use it as a context manager, sync or
+    Several tasks may receive from one receiver, and then share its messages; a task that needs all
+    of them needs its own receiver, see `clone`.  Use a receiver as a context manager, sync or
     async, or close it: an open receiver collects messages.
     """
 
@@ -168,12 +192,12 @@ class Receiver(trio.abc.ReceiveChannel[M]):
         self._type = type
         self._limit = limit
         self._tokens_in, self._tokens = trio.open_memory_channel[None](math.inf)
-        self._signalled = False  # the token is on its way
-        # By when they came, each with what it is about.
+        self._signalled = False  # the token is in the channel
+        # The queue: messages with their subjects, by the order in which they came.
         self._waiting: OrderedDict[int, tuple[Hashable, M]] = OrderedDict()
         self._came = 0
-        self._latest: dict[Hashable, int] = {}  # of what waits about one thing, the last
-        self._of_type: set[Hashable] = set()  # what was last said to be of the type
+        self._latest: dict[Hashable, int] = {}  # the last queued message about each subject
+        self._of_type: set[Hashable] = set()  # the subjects that were last of the type
         self._received = 0
         self._merged = 0
         self._ended = False
@@ -181,17 +205,17 @@ class Receiver(trio.abc.ReceiveChannel[M]):
         broadcast._receivers[self] = None
 
     async def receive(self) -> M:
-        """The next message; waits for one.
+        """Wait for a message and return it.
 
-        A checkpoint; cancelling it loses no message.
+        A checkpoint.  If it is cancelled, no message is lost.
 
         Raises:
-          trio.EndOfChannel: the dispatcher was closed, and nothing waits any more.
+          trio.EndOfChannel: the dispatcher was closed, and the queue is empty.
           trio.ClosedResourceError: this receiver has been closed.
         """
         if len(self._waiting) > 1:
             await trio.lowlevel.checkpoint()
-            # The last is for whoever has the token.
+            # The last message belongs to the task that has the token.
             if len(self._waiting) > 1:
                 return self._take()
         while True:
@@ -204,14 +228,14 @@ class Receiver(trio.abc.ReceiveChannel[M]):
                 return message
 
     def receive_nowait(self) -> M:
-        """The next message, if one waits; otherwise raises `trio.WouldBlock`."""
+        """Return the next message, or raise `trio.WouldBlock` if none is queued."""
         while not self._waiting:
-            self._tokens.receive_nowait()  # raises what there is to raise
+            self._tokens.receive_nowait()  # raises if the queue stays empty
             self._signalled = False
         return self._take()
 
     async def receive_batch(self) -> list[M]:
-        """All messages that wait, in order; waits until there is one.  Otherwise like `receive`."""
+        """Wait until a message is queued and return all, in order.  Otherwise like `receive`."""
         while True:
             await self._tokens.receive()
             self._signalled = False
@@ -220,13 +244,15 @@ class Receiver(trio.abc.ReceiveChannel[M]):
         batch = [message for _, message in self._waiting.values()]
         self._waiting.clear()
         self._latest.clear()
-        self._received += len(batch)
+        for message in batch:
+            self._hand_out(message)
         return batch
 
     def clone(self) -> Receiver[M]:
-        """Another receiver: what this one has yet to receive, and then everything that follows.
+        """Open another receiver with exactly the messages that this one has yet to receive.
 
-        From then on the two are independent.  (Clones of Trio's own channels share the messages.)
+        From then on the two are independent, unlike the clones of Trio's memory channels, which
+        share the messages.
 
         Raises:
           trio.ClosedResourceError: this receiver has been closed.
@@ -246,7 +272,10 @@ class Receiver(trio.abc.ReceiveChannel[M]):
         return twin
 
     def close(self) -> None:
-        """Stop receiving; what waits is dropped.  Whoever waits gets `trio.ClosedResourceError`."""
+        """Stop receiving, and drop what is queued.
+
+        Tasks that wait for a message get `trio.ClosedResourceError`.
+        """
         self._closed = True
         self._broadcast._receivers.pop(self, None)
         self._tokens.close()
@@ -266,7 +295,7 @@ class Receiver(trio.abc.ReceiveChannel[M]):
         self.close()
 
     def statistics(self) -> ReceiverStatistics:
-        """What this receiver has done so far."""
+        """Return the counters of this receiver."""
         return ReceiverStatistics(
             waiting=len(self._waiting),
             received=self._received,
@@ -278,28 +307,27 @@ class Receiver(trio.abc.ReceiveChannel[M]):
         self._signalled = True
         self._tokens_in.send_nowait(None)
 
-    def _put(self, key: Hashable, message: M) -> bool:
+    def _put(self, key: Hashable, message: M) -> None:
         if self._type is not None and not self._concerns(key, message):
-            return False
+            return
         number = self._latest.get(key)
         if number is not None:
             crowded = len(self._waiting) >= self._limit
             if self._rules.merges(self._waiting[number][1], message, crowded):
                 self._merge(key, number, message)
-                return True
+                return
         self._came = number = self._came + 1
         self._waiting[number] = key, message
         self._latest[key] = number
         if not self._signalled:
             self._signal()
-        return True
 
-    def _amend(self, message: M) -> None:
+    def _replace_queued(self, message: M) -> None:
         key = self._rules.key(message)
         if self._rules.final(message) or self._rules.type(message) != self._type:
             self._of_type.discard(key)
         elif key in self._latest:
-            # What waits may have said that it left; now it says that it has not.
+            # The queued message may have said that the subject left the type; now it does not.
             self._of_type.add(key)
         number = self._latest.get(key)
         if number is not None:
@@ -315,7 +343,7 @@ class Receiver(trio.abc.ReceiveChannel[M]):
             self._waiting[number] = key, merged
 
     def _is_foreign(self, message: M) -> bool:
-        """Whether a message is about what left the receiver's type before it was told of."""
+        """Whether a message is about a subject that left the type before it was received."""
         return (
             self._type is not None
             and self._rules.begins(message)
@@ -326,11 +354,16 @@ class Receiver(trio.abc.ReceiveChannel[M]):
         number, (key, message) = self._waiting.popitem(last=False)
         if self._latest.get(key) == number:
             del self._latest[key]
-        self._received += 1
+        self._hand_out(message)
         return message
 
+    def _hand_out(self, message: M) -> None:
+        self._received += 1
+        if self._rules.received is not None:
+            self._rules.received(message)
+
     def _concerns(self, key: Hashable, message: M) -> bool:
-        """Whether a message is about the receiver's type, or about what leaves it."""
+        """Whether a message is about the receiver's type, or its subject leaves the type."""
         if self._rules.type(message) == self._type and not self._rules.final(message):
             self._of_type.add(key)
             return True

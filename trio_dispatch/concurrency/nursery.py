@@ -1,4 +1,4 @@
-"""A service nursery that lets a single exception out as itself."""
+"""A service nursery that raises a single exception as itself, not in a group."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import trio
 async def open_service_nursery() -> AsyncIterator[trio.Nursery]:
     """Open a nursery whose tasks outlive the cancellation of its body.
 
-    When the nursery is cancelled, the body of the ``async with`` block is unwound first, with the
-    background tasks still at work; they are cancelled when the body has been left
-    (`tricycle.open_service_nursery`).  One thing is added: where the nursery would raise a group
-    around a single exception, that exception is raised itself, whether it comes from the body or
-    from a task.  A group that the body itself raised stays the group that it was.
+    When the nursery is cancelled, the body of the ``async with`` block is unwound first, while the
+    background tasks keep running; they are cancelled when the body has been left
+    (`tricycle.open_service_nursery`).  In addition, where that nursery would raise a group around a
+    single exception, this one raises the exception itself, whether it comes from the body or from a
+    task.  A group that the body raised stays a group.
     """
     try:
         async with tricycle.open_service_nursery() as nursery:
@@ -33,8 +33,8 @@ async def open_service_nursery() -> AsyncIterator[trio.Nursery]:
 
 
 def _single(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The one exception that a nursery's group is about, or the group itself."""
-    # The tasks that were cancelled because of an error add nothing to it.
+    """Return the one error in a nursery's group, or the group if it has several."""
+    # Tasks that were cancelled because of the error add nothing to it.
     errors = [exc for exc in group.exceptions if not _only_cancelled(exc)]
     match errors:
         case []:

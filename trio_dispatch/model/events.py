@@ -1,4 +1,4 @@
-"""What a dispatcher tells: what happened to a dispatch, and what it is to do."""
+"""The messages of a dispatcher's lifecycle and missed-runs channels."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ __all__ = ["Created", "Deleted", "LifecycleEvent", "MissedRun", "Updated"]
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """A dispatch has come to be known."""
+    """A dispatch was created, or became known."""
 
     dispatch: Dispatch
 
 
 @dataclass(frozen=True, slots=True)
 class Updated:
-    """The content of a dispatch has changed; this is the new one.
+    """A dispatch was updated.  Two events are equal if their dispatches are.
 
     Attributes:
-      previous: The content that was told last, to compare with; None if it is no longer known.
-        Two events are equal if their dispatches are.
+      dispatch: The new content.
+      previous: The content that was reported before; None if it is no longer known.
     """
 
     dispatch: Dispatch
@@ -32,20 +32,32 @@ class Updated:
 
 @dataclass(frozen=True, slots=True)
 class Deleted:
-    """A dispatch is gone; this is the last that was known of it, with `deleted` set."""
+    """A dispatch was deleted.
+
+    Attributes:
+      dispatch: Its last known content, with `deleted` set.
+    """
 
     dispatch: Dispatch
-    # As in `Updated`, for when it comes again.
+    # As in `Updated`, in case the dispatch is created again.
     _previous: Dispatch | None = field(default=None, compare=False, repr=False)
 
 
 LifecycleEvent = Created | Updated | Deleted
-"""What a dispatcher's lifecycle channel carries."""
+"""A message of a dispatcher's lifecycle channel."""
 
 
 @dataclass(frozen=True, slots=True)
 class MissedRun:
-    """A run that was not announced, since it was due longer than `catch_up` ago."""
+    """A run or a pulse that was due and was not announced.
+
+    It was over before the dispatcher could announce it: because the process was suspended, the
+    service could not be reached, or `max_offline` had stopped all runs.
+
+    Attributes:
+      dispatch: The dispatch, with the content by which the run was due.
+      start: The occurrence, in UTC.
+    """
 
     dispatch: Dispatch
     start: datetime
