@@ -27,18 +27,16 @@ from .client.stream import DispatchStream as DispatchStream
 from .concurrency.broadcast import (
     Broadcast as Broadcast,
     BroadcastStatistics as BroadcastStatistics,
+    LimitedBroadcast as LimitedBroadcast,
     Receiver as Receiver,
     ReceiverStatistics as ReceiverStatistics,
 )
 from .concurrency.observable import Observable as Observable
-from .dispatcher.dispatcher import (
-    Dispatcher as Dispatcher,
-    open_dispatcher as open_dispatcher,
-)
+from .dispatcher.dispatcher import open_dispatcher as open_dispatcher
+from .dispatcher.facade import Dispatcher as Dispatcher
 from .dispatcher.statistics import DispatcherStatistics as DispatcherStatistics
-from .dispatcher.sync import SyncPhase as SyncPhase, SyncState as SyncState
+from .dispatcher.state import SyncPhase as SyncPhase, SyncState as SyncState
 from .errors import DispatchError as DispatchError
-from .model.arbitration import PlannedInterval as PlannedInterval, Priority as Priority
 from .model.dispatch import Dispatch as Dispatch, RunningState as RunningState
 from .model.events import (
     Created as Created,
@@ -47,8 +45,6 @@ from .model.events import (
     MissedRun as MissedRun,
     Updated as Updated,
 )
-from .model.expansion import Components as Components
-from .model.payload import JSON as JSON
 from .model.recurrence.rule import (
     EndCriteria as EndCriteria,
     Frequency as Frequency,
@@ -57,7 +53,6 @@ from .model.recurrence.rule import (
 )
 from .model.target import (
     BatteryType as BatteryType,
-    ComponentKind as ComponentKind,
     ElectricalComponentCategory as ElectricalComponentCategory,
     EvChargerType as EvChargerType,
     InverterType as InverterType,

@@ -22,14 +22,14 @@ from trio_dispatch import (
     TargetIds,
     clock,
 )
-from trio_dispatch.dispatcher.cache import _save
+from trio_dispatch.dispatcher.cache_file import save
 from trio_dispatch.testing import LocalService
 
 
 def left_behind(cache: Path, *dispatches: Dispatch) -> None:
     """Write the cache of a process that crashed while these dispatches ran."""
     ids = [dispatch.id for dispatch in dispatches]
-    _save(cache, 1, START, {dispatch.id: dispatch for dispatch in dispatches}, ids)
+    save(cache, 1, START, {dispatch.id: dispatch for dispatch in dispatches}, ids)
 
 
 @pytest.fixture

@@ -239,7 +239,7 @@ async def test_pulse_of_a_dispatch_that_left_the_type_before_it_was_read_is_not_
     diary = Diary()
     async with serving(diary.actor) as statuses:
         statuses.publish(pulse(1, 0))
-        statuses.amend(lasting(1, 0, 0, type="OTHER"))
+        statuses.replace_queued(lasting(1, 0, 0, type="OTHER"))
         statuses.publish(pulse(2, 0))
         await trio.sleep(1)
     assert diary.entries == [(0, "2: 2 None"), (0, "2: end")]

@@ -27,7 +27,7 @@ HOURLY = RecurrenceRule(Frequency.HOURLY)
 
 def told(notices: list[Notice]) -> list[str]:
     """What is told to everyone: when, relative to the start, what, and of which dispatch."""
-    return [" ".join(word(notice)) for notice in notices if notice.kind is not NoticeKind.AMEND]
+    return [" ".join(word(notice)) for notice in notices if notice.kind is not NoticeKind.REPLACE]
 
 
 def word(notice: Notice) -> Iterator[str]:
@@ -54,7 +54,7 @@ def test_a_run_starts_and_stops() -> None:
 def test_what_runs_already_is_announced_at_once_and_only_once() -> None:
     agenda = Agenda()
     dispatch = make_dispatch()
-    assert told(agenda.upsert(dispatch, START + MINUTE * 30)) == ["0:30:00 start 1"]
+    assert told(agenda.upsert(dispatch, START + MINUTE * 30)) == ["0:00:00 start 1"]
     assert told(agenda.upsert(replace(dispatch, end_time=START), START + MINUTE * 31)) == []
 
 
@@ -151,7 +151,7 @@ def test_a_silent_change_replaces_a_queued_message() -> None:
     pulse = make_dispatch(duration=timedelta())
     agenda.upsert(pulse, START)
     (notice,) = agenda.upsert(replace(pulse, payload={"a": 1}), START + SECOND)
-    assert notice.kind is NoticeKind.AMEND
+    assert notice.kind is NoticeKind.REPLACE
 
 
 @pytest.mark.parametrize("how", ["delete", "deactivate"])
@@ -221,12 +221,12 @@ def test_a_jump_past_whole_runs_reports_them_as_missed_and_does_not_replay_them(
 
 
 def test_a_new_dispatch_is_caught_up_with_but_its_history_is_not_missed() -> None:
-    agenda = Agenda(catch_up=MINUTE)
+    agenda = Agenda(catch_up=MINUTE, history=HOUR)
     pulse = make_dispatch(1, duration=timedelta(), recurrence=HOURLY)
     assert told(agenda.upsert(pulse, START + 5 * HOUR + MINUTE)) == ["5:00:00 pulse 1"]
     short = make_dispatch(2, duration=SECOND, recurrence=HOURLY)
     now = START + 5 * HOUR + MINUTE + SECOND
-    assert told(agenda.upsert(short, now)) == []
+    assert told(agenda.upsert(short, now)) == ["5:00:00 missed 2"]
 
 
 def test_what_was_due_before_a_change_was_decided_is_not_made_up_for() -> None:
@@ -428,6 +428,7 @@ class Walk:
                 self.pulsed.add(id_)
             elif state is not None and (state != old or starts):
                 found.append((0, id_, "start"))
+                self.pulsed.discard(id_)
             elif state is None and (
                 old is not None or (id_ in self.pulsed and not dispatch.active)
             ):
@@ -489,7 +490,7 @@ def test_the_agenda_announces_what_a_walk_over_every_minute_finds(
                 was_running = walk.announced.pop(id_, None) is not None or id_ in walk.pulsed
                 walk.pulsed.discard(id_)
                 del walk.dispatches[id_]
-                assert [n.kind for n in gone if n.kind is not NoticeKind.AMEND] == (
+                assert [n.kind for n in gone if n.kind is not NoticeKind.REPLACE] == (
                     [NoticeKind.STOP] if was_running else []
                 )
                 continue

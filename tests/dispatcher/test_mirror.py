@@ -154,7 +154,7 @@ def test_a_deletion_whose_content_cannot_be_decoded_deletes() -> None:
 
 
 @pytest.mark.parametrize("later", ["update", "delete", "list"])
-def test_what_has_ended_and_is_no_longer_listed_is_retired_without_a_word(later: str) -> None:
+def test_what_has_ended_and_is_no_longer_listed_is_expired_without_a_word(later: str) -> None:
     mirror = Mirror()
     ended = make_dispatch(start_time=NOW - 3 * HOUR)
     mirror.changed(ended)
@@ -171,7 +171,7 @@ def test_what_has_ended_and_is_no_longer_listed_is_retired_without_a_word(later:
 
 
 @pytest.mark.parametrize(
-    ("fields", "retired"),
+    ("fields", "expired"),
     [
         ({"duration": None}, False),
         ({"recurrence": RecurrenceRule(Frequency.DAILY)}, False),
@@ -185,12 +185,12 @@ def test_what_has_ended_and_is_no_longer_listed_is_retired_without_a_word(later:
     ],
     ids=str,
 )
-def test_only_what_ended_before_the_bound_is_retired(
-    fields: dict[str, Any], *, retired: bool
+def test_only_what_ended_before_the_bound_is_expired(
+    fields: dict[str, Any], *, expired: bool
 ) -> None:
     mirror = Mirror([make_dispatch(start_time=NOW - 3 * HOUR, **fields)])
     mirror.begin_list(NOW - HOUR)
-    assert mirror.end_list() == (Listed((1,), ()) if retired else Listed((), (1,)))
+    assert mirror.end_list() == (Listed((1,), ()) if expired else Listed((), (1,)))
 
 
 @pytest.mark.parametrize("seed", range(200))

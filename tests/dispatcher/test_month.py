@@ -115,7 +115,8 @@ async def test_a_month_of_a_hundred_recurring_dispatches(
                 microgrid_id=1,
                 channel=service.channel,
                 key=service.key,
-                resync_interval=timedelta(days=1),
+                probe_interval=DAY,
+                resync_interval=DAY,
             ) as dispatcher:
                 with dispatcher.running_status_change.new_receiver() as status:
                     async for message in status:

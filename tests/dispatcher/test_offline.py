@@ -28,7 +28,7 @@ from trio_dispatch import (
 )
 from trio_dispatch.clock import VIRTUAL_START as START
 from trio_dispatch.dispatcher.agenda import Agenda
-from trio_dispatch.dispatcher.cache import _save, load
+from trio_dispatch.dispatcher.cache_file import load, save
 from trio_dispatch.model.recurrence.rule import Frequency, RecurrenceRule
 from trio_dispatch.testing import make_dispatch, open_test_service
 
@@ -94,7 +94,7 @@ import os, signal, sys
 from pathlib import Path
 import trio, trio.testing
 from trio_dispatch import open_dispatcher
-from trio_dispatch.dispatcher.cache import load
+from trio_dispatch.dispatcher.cache_file import load
 from trio_dispatch.testing import make_dispatch, open_test_service
 
 async def main(cache):
@@ -161,7 +161,7 @@ async def test_a_large_cache_is_taken_up_in_pieces(
     autojump_clock: trio.testing.MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache = tmp_path / "cache"
-    _save(cache, 1, START, {n: make_dispatch(n) for n in range(1000)}, [])
+    save(cache, 1, START, {n: make_dispatch(n) for n in range(1000)}, [])
     taken, at_once = [], []
     upsert = Agenda.upsert
 
@@ -188,7 +188,7 @@ async def test_a_large_cache_is_taken_up_in_pieces(
 WRITER = """
 import sys
 from pathlib import Path
-from trio_dispatch.dispatcher.cache import _save
+from trio_dispatch.dispatcher.cache_file import save
 from trio_dispatch.clock import VIRTUAL_START
 from trio_dispatch.testing import make_dispatch
 
@@ -197,7 +197,7 @@ print("ready", flush=True)
 while True:
     number += 1
     entries = {id_: make_dispatch(id_, payload={"n": number}) for id_ in range(1, 200)}
-    _save(Path(sys.argv[1]), 1, VIRTUAL_START, entries, [number])
+    save(Path(sys.argv[1]), 1, VIRTUAL_START, entries, [number])
 """
 
 
@@ -227,11 +227,11 @@ def test_a_writer_that_is_killed_at_any_moment_leaves_a_whole_file(tmp_path: Pat
     [
         (lambda data: data[:-1], "it is damaged"),
         (lambda data: data[:-1] + bytes([data[-1] ^ 1]), "it is damaged"),
-        (lambda data: data.replace(b"cache 1", b"cache 0"), "no cache of this version"),
+        (lambda data: data.replace(b"cache 1", b"cache 0"), "its format is not"),
         (lambda data: data.replace(b'"microgrid_id": 1', b'"microgrid_id": 2'), "of microgrid 2"),
-        (lambda data: b"\\xff\\xfe\\n", "it is no cache"),
-        (lambda data: b"[]\\n", "it is no cache"),
-        (lambda data: b"", "it is no cache"),
+        (lambda data: b"\\xff\\xfe\\n", "it is not a cache"),
+        (lambda data: b"[]\\n", "it is not a cache"),
+        (lambda data: b"", "it is not a cache"),
     ],
 )
 async def test_a_cache_that_cannot_be_used_is_set_aside(
@@ -321,20 +321,30 @@ async def test_after_too_long_without_the_service_everything_is_stopped(
             assert waiting(status) == [(1, "RUNNING"), (2, "RUNNING")]
 
 
-async def test_a_pulse_that_was_due_before_anyone_could_listen_waits_for_the_first_who_does(
+async def test_an_undelivered_pulse_is_kept_for_every_receiver_until_one_has_read_it(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    async with open_test_service() as service:
-        await service.put(make_dispatch(1, start_time=START - 10 * SECOND, duration=timedelta()))
-        async with dispatching(service) as dispatcher:
-            first = dispatcher.running_status_change.new_receiver()
-            second = dispatcher.running_status_change.new_receiver()
-            assert first.receive_nowait().pulse == START - 10 * SECOND
-            assert waiting(second) == []
-            assert first.statistics().waiting == 0
+    async with open_test_service() as service, dispatching(service) as dispatcher:
+        await service.put(make_dispatch(1, start_time=clock.now(), duration=timedelta()))
+        await trio.sleep(10)
+        # Opening a receiver takes nothing from the others.
+        receivers = [dispatcher.running_status_change.new_receiver() for _ in range(3)]
+        assert [receiver.receive_nowait().pulse for receiver in receivers] == [START] * 3
+        assert waiting(dispatcher.running_status_change.new_receiver()) == []
 
 
-async def test_a_pulse_that_nobody_heard_waits_only_for_who_it_concerns(
+async def test_an_undelivered_pulse_is_kept_until_it_is_too_late(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_test_service() as service, dispatching(service) as dispatcher:
+        await service.put(make_dispatch(1, start_time=clock.now(), duration=timedelta()))
+        await clock.sleep_until(START + MINUTE)
+        assert waiting(dispatcher.running_status_change.new_receiver()) == [(1, "RUNNING")]
+        await clock.sleep_until(START + MINUTE + SECOND)
+        assert waiting(dispatcher.running_status_change.new_receiver()) == []
+
+
+async def test_an_undelivered_pulse_is_only_for_receivers_of_its_type(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     async with (
@@ -349,8 +359,80 @@ async def test_a_pulse_that_nobody_heard_waits_only_for_who_it_concerns(
         await trio.sleep(1)
         assert waiting(other) == waiting(dispatcher.running_status_change.new_receiver(type="B"))
         mine = dispatcher.running_status_change.new_receiver(type="CHARGE")
-        assert [mine.receive_nowait().id for _ in range(1)] == [1]
-        assert waiting(mine) == []
+        assert waiting(mine) == [(1, "RUNNING")]
+
+
+async def test_without_saved_state_a_pulse_that_was_due_before_is_missed_not_repeated(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_test_service() as service:
+        await service.put(make_dispatch(1, start_time=START + 10 * SECOND, duration=timedelta()))
+        pulses, missed = [], []
+        for seconds in (20, 20):
+            async with dispatching(service) as dispatcher:
+                status = dispatcher.running_status_change.new_receiver()
+                await trio.sleep(seconds)
+                pulses += waiting(status)
+                missed.append(dispatcher.missed_runs.new_receiver().statistics().waiting)
+        assert pulses == [(1, "RUNNING")]
+        assert missed == [0, 1]
+
+
+@pytest.mark.parametrize("away", [5, 40, 100])
+async def test_with_a_cache_a_pulse_is_announced_exactly_once_or_missed(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path, away: float
+) -> None:
+    due = START + 30 * SECOND
+    async with open_test_service() as service:
+        await service.put(make_dispatch(1, start_time=due, duration=timedelta()))
+        pulses, missed = 0, 0
+        for _ in range(3):
+            async with dispatching(service, cache=tmp_path / "cache") as dispatcher:
+                status = dispatcher.running_status_change.new_receiver()
+                await trio.sleep(10)
+                pulses += len(waiting(status))
+                missed += dispatcher.statistics().missed
+            await trio.sleep(away)
+        assert (pulses, missed) == ((0, 1) if away == 100 else (1, 0))
+
+
+KILLED_BY_A_PULSE = """
+import os, signal, sys
+import trio, trio.testing
+from datetime import timedelta
+from trio_dispatch import clock, open_dispatcher
+from trio_dispatch.testing import make_dispatch, open_test_service
+
+async def main(cache):
+    async with (
+        open_test_service() as service,
+        open_dispatcher(1, channel=service.channel, key=service.key, cache=cache) as dispatcher,
+        dispatcher.running_status_change.new_receiver() as status,
+    ):
+        start = clock.now() + timedelta(seconds=10)
+        await service.put(make_dispatch(1, start_time=start, duration=timedelta()))
+        assert (await status.receive()).pulse == start
+        os.kill(os.getpid(), signal.SIGKILL)
+
+trio.run(main, sys.argv[1], clock=trio.testing.MockClock(autojump_threshold=0))
+"""
+
+
+async def test_a_process_that_a_pulse_kills_does_not_announce_it_again(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path
+) -> None:
+    cache = tmp_path / "cache"
+    killed = await clock.run_in_thread(
+        partial(subprocess.run, [sys.executable, "-c", KILLED_BY_A_PULSE, str(cache)], check=False)
+    )
+    assert killed.returncode == -signal.SIGKILL
+    clock.virtual_clock().set(START + 15 * SECOND)
+    async with open_test_service() as service:
+        await service.put(make_dispatch(1, start_time=START + 10 * SECOND, duration=timedelta()))
+        async with dispatching(service, cache=cache) as dispatcher:
+            await trio.sleep(5)
+            assert waiting(dispatcher.running_status_change.new_receiver()) == []
+            assert dispatcher.statistics().missed == 0
 
 
 async def test_a_cache_that_cannot_be_read_is_named(
@@ -369,7 +451,7 @@ async def test_a_cache_in_a_folder_that_is_not_there_is_an_error_at_once(
 ) -> None:
     path = tmp_path / "nowhere" / "cache"
     async with open_test_service() as service:
-        with pytest.raises(DispatchError, match=f"there is no folder {path.parent}"):
+        with pytest.raises(DispatchError, match=f"the folder {path.parent} does not exist"):
             async with dispatching(service, cache=path):
                 pytest.fail("let in")
 
@@ -377,5 +459,5 @@ async def test_a_cache_in_a_folder_that_is_not_there_is_an_error_at_once(
 def test_a_cache_that_could_not_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
     (tmp_path / "cache").mkdir()  # so that nothing can be moved there
     with pytest.raises(IsADirectoryError):
-        _save(tmp_path / "cache", 1, START, {}, [])
+        save(tmp_path / "cache", 1, START, {}, [])
     assert [path.name for path in tmp_path.iterdir()] == ["cache"]

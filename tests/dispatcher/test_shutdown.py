@@ -72,8 +72,8 @@ async def break_down(
     async with open_dispatcher(
         microgrid_id=1, channel=service.channel, key=service.key
     ) as dispatcher:
-        monkeypatch.setattr(dispatcher._agenda, "advance", broken)
-        dispatcher._nap.cancel()
+        monkeypatch.setattr(dispatcher._scheduler._agenda, "advance", broken)
+        dispatcher._scheduler._nap.cancel()
         try:
             await trio.sleep_forever()
         finally:

@@ -78,6 +78,7 @@ async def live_through(
                 channel=service.channel,
                 key=service.key,
                 cache=cache,
+                probe_interval=DAY,
                 resync_interval=DAY,
             ) as dispatcher,
             trio.open_nursery() as nursery,

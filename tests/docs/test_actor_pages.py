@@ -18,7 +18,7 @@ import trio.testing
 import trio_dispatch
 from trio_dispatch import Dispatcher, TargetIds, clock, open_dispatcher
 from trio_dispatch.clock import VIRTUAL_START as START
-from trio_dispatch.dispatcher.cache import _save
+from trio_dispatch.dispatcher.cache_file import save
 from trio_dispatch.testing import LocalService, make_dispatch, open_test_service
 
 HOWTO = Path(__file__).parents[2] / "docs" / "howto"
@@ -234,7 +234,7 @@ async def test_pulses(autojump_clock: trio.testing.MockClock) -> None:
 
 async def test_after_a_crash(autojump_clock: trio.testing.MockClock, tmp_path: Path) -> None:
     ran = make_dispatch(1, start_time=START - HOUR, duration=30 * MINUTE)
-    _save(tmp_path / "cache", 1, START - HOUR, {1: ran}, [1])
+    save(tmp_path / "cache", 1, START - HOUR, {1: ran}, [1])
 
     async def another_one(bench: Bench) -> None:
         await bench.put(2, duration=60 * SECOND)

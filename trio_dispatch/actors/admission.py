@@ -7,7 +7,6 @@ is invalid, or if the merge strategy gives it no identity.  Each refusal is logg
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ from ..model.dispatch import Dispatch
 from ..model.formatting import format_ranges, format_target
 from ..model.payload import JSON
 from ..model.target import TargetIds
-from .merge import MergeByComponent, component_identities
+from .merge import MergeByComponent
 from .messages import with_content
 from .options import ActorOptions, name_of
 from .registry import RunInfo
@@ -141,9 +140,6 @@ class Admission(Generic[P]):
         dispatch, payload = self._parse(dispatch, record)
         identities = self._identities(dispatch)
         priority = self._ask(self._options.priority, dispatch)
-        if not isinstance(priority, int | float) or math.isnan(priority):
-            text = f"{name_of(self._options.priority)} returned {priority!r}, which is not a number"
-            raise _RefusedError(text, level=logging.ERROR)
         return Admitted(dispatch, payload, identities, priority)
 
     def _ask(self, function: Callable[[A], T], argument: A) -> T:
@@ -181,40 +177,37 @@ class Admission(Generic[P]):
             raise _RefusedError(
                 "it is a dry run; run_actors(..., dry_runs=True) hands it to the actor"
             )
-        merge, mine, target = self._options.merge, self._options.targets, dispatch.target
-        kept: frozenset[int]
+        target = dispatch.target
+        merge = self._options.merge
         if isinstance(merge, MergeByComponent):
-            kept = self._ask(merge.resolve, target)
-        elif mine is None:
+            named = target if isinstance(target, TargetIds) else TargetIds()
+            target = TargetIds(*self._ask(merge.resolve, target))
+        elif self._options.targets is None:
             return dispatch
         elif isinstance(target, TargetIds):
-            kept = target
+            named = target
         else:
             raise _RefusedError(
                 f"its target {format_target(target)} cannot be resolved to components; "
                 "give merge=MergeByComponent(components)",
                 level=logging.WARNING,
             )
-        if mine is not None:
-            kept &= mine
-        if not kept:
+        named = TargetIds(*named, *target)
+        if self._options.targets is not None:
+            target = TargetIds(*target & self._options.targets)
+        if not target:
             raise _RefusedError(
-                f"its target {format_target(target)} contains no component of this process"
+                f"its target {format_target(dispatch.target)} contains no component of this process"
             )
-        if kept == target:
-            return dispatch
-        if isinstance(target, TargetIds) and (others := target - kept):
-            text = f"components {format_ranges(others)} ignored: not of this process"
+        if len(target) < len(named):
+            text = f"components {format_ranges(named - target)} ignored: not of this process"
             self._say(dispatch, record, logging.INFO, text)
-        return with_content(dispatch, TargetIds(*kept), dispatch.payload)
+        return with_content(dispatch, target, dispatch.payload)
 
     def _identities(self, dispatch: Dispatch) -> AbstractSet[Hashable] | None:
         merge = self._options.merge
         if merge is None:
             return None
-        if isinstance(merge, MergeByComponent) and isinstance(dispatch.target, TargetIds):
-            # The target has been resolved, and limited to this process.
-            return component_identities(dispatch.type, dispatch.target, dispatch.dry_run)
         identities = self._ask(merge.identities, dispatch)
         if not isinstance(identities, AbstractSet):
             text = f"{name_of(merge.identities)} returned {identities!r}, which is not a set"

@@ -19,35 +19,33 @@ does not run                             it leaves all groups
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
 from collections.abc import Hashable, Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic
 
-from ..model.arbitration import rank
+from ..model.arbitration import driving
 from ..model.dispatch import Dispatch
 from .run import P
 
 
+@dataclass(frozen=True, slots=True)
 class Member(Generic[P]):
-    """A dispatch that runs.  Immutable.
+    """A dispatch that runs.
 
     Attributes:
       start: The occurrence since which it runs.
-      until: When its run ends; None if it has no end.
-      rank: Its rank in the arbitration.
     """
 
-    __slots__ = ("dispatch", "payload", "rank", "start", "until")
+    dispatch: Dispatch
+    start: datetime
+    payload: P
+    priority: float = 0.0
 
-    def __init__(
-        self, dispatch: Dispatch, start: datetime, payload: P, priority: float = 0.0
-    ) -> None:
-        self.dispatch = dispatch
-        self.start = start
-        self.payload = payload
-        self.until = dispatch.end_of(start)
-        self.rank = rank(self, priority)
+    @property
+    def until(self) -> datetime | None:
+        """When its run ends; None if it has no end."""
+        return self.dispatch.end_of(self.start)
 
 
 class Group(Generic[P]):
@@ -55,53 +53,31 @@ class Group(Generic[P]):
 
     Attributes:
       identity: What they have in common.
+      members: Those that run, by id; empty when the group is over.
       started: Whether a dispatch has joined, or a further occurrence of one has started, since this
         was last set to False.
     """
 
-    __slots__ = ("_ends", "_members", "_ranks", "identity", "started")
+    __slots__ = ("identity", "members", "started")
 
     def __init__(self, identity: Hashable) -> None:
         self.identity = identity
+        self.members: dict[int, Member[P]] = {}
         self.started = False
-        self._members: dict[int, Member[P]] = {}
-        # Sorted.  A message changes one member of many, so nothing is searched for linearly.
-        self._ranks: list[tuple[float, datetime, int]] = []
-        self._ends: list[datetime] = []
-
-    @property
-    def is_over(self) -> bool:
-        """Whether no member is left."""
-        return not self._members
 
     @property
     def winner(self) -> Member[P]:
         """The member that drives the actor."""
-        return self._members[self._ranks[-1][-1]]
+        members = self.members
+        best = driving(members.values(), lambda dispatch: members[dispatch.id].priority)
+        assert best is not None
+        return best
 
     @property
     def end(self) -> datetime | None:
         """When the last of the present members stops; None if one has no end."""
-        return self._ends[-1] if len(self._ends) == len(self._members) else None
-
-    def put(self, member: Member[P]) -> None:
-        """Add a member, or replace the one for the same dispatch."""
-        id_ = member.dispatch.id
-        known = self._members.get(id_)
-        self.started |= known is None or _is_further(known, member)
-        if known is not None:
-            self.remove(id_)
-        self._members[id_] = member
-        insort(self._ranks, member.rank)
-        if member.until is not None:
-            insort(self._ends, member.until)
-
-    def remove(self, id_: int) -> None:
-        """Remove a member."""
-        member = self._members.pop(id_)
-        del self._ranks[bisect_left(self._ranks, member.rank)]
-        if member.until is not None:
-            del self._ends[bisect_left(self._ends, member.until)]
+        ends = [each.until for each in self.members.values()]
+        return None if None in ends else max(end for end in ends if end is not None)
 
 
 class Groups(Generic[P]):
@@ -122,7 +98,9 @@ class Groups(Generic[P]):
         for group in left:
             self._leave(group, id_)
         for identity, group in new.items():
-            group.put(member)
+            known = group.members.get(id_)
+            group.started |= known is None or _is_further(known, member)
+            group.members[id_] = member
             self._groups[identity] = group
         self._groups_of[id_] = new
         return [*left, *new.values()]
@@ -135,8 +113,8 @@ class Groups(Generic[P]):
         return left
 
     def _leave(self, group: Group[P], id_: int) -> None:
-        group.remove(id_)
-        if group.is_over:
+        del group.members[id_]
+        if not group.members:
             del self._groups[group.identity]
 
 

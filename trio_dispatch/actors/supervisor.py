@@ -84,7 +84,6 @@ class _Actor(Generic[P]):
 
     task: ActorTask
     state: RunState[P]
-    member: Member[P] | None = None  # of a group, the one that is shown
     next_pulse: Admitted[P] | None = None
 
 
@@ -121,12 +120,10 @@ class _Supervisor(Generic[P]):
 
     async def take(self, messages: Sequence[Dispatch]) -> None:
         """Fold in status messages, and cancel what they stop."""
-        number = 0
-        for message in messages:
-            number += 1 + self._fold_in(message)
-            if number >= _BATCH:
+        for number, message in enumerate(messages, 1):
+            self._fold_in(message)
+            if number % _BATCH == 0:
                 await trio.lowlevel.checkpoint()
-                number = 0
 
     async def begin(self) -> None:
         """Start what has come to run, and update what has changed."""
@@ -134,7 +131,7 @@ class _Supervisor(Generic[P]):
         while self._changed or self._due:
             if self._changed:
                 group, _ = self._changed.popitem(last=False)
-                if not group.is_over:
+                if group.members:
                     self._update(group)
             else:
                 self._begin_pulses(self._due.popitem(last=False)[1])
@@ -175,8 +172,7 @@ class _Supervisor(Generic[P]):
 
     # Messages.
 
-    def _fold_in(self, message: Dispatch) -> int:
-        """Fold in a message; returns the number of groups that it may have changed."""
+    def _fold_in(self, message: Dispatch) -> None:
         if message.deleted or not message.active:
             self._withdraw_pulses(message.id)
         start = None
@@ -198,9 +194,8 @@ class _Supervisor(Generic[P]):
             )
         for group in changed:
             self._changed[group] = None
-            if group.is_over and group in self._actors:
+            if not group.members and group in self._actors:
                 self._tasks.cancel(self._actors[group].task)
-        return len(changed)
 
     # Groups.
 
@@ -208,20 +203,17 @@ class _Supervisor(Generic[P]):
         """Show a group's winner to its actor, or start the actor."""
         member, started = group.winner, group.started
         group.started = False
+        shown = _shown(group.identity, member.dispatch, member.payload, member.until)
+        self._registry.mark_due(moment_of(member.dispatch))
         actor = self._actors.get(group)
-        if actor is None and not started:
+        if actor is not None:
+            actor.state.show(shown, started=started)
+        elif started:
+            actor = self._actor(group.identity, shown, partial(self._forget, group), once=False)
+            self._actors[group] = actor
+            self._tasks.begin(actor.task)
+        else:
             return
-        if actor is None or actor.member is not member:
-            self._registry.mark_due(moment_of(member.dispatch))
-            shown = _shown(group.identity, member.dispatch, member.payload, member.until)
-            if actor is None:
-                finish = partial(self._forget, group)
-                actor = self._actor(group.identity, shown, finish, once=False)
-                self._actors[group] = actor
-                self._tasks.begin(actor.task)
-            else:
-                actor.state.show(shown, started=started)
-            actor.member = member
         self._registry.set_end(actor.task, group.end)
 
     def _forget(self, group: Group[P], _: ActorTask) -> None:

@@ -1,19 +1,27 @@
-"""What the channels of a dispatcher know of their messages."""
+"""The channels of a dispatcher: how each treats its messages."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from ..concurrency.broadcast import Broadcast, Rules
+from ..concurrency.broadcast import Broadcast, LimitedBroadcast, Rules
 from ..model.dispatch import Dispatch
 from ..model.events import Created, Deleted, LifecycleEvent, MissedRun, Updated
+
+__all__ = [
+    "lifecycle_channel",
+    "merge_events",
+    "merge_statuses",
+    "missed_channel",
+    "status_channel",
+]
 
 
 def lifecycle_channel(
     snapshot: Callable[[str | None], Iterable[LifecycleEvent]],
-) -> Broadcast[LifecycleEvent]:
-    """Every event is kept for whoever can keep up, and merged for whoever cannot."""
-    return Broadcast(
+) -> LimitedBroadcast[LifecycleEvent]:
+    """Return a channel that keeps every event up to a receiver's limit, and then merges them."""
+    return LimitedBroadcast(
         Rules(
             key=lambda event: event.dispatch.id,
             type=lambda event: event.dispatch.type,
@@ -26,56 +34,63 @@ def lifecycle_channel(
     )
 
 
-def status_channel(snapshot: Callable[[str | None], Iterable[Dispatch]]) -> Broadcast[Dispatch]:
-    """Only the newest status of a dispatch counts."""
+def status_channel(
+    snapshot: Callable[[str | None], Iterable[Dispatch]],
+    received: Callable[[Dispatch], None] | None = None,
+) -> Broadcast[Dispatch]:
+    """Return a channel on which the newest status of a dispatch replaces the queued one."""
     return Broadcast(
         Rules(
             key=lambda dispatch: dispatch.id,
             type=lambda dispatch: dispatch.type,
             final=lambda dispatch: dispatch.deleted,
             merge=merge_statuses,
-            # A pulse is not the end of a run: whoever was told to start has to be told to stop.
+            # A pulse does not end a run: a receiver that saw the start has to see the stop.
             merges=lambda older, newer, _: newer.pulse is None or older.pulse is not None,
             snapshot=snapshot,
+            received=received,
         )
     )
 
 
-def missed_channel() -> Broadcast[MissedRun]:
-    """What was missed is told to whoever was there, of each dispatch the last to the slow."""
-    return Broadcast(
+def missed_channel(
+    snapshot: Callable[[str | None], Iterable[MissedRun]], received: Callable[[MissedRun], None]
+) -> LimitedBroadcast[MissedRun]:
+    """Return a channel that keeps, past a receiver's limit, the last missed run per dispatch."""
+    return LimitedBroadcast(
         Rules(
             key=lambda missed: missed.dispatch.id,
             type=lambda missed: missed.dispatch.type,
             final=lambda _: False,
             merge=lambda _, newer: newer,
             merges=lambda _, __, crowded: crowded,
-            snapshot=lambda _: (),
+            snapshot=snapshot,
+            received=received,
         )
     )
 
 
 def merge_events(older: LifecycleEvent, newer: LifecycleEvent) -> LifecycleEvent | None:
-    """What is left of two events about the same dispatch for whoever has read neither."""
+    """Merge two events about one dispatch, neither of which was received; None if they cancel."""
     match older, newer:
         case Created(), Deleted():
             return None
         case Created(), _:
             return Created(newer.dispatch)
-        # What comes between two events may have been of no concern to a receiver of one type.
+        # A receiver of one type may not have seen what came between the two events.
         case (
-            Updated(previous=told) | Deleted(_previous=told),
+            Updated(previous=known) | Deleted(_previous=known),
             Created(dispatch=now) | Updated(dispatch=now),
         ):
-            # There and back again is no event.
-            return None if now == told else Updated(now, told)
-        case Updated(previous=told) | Deleted(_previous=told), Deleted(dispatch=last):
-            return Deleted(last, told)
+            # A change that was undone is no event.
+            return None if now == known else Updated(now, known)
+        case Updated(previous=known) | Deleted(_previous=known), Deleted(dispatch=last):
+            return Deleted(last, known)
     return newer
 
 
 def merge_statuses(older: Dispatch, newer: Dispatch) -> Dispatch:
-    """The newer status; a pulse that was not yet read stays unless it is not to be acted upon."""
+    """Return the newer status; a queued pulse stays, unless its dispatch was withdrawn."""
     if older.pulse is None or newer.pulse is not None or newer.deleted or not newer.active:
         return newer
     return newer.sent_for(newer.sent_at or older.pulse, pulse=older.pulse)

@@ -1,4 +1,4 @@
-"""What an agenda yields: what is to be announced, and in which order."""
+"""What an agenda yields: the messages to be announced, and their order."""
 
 from __future__ import annotations
 
@@ -9,27 +9,32 @@ from enum import IntEnum
 from ..model.dispatch import Dispatch
 from ..model.events import MissedRun
 
+__all__ = ["Notice", "NoticeKind"]
+
 
 class NoticeKind(IntEnum):
-    """What a notice tells, in the order in which notices of the same moment are given."""
+    """What a notice says, in the order in which notices of the same moment are given."""
 
     START = 0
-    """A run or a pulse begins, or what runs has changed."""
+    """A run or a pulse starts, or a running dispatch has changed."""
 
     STOP = 1
-    """A run is over."""
+    """A run has ended, or a dispatch was withdrawn after its pulse."""
 
-    AMEND = 2
-    """Nothing is to be told, but what still waits to be read is to be read with this content."""
+    MISSED = 2
+    """A run or a pulse was not announced, and no longer will be."""
+
+    REPLACE = 3
+    """Nothing to announce; a message that is still queued takes this content."""
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something to be announced.
+    """A message to be announced.
 
     Attributes:
-      moment: When it came to be; the notices of one moment are ordered by kind, then by id.
-      message: The dispatch as it is to be sent, or what was missed.
+      moment: When it happened; notices of the same moment are ordered by kind, then by id.
+      message: The dispatch as it is to be sent, or the missed run.
     """
 
     moment: datetime
@@ -38,7 +43,7 @@ class Notice:
 
     @property
     def order(self) -> tuple[datetime, NoticeKind, int]:
-        """The key by which notices from several changes are sorted."""
+        """The key that sorts notices from several changes."""
         message = self.message
         id_ = message.id if isinstance(message, Dispatch) else message.dispatch.id
         return self.moment, self.kind, id_

@@ -1,28 +1,37 @@
-"""What a dispatcher has done, for whoever has to find out at night."""
+"""The counters of a dispatcher."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 __all__ = ["DispatcherStatistics"]
 
 
 @dataclass(frozen=True, slots=True)
 class DispatcherStatistics:
-    """What a dispatcher has done.
+    """The counters of a dispatcher.
 
     Attributes:
-      dispatches: How many are known.
-      announced: How many status messages were published.
-      missed: How many runs were missed.
-      undecodable: How many dispatches that came over the wire made no sense.
-      lateness: How late the last scheduled message was, in seconds.
-      worst_lateness: How late any was that was not missed, in seconds.
+      dispatches: The number of known dispatches.
+      announced: The number of status messages that were published.
+      missed: The number of missed runs.
+      undecodable: The number of dispatches that arrived and could not be decoded.
+      probes: The number of probes, see `probe_interval` of `open_dispatcher`.
+      stale_streams: The number of streams that did not deliver every change, and were replaced.
+      reconnects: How often contact with the service was lost and regained.
+      last_event_age: The time since the stream delivered its last event; None before the first.
+      lateness: How late the last scheduled message was.
+      worst_lateness: How late the latest scheduled message was.
     """
 
     dispatches: int
     announced: int
     missed: int
     undecodable: int
-    lateness: float
-    worst_lateness: float
+    probes: int
+    stale_streams: int
+    reconnects: int
+    last_event_age: timedelta | None
+    lateness: timedelta
+    worst_lateness: timedelta

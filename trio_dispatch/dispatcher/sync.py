@@ -1,94 +1,74 @@
-"""Keeps a mirror of what exists at a dispatch service: the streaming task."""
+"""Keeps the mirror in sync with the service: the streaming task, and the confirming task.
+
+Theory of operation.  While there is contact, one task follows the stream of changes, see `streams`,
+and another one confirms that the mirror agrees with the service: first by a list of everything,
+then by a small probe every `probe_interval`, by a list every `resync_interval`, and by a list at
+once when something is unclear.  A stream that is open and silent looks like one without news.  So
+when a probe disagrees, and the stream does not explain that within a moment, everything is listed.
+What that list finds, the stream should have delivered: the stream is stale, and is replaced.
+
+When the stream ends, or nothing can be confirmed, contact is lost, and both tasks start again after
+a pause.  Before the first list was read, a failure that is permanent is raised; later nothing is.
+"""
 
 from __future__ import annotations
 
 import logging
 import random
-import ssl
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from enum import Enum
 
 import trio
-from trio_util import AsyncValue
+from trio_util import AsyncValue, wait_any
 
 from .. import clock
-from ..client.client import DispatchClient, DispatchStream, EventKind, StreamEvent
+from ..client.client import DispatchClient, EventKind, StreamEvent
 from ..client.errors import ServiceError
 from ..concurrency.backoff import Backoff
 from ..concurrency.nursery import open_service_nursery
 from ..errors import DispatchError
-from ..grpc import Status
 from ..model.dispatch import Dispatch
 from ..model.events import LifecycleEvent
 from ..model.undecodable import Undecodable
 from .mirror import Mirror
+from .probe import Comparison
+from .state import SyncPhase, SyncState
+from .streams import HEALTHY, Lifetimes, Streams
 
-__all__ = ["SyncPhase", "SyncState", "Synchronizer"]
+__all__ = ["Synchronizer"]
 
 log = logging.getLogger("trio_dispatch.dispatcher.sync")
 
-# So that no page holds up other tasks for more than some milliseconds.
+# So that no page blocks other tasks for more than a few milliseconds.
 _PAGE_SIZE = 100
 _IDS_AT_ONCE = 250
-# How long the answer to the stream request is waited for before the list is read once more.
-_METADATA_TIMEOUT = 5.0
-_REFUSAL_DELAY = 60.0
+# How long a stream has to explain what a probe or a list has found, in seconds.
+_EXPLANATION_TIMEOUT = 2.0
+# The pause after a permanent failure, in seconds.
+_PERMANENT_DELAY = 60.0
 _BEGINNING = datetime(1, 1, 1, tzinfo=UTC)
-
-# Waiting does not mend these.
-_REFUSALS = {
-    Status.UNAUTHENTICATED,
-    Status.PERMISSION_DENIED,
-    Status.UNIMPLEMENTED,
-    Status.INVALID_ARGUMENT,
-}
-
-
-class SyncPhase(Enum):
-    """How a dispatcher stands to its service."""
-
-    CONNECTING = "connecting"
-    """The stream of changes is being opened."""
-
-    SYNCING = "syncing"
-    """The stream is open; what exists is being listed."""
-
-    LIVE = "live"
-    """All is known, and every change comes as it happens."""
-
-    WAITING = "waiting"
-    """Something failed; the schedule goes on with what was last known."""
-
-
-@dataclass(frozen=True, slots=True)
-class SyncState:
-    """How a dispatcher stands to its service.
-
-    Attributes:
-      phase: What it does about it.
-      since: Since when, in UTC.
-      error: While waiting, what went wrong.
-      next_try: While waiting, when it is tried again, in UTC.
-    """
-
-    phase: SyncPhase
-    since: datetime
-    error: DispatchError | None = None
-    next_try: datetime | None = None
 
 
 class Synchronizer:
-    """Opens the stream, lists, folds both into the mirror, and begins anew when either fails.
+    """Keeps a mirror in sync with the service.
 
     Args:
-      apply: Takes what has happened, and the ids that have been retired.
-      resync_interval: How often the list is read again while the stream goes on.
-      history: What has ended longer ago than this is not asked for.
-      resilient: Whether something is known already: a refusal is then waited out like any other
-        failure, and `run` does not wait for the first sync.
+      apply: Takes lifecycle events, and the ids of expired dispatches.
+      probe_interval: How often a small call confirms that the stream misses nothing.
+      resync_interval: How often everything is listed again.
+      history: What ended longer ago than this is not asked for.
+      resilient: Whether something is known already: then a permanent failure is waited out like any
+        other, and `run` does not wait for the first list.
+
+    Attributes:
+      state: The state of the connection.
+      undecodable: The number of dispatches that could not be decoded.
+      probes: The number of probes.
+      stale_streams: The number of streams that did not deliver every change.
+      reconnects: How often contact was lost and regained.
+      last_event: When the stream delivered its last event, in UTC.
     """
 
     def __init__(
@@ -98,6 +78,7 @@ class Synchronizer:
         mirror: Mirror,
         apply: Callable[[Sequence[LifecycleEvent], Iterable[int]], None],
         *,
+        probe_interval: timedelta,
         resync_interval: timedelta,
         history: timedelta,
         resilient: bool = False,
@@ -105,39 +86,50 @@ class Synchronizer:
         self._client = client
         self._microgrid_id = microgrid_id
         self._mirror = mirror
-        self._apply = apply
+        self._publish = apply
+        self._probe_interval = probe_interval.total_seconds()
         self._resync_interval = resync_interval.total_seconds()
         self._history = history
         self._resilient = resilient
         self._synced = trio.Event()
         self._list_wanted = trio.Event()
+        self._probe_wanted = trio.Event()
+        self._changed = trio.Event()
+        self._comparison: Comparison | None = None
+        self._lifetimes = Lifetimes()
+        self._streams: Streams
+        # Whether what a list finds should have come on the stream.
+        self._is_stream_accountable = False
+        self._can_probe = True
+        self._asked_at = 0.0  # when the last list or probe was sent, in Trio's time
         self._last_error: str | None = None
         self._live_since: float | None = None
-        self.undecodable = 0
-        self.state: AsyncValue[SyncState] = AsyncValue(SyncState(SyncPhase.CONNECTING, clock.now()))
+        self.undecodable = self.probes = self.stale_streams = self.reconnects = 0
+        self.last_event: datetime | None = None
+        now = clock.now()
+        self.state: AsyncValue[SyncState] = AsyncValue(
+            SyncState(SyncPhase.CONNECTING, now, offline_since=now)
+        )
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """The streaming task; started when the first whole list has been read.
+        """Keep in sync until cancelled; started when the first whole list has been read.
 
         Raises:
-          DispatchError: before that, the service refused what is asked of it.
+          DispatchError: before that, a permanent failure.
         """
         async with open_service_nursery() as nursery:
-            nursery.start_soon(self._follow_for_ever)
+            nursery.start_soon(self._keep_contact)
             if not self._resilient:
                 await self._synced.wait()
             task_status.started()
 
-    async def _follow_for_ever(self) -> None:
-        backoff = Backoff()
+    async def _keep_contact(self) -> None:
+        backoff = Backoff(HEALTHY)
         while True:
             self._enter(SyncPhase.CONNECTING)
             self._live_since = None
             try:
-                await self._follow()
-                error = DispatchError(
-                    f"microgrid {self._microgrid_id}: the service ended the stream"
-                )
+                await self._contact()
             except* DispatchError as group:
                 error = _gravest(group)
             healthy_for = 0.0
@@ -145,56 +137,153 @@ class Synchronizer:
                 healthy_for = trio.current_time() - self._live_since
             await self._pause(error, backoff.delay(healthy_for))
 
-    async def _follow(self) -> None:
-        """Open the stream, and take what comes until it ends."""
-        async with (
-            self._client.stream(self._microgrid_id) as stream,
-            open_service_nursery() as nursery,
-        ):
-            nursery.start_soon(self._keep_listing, stream)
-            async for event in stream:
-                self._take(event)
-            nursery.cancel_scope.cancel()
+    async def _contact(self) -> None:
+        """Follow the stream and confirm what is known, until the stream ends.
+
+        Raises:
+          DispatchError: it has ended, or could not be opened.
+        """
+        self._streams = Streams(
+            self._client,
+            self._microgrid_id,
+            self._lifetimes,
+            take=self._take,
+            replaced=self._stream_was_replaced,
+        )
+        self._is_stream_accountable = False
+        async with open_service_nursery() as nursery:
+            await nursery.start(self._streams.run)
+            await self._keep_confirmed()
+
+    # The stream.
 
     def _take(self, event: StreamEvent) -> None:
+        self.last_event = clock.now()
         dispatch = event.dispatch
         if event.kind is EventKind.DELETED and dispatch.id is not None:
-            self._apply(self._mirror.deleted(dispatch), ())
-        elif isinstance(dispatch, Dispatch):
-            self._apply(self._mirror.changed(dispatch), ())
-        else:
+            self._apply(self._mirror.deleted(dispatch))
+            return
+        self._apply(self._mirror.changed(dispatch))
+        if isinstance(dispatch, Undecodable):
             self._report([dispatch], "on the stream")
+            # The list may have what the event was about.
+            self._is_stream_accountable = False
             self._list_wanted.set()
 
-    async def _keep_listing(self, stream: DispatchStream) -> None:
-        """List what exists, now and ever again."""
+    def _stream_was_replaced(self) -> None:
+        # What was on its way on the old stream is lost.
+        self._is_stream_accountable = False
+        self._probe_wanted.set()
+
+    def _apply(self, events: Sequence[LifecycleEvent], expired: Iterable[int] = ()) -> None:
+        self._publish(events, expired)
+        if self._comparison is not None:
+            self._comparison.add(events)
+        self._changed.set()
+        self._changed = trio.Event()
+
+    # Confirming.
+
+    async def _keep_confirmed(self) -> None:
+        """Confirm what is known, now and ever again."""
         backoff = Backoff()
         pace = Backoff()
-        # A server that does not answer before its first event may begin to watch only after the
-        # list was read.
-        once_more = not stream.started.is_set()
+        # A service that does not answer a stream request before it has an event may begin to watch
+        # only after the list was read.
+        is_watching = self._streams.has_started
+        is_unclear = False
         while True:
             if self.state.value.phase is not SyncPhase.LIVE:
                 self._enter(SyncPhase.SYNCING)
             self._list_wanted = trio.Event()
-            began = trio.current_time()
+            began = self._asked_at = trio.current_time()
             try:
                 await self._list()
+                self._confirm()
+                if is_unclear:
+                    await self._check_probe()
+                if is_watching:
+                    self._is_stream_accountable = not self._list_wanted.is_set()
+                else:
+                    await self._streams.wait_started()
+                    is_watching = True
+                    self._probe_wanted.set()
+                is_unclear = await self._wait_until_unclear(pace, began)
             except DispatchError as exc:
                 await self._pause(exc, backoff.delay())
                 continue
             backoff = Backoff()
-            self._enter(SyncPhase.LIVE)
-            self._synced.set()
-            if once_more:
-                once_more = False
-                with trio.move_on_after(_METADATA_TIMEOUT):
-                    await stream.started.wait()
-                continue
-            with trio.move_on_after(self._resync_interval * random.uniform(0.9, 1.1)):  # noqa: S311
-                await self._list_wanted.wait()
-                # What keeps calling for lists is not to make us list without a pause.
+
+    async def _wait_until_unclear(self, pace: Backoff, began: float) -> bool:
+        """Wait until a list is due; returns whether a probe disagrees, or is of no use.
+
+        Args:
+          pace: What keeps calling for lists must not cause lists without a pause.
+          began: When the last list began.
+        """
+        list_at = began + self._resync_interval * random.uniform(0.9, 1.1)  # noqa: S311
+        while True:
+            # What the service has changed since it was asked is at most so old when it is noticed.
+            probe_at = self._asked_at + self._probe_interval * random.uniform(0.9, 1.0)  # noqa: S311
+            with trio.move_on_at(min(probe_at, list_at)):
+                await wait_any(self._list_wanted.wait, self._probe_wanted.wait)
+            if self._list_wanted.is_set():
                 await trio.sleep(pace.delay(trio.current_time() - began))
+                return False
+            if trio.current_time() >= list_at:
+                return False
+            self._probe_wanted = trio.Event()
+            if not (self._can_probe and await self._probe()):
+                return True
+            self._confirm()
+            self._is_stream_accountable = True
+
+    async def _check_probe(self) -> None:
+        """Find out whether a probe agrees after a list; otherwise lists are the only proof."""
+        could_probe, self._can_probe = self._can_probe, await self._probe()
+        if could_probe and not self._can_probe:
+            log.info(
+                "microgrid %d: the service gives no usable total or order; everything is listed "
+                "every %g s",
+                self._microgrid_id,
+                self._probe_interval,
+            )
+
+    async def _probe(self) -> bool:
+        """Ask for the last update and the total; returns whether the mirror agrees.
+
+        A difference that the stream explains within a moment is none.
+        """
+        assert self._mirror.bound is not None
+        self.probes += 1
+        self._asked_at = trio.current_time()
+        comparison = self._comparison = Comparison(self._mirror)
+        try:
+            pages = self._client.list(
+                self._microgrid_id,
+                end_from=self._mirror.bound,
+                sort_by="update_time",
+                page_size=1,
+            )
+            async with aclosing(pages):
+                page = await anext(pages)
+            if page.total is None:
+                return False
+            return await self._wait_until(lambda: comparison.explains(page))
+        finally:
+            self._comparison = None
+
+    async def _wait_until(self, condition: Callable[[], bool]) -> bool:
+        """Wait for a condition of the mirror; returns whether the stream has brought it about."""
+        with trio.move_on_after(_EXPLANATION_TIMEOUT):
+            while not condition():
+                await self._changed.wait()
+        return condition()
+
+    def _confirm(self) -> None:
+        self._enter(SyncPhase.LIVE)
+        self.state.value.confirmed_at = clock.now()
+        self._synced.set()
 
     async def _list(self) -> None:
         """Read the list, and ask for what it misses."""
@@ -205,28 +294,49 @@ class Synchronizer:
         async with aclosing(pages):
             async for page in pages:
                 self._report(page.undecodable, "in the list")
-                self._apply(self._mirror.page([*page.dispatches, *page.undecodable]), ())
+                self._apply(self._mirror.page([*page.dispatches, *page.undecodable]))
         listed = self._mirror.end_list()
-        self._apply((), listed.retired)
+        self._apply((), listed.expired)
         for begin in range(0, len(listed.missing), _IDS_AT_ONCE):
-            await self._confirm(listed.missing[begin : begin + _IDS_AT_ONCE])
+            await self._confirm_deletions(listed.missing[begin : begin + _IDS_AT_ONCE])
         if listed.doubtful:
             self._list_wanted.set()
+        if self._is_stream_accountable:
+            await self._check_stream()
 
-    async def _confirm(self, missing: Sequence[int]) -> None:
+    async def _confirm_deletions(self, missing: Sequence[int]) -> None:
         found: list[Dispatch | Undecodable] = []
         pages = self._client.list(self._microgrid_id, ids=missing, page_size=_PAGE_SIZE)
         async with aclosing(pages):
             async for page in pages:
                 found += [*page.dispatches, *page.undecodable]
-        self._apply(self._mirror.confirm(missing, found), ())
+        self._apply(self._mirror.confirm(missing, found))
+
+    async def _check_stream(self) -> None:
+        """Replace the stream if it did not deliver what the list has found."""
+        if await self._wait_until(lambda: not self._mirror.unreported):
+            return
+        self.stale_streams += 1
+        ids = sorted(self._mirror.unreported)
+        log.warning(
+            "microgrid %d: the stream is open and did not report changes of %d dispatch%s (%s); "
+            "it is replaced",
+            self._microgrid_id,
+            len(ids),
+            "" if len(ids) == 1 else "es",
+            ", ".join(map(str, ids[:5])) + (", ..." if len(ids) > 5 else ""),
+        )
+        self._is_stream_accountable = False
+        self._streams.replace()
+
+    # The state.
 
     def _report(self, undecodable: Iterable[Undecodable], where: str) -> None:
         for item in undecodable:
             self.undecodable += 1
             name = "a dispatch" if item.id is None else f"dispatch {item.id}"
             log.warning(
-                "microgrid %d: %s %s makes no sense: %s",
+                "microgrid %d: %s %s cannot be decoded: %s",
                 self._microgrid_id,
                 name,
                 where,
@@ -234,43 +344,51 @@ class Synchronizer:
             )
 
     async def _pause(self, error: DispatchError, delay: float) -> None:
-        """Wait after a failure, unless waiting cannot mend it and nothing is known yet."""
-        if is_refusal(error):
+        """Wait after a failure, unless it is permanent and nothing is known yet."""
+        if isinstance(error, ServiceError) and error.permanent:
             if not self._synced.is_set() and not self._resilient:
                 raise error
-            delay = _REFUSAL_DELAY
-        # The same again and again is no news.
+            delay = _PERMANENT_DELAY
+        # The same error again and again is logged once.
         level = logging.DEBUG if str(error) == self._last_error else logging.WARNING
         self._last_error = str(error)
-        log.log(level, "%s; the next try is in %.1f s", error, delay)
-        now = clock.now()
-        self.state.value = SyncState(SyncPhase.WAITING, now, error, now + timedelta(seconds=delay))
+        log.log(level, "%s; the next attempt is in %.1f s", error, delay)
+        self._enter(SyncPhase.WAITING, error, clock.now() + timedelta(seconds=delay))
         await trio.sleep(delay)
 
-    def _enter(self, phase: SyncPhase) -> None:
-        if phase is SyncPhase.LIVE and self._live_since is None:
-            self._live_since = trio.current_time()
-        if phase is SyncPhase.LIVE and self._last_error is not None:
-            log.info("microgrid %d: all is known again", self._microgrid_id)
-            self._last_error = None
-        if self.state.value.phase is not phase:
-            self.state.value = SyncState(phase, clock.now())
+    def _enter(
+        self,
+        phase: SyncPhase,
+        error: DispatchError | None = None,
+        next_try: datetime | None = None,
+    ) -> None:
+        old = self.state.value
+        now = clock.now()
+        offline_since = old.offline_since
+        if phase is SyncPhase.LIVE:
+            if self._live_since is None:
+                self._live_since = trio.current_time()
+            if offline_since is not None and old.confirmed_at is not None:
+                self.reconnects += 1
+                log.info("microgrid %d: reconnected and resynchronised", self._microgrid_id)
+            self._last_error = offline_since = None
+        elif phase is SyncPhase.WAITING and offline_since is None:
+            offline_since = now
+        if old.phase is not phase or phase is SyncPhase.WAITING:
+            self.state.value = replace(
+                old,
+                phase=phase,
+                since=now,
+                offline_since=offline_since,
+                error=error,
+                next_try=next_try,
+            )
 
 
 def _gravest(group: BaseExceptionGroup[DispatchError]) -> DispatchError:
-    """Of the errors of the stream and of the list, which may fail at the same time, a refusal."""
+    """Of the errors of the stream and of a list, which may fail together, a permanent one."""
     errors = [
         _gravest(exc) if isinstance(exc, BaseExceptionGroup) else exc for exc in group.exceptions
     ]
-    return next(filter(is_refusal, errors), errors[0])
-
-
-def is_refusal(error: BaseException | None) -> bool:
-    """Whether waiting cannot mend an error: a refusal, or a certificate that does not verify."""
-    while error is not None:
-        if isinstance(error, ssl.SSLCertVerificationError):
-            return True
-        if isinstance(error, ServiceError) and error.status in _REFUSALS:
-            return True
-        error = error.__cause__
-    return False
+    permanent = (exc for exc in errors if isinstance(exc, ServiceError) and exc.permanent)
+    return next(permanent, errors[0])

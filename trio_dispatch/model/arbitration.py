@@ -31,7 +31,6 @@ __all__ = [
     "driving",
     "equal_priority",
     "plan",
-    "rank",
 ]
 
 _NO_CATEGORY = ElectricalComponentCategory.UNSPECIFIED
@@ -58,14 +57,11 @@ def equal_priority(dispatch: Dispatch) -> float:
     return 0
 
 
-def rank(run: Run, priority: float) -> tuple[float, datetime, int]:
-    """Return the rank of a run: of all that run for a component, the highest drives it."""
-    return priority, run.start, run.dispatch.id
-
-
 def driving(runs: Iterable[_R], priority: Priority = equal_priority) -> _R | None:
     """Return the run that drives a component, of all that run for it; None if nothing runs."""
-    return max(runs, key=lambda run: rank(run, priority(run.dispatch)), default=None)
+    return max(
+        runs, key=lambda run: (priority(run.dispatch), run.start, run.dispatch.id), default=None
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +87,6 @@ def plan(
     begin: datetime,
     end: datetime,
     *,
-    type: str | None = None,
     components: Components | None = None,
     priority: Priority = equal_priority,
     dry_runs: bool = False,
@@ -107,8 +102,6 @@ def plan(
       component: The id of the component.
       begin: The plan's begin, itself included.
       end: Its end, itself not included.
-      type: Only dispatches of this type take part; None for all.  Actors act on one type: to see
-        what an actor will be shown, pass its type.
       components: What the components are, to resolve targets by category, see
         `component_resolver`.  With None, only targets by id count.
       priority: Returns the priority of a dispatch.
@@ -124,9 +117,7 @@ def plan(
     kept = [
         each
         for each in dispatches
-        if (type is None or each.type == type)
-        and (dry_runs or not each.dry_run)
-        and component in resolve(each.target)
+        if (dry_runs or not each.dry_run) and component in resolve(each.target)
     ]
     return _intervals(Sweep(kept, priority), first, last)
 

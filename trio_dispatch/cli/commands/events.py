@@ -18,7 +18,7 @@ from ..text.times import format_moment, format_near
 
 if TYPE_CHECKING:
     from ...dispatcher.dispatcher import Dispatcher
-    from ...dispatcher.sync import SyncState
+    from ...dispatcher.state import SyncState
     from ...model.dispatch import Dispatch
 
 _BATCH = 256
@@ -135,7 +135,7 @@ async def _send_missed(dispatcher: Dispatcher, type: str | None, send: Send) -> 
 
 
 async def _send_sync(dispatcher: Dispatcher, send: Send) -> None:
-    from ...dispatcher.sync import SyncPhase  # noqa: PLC0415
+    from ...dispatcher.state import SyncPhase  # noqa: PLC0415
 
     async for state in dispatcher.sync_state.eventual_values():
         if state.phase in {SyncPhase.LIVE, SyncPhase.WAITING}:

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ...dispatcher.dispatcher import Dispatcher
-from ...dispatcher.sync import SyncPhase
+from ...dispatcher.state import SyncPhase
 from ...model.dispatch import Dispatch
 from ...model.formatting import format_duration, format_target
 from ..app.settings import Settings

@@ -20,9 +20,8 @@ import logging
 import math
 import os
 import sqlite3
-import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeAlias, TypeVar
@@ -56,7 +55,8 @@ _LISTS_AT_ONCE: Final = 3
 _LOOKUPS_AT_ONCE: Final = 2
 _CHANGES_AT_ONCE: Final = 500
 _CLOSE_TIMEOUT: Final = 10.0
-_STEPS_BETWEEN_CHECKS: Final = 100_000  # A few milliseconds.
+# SQLite asks this often whether a read is still wanted; it is well below a millisecond.
+_STEPS_BETWEEN_CHECKS: Final = 10_000
 
 _R = TypeVar("_R")
 
@@ -90,36 +90,6 @@ async def open_sqlite(
             await store._wait_for_reads()
         with trio.CancelScope(shield=True):
             await clock.run_in_thread(store._close)
-
-
-class _Interrupter:
-    """Interrupts the read of another thread, and nothing that its connection does later."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._reading: sqlite3.Connection | None = None
-        self._interrupted = False
-
-    @contextmanager
-    def watching(self, connection: sqlite3.Connection) -> Iterator[None]:
-        """Permit interruptions within a ``with`` block."""
-        # `interrupt` has no effect between two statements; then SQLite itself notices.
-        connection.set_progress_handler(lambda: self._interrupted, _STEPS_BETWEEN_CHECKS)
-        with self._lock:
-            self._reading = connection
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._reading = None
-            connection.set_progress_handler(None, 0)
-
-    def interrupt(self) -> None:
-        """Interrupt the read, now or soon after it begins."""
-        with self._lock:
-            self._interrupted = True
-            if self._reading is not None:
-                self._reading.interrupt()
 
 
 @dataclass(eq=False, slots=True)
@@ -230,22 +200,22 @@ class SqliteStore(Store):
 
         If it is cancelled, SQLite stops the statement soon after, and the thread ends.
         """
-        interrupter = _Interrupter()
+        wanted = True
 
         def read() -> _R:
-            with (
-                mapped_to_store_errors(self.path),
-                self._engine.begin() as connection,
-                interrupter.watching(raw_connection(connection)),
-            ):
-                return work(connection)
+            with mapped_to_store_errors(self.path), self._engine.begin() as connection:
+                raw = raw_connection(connection)
+                raw.set_progress_handler(lambda: not wanted, _STEPS_BETWEEN_CHECKS)
+                try:
+                    return work(connection)
+                finally:
+                    raw.set_progress_handler(None, 0)
 
         self._check_open()
         try:
             return await clock.run_in_thread(read, limiter=limiter, abandon_on_cancel=True)
-        except trio.Cancelled:
-            interrupter.interrupt()
-            raise
+        finally:
+            wanted = False
 
     def _check_open(self) -> None:
         if self._closed:

@@ -19,9 +19,6 @@ __all__ = ["Watcher", "Watchers", "WatchersStatistics"]
 READ_TIMEOUT: Final = 2.0
 """Writers wait for a watcher only while it takes something every so many seconds."""
 
-QUEUE_BYTES: Final = 8 * 1024 * 1024
-"""The messages of the changes that wait for one watcher may have this many bytes."""
-
 BATCH_BYTES: Final = 32 * 1024
 """A watcher takes about this much at a time, so that it is seen to make progress."""
 
@@ -51,9 +48,8 @@ class Watchers:
     Each watcher has a queue of its own, so a slow one delays no other watcher.  When a queue is
     half full, the watcher *lags*, and writers to its microgrid wait until it has caught up: it is
     served ahead of new writes.  But they do not wait for a watcher that takes nothing for
-    `READ_TIMEOUT` seconds: it is *stuck*.  A stuck watcher with a full queue is disconnected by the
-    next change: instead of the changes that wait it receives `WatcherTooSlowError`, since it must
-    know that it misses some.  A queue is full if it has `limit` changes or `QUEUE_BYTES` bytes.
+    `READ_TIMEOUT` seconds.  When its queue is full, the next change disconnects it: instead of the
+    changes that wait it receives `WatcherTooSlowError`, since it must know that it misses some.
 
     Args:
       limit: How many changes may wait for one watcher.
@@ -91,24 +87,22 @@ class Watchers:
         """Hand a committed change to all watchers of its microgrid.  Never waits."""
         self._published += 1
         microgrid_id = change.row.microgrid_id
-        now = trio.current_time()
         for watcher in [*self._by_microgrid.get(microgrid_id, ())]:
-            if watcher.taken_at + READ_TIMEOUT <= now and watcher.fills(1, self._limit):
+            waiting = len(watcher)
+            if waiting >= self._limit:
                 self._disconnected += 1
                 self._drop(watcher)
                 watcher._fail(WatcherTooSlowError, "too many changes were waiting to be read")
                 continue
             watcher._offer(change)
-            if watcher.fills(0.5, self._limit):
+            if waiting + 1 >= self._limit // 2:
                 self._lagging[microgrid_id].add(watcher)
 
     def patience(self, microgrid_id: int) -> float:
         """Return for how many seconds a writer to a microgrid should wait for its watchers."""
-        lagging = self._lagging.get(microgrid_id)
-        if lagging is None:
-            return 0.0
-        latest = max(watcher.taken_at for watcher in lagging)
-        return max(0.0, latest + READ_TIMEOUT - trio.current_time())
+        now = trio.current_time()
+        lagging = self._lagging.get(microgrid_id, ())
+        return max((watcher.taken_at + READ_TIMEOUT - now for watcher in lagging), default=0.0)
 
     def end_all(self) -> None:
         """End all present watchers once they have received the changes that wait for them."""
@@ -136,7 +130,7 @@ class Watchers:
 
     def _taken(self, watcher: Watcher, count: int) -> None:
         self._delivered += count
-        if not watcher.fills(0.5, self._limit):
+        if len(watcher) < self._limit // 2:
             self._discard(self._lagging, watcher)
 
     def _drop(self, watcher: Watcher) -> None:
@@ -180,7 +174,6 @@ class Watcher:
         self._taken = taken
         self._on_disconnect = on_disconnect
         self._queue: deque[Change] = deque()
-        self._bytes = 0
         self._arrival = trio.lowlevel.ParkingLot()
         self._ended = False
         self._failure: tuple[type[DispatchError], str] | None = None
@@ -201,17 +194,12 @@ class Watcher:
             change = self._queue.popleft()
             size += len(change.row.message)
             batch.append(change)
-        self._bytes -= size
         self.taken_at = trio.current_time()
         self._taken(self, len(batch))
         return batch
 
     def __len__(self) -> int:
         return len(self._queue)
-
-    def fills(self, part: float, limit: int) -> bool:
-        """Whether the changes that wait fill this part of a queue for `limit` changes."""
-        return len(self._queue) >= part * limit or self._bytes >= part * QUEUE_BYTES
 
     @property
     def failure(self) -> DispatchError | None:
@@ -228,7 +216,6 @@ class Watcher:
             self.taken_at = trio.current_time()  # It was waiting, not stuck.
             self._arrival.unpark_all()
         self._queue.append(change)
-        self._bytes += len(change.row.message)
 
     def _fail(self, kind: type[DispatchError], message: str) -> None:
         self._failure = kind, message

@@ -1,0 +1,148 @@
+"""The file of a cache: the last known dispatches, and which of them were announced as running.
+
+The file has one line of JSON, with the microgrid, the time, the ids of the running dispatches and a
+checksum of the rest; the rest is one `ListMicrogridDispatchesResponse` of the API.  The file is
+written under another name, flushed to the disk, and moved over the old one: whatever happens to
+the process or the machine, a reader finds the old file or the new one, whole.  The checksum is for
+what no rename can prevent: a disk that fails, as memory cards do.  Most changed bytes would still
+decode, and a battery would run with a wrong power until the service is back.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import json
+import logging
+import os
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from ..client.pages import decode_page, encode_page
+from ..model.dispatch import Dispatch
+
+__all__ = ["SavedState", "load", "save"]
+
+log = logging.getLogger("trio_dispatch.dispatcher.cache")
+
+_FORMAT = "trio-dispatch cache 1"
+
+
+@dataclass(frozen=True, slots=True)
+class SavedState:
+    """What was known of a microgrid when its cache was written.
+
+    Attributes:
+      saved: The moment up to which everything due had been announced, in UTC.
+      dispatches: The dispatches that existed.
+      running: The ids of those that were announced as running, and of pending orphans.
+    """
+
+    saved: datetime
+    dispatches: tuple[Dispatch, ...]
+    running: frozenset[int]
+
+    def left_running(self) -> Iterator[Dispatch]:
+        """Iterate over the dispatches that were announced as running."""
+        return (each for each in self.dispatches if each.id in self.running)
+
+
+def save(
+    path: Path,
+    microgrid_id: int,
+    saved: datetime,
+    entries: Mapping[int, Dispatch | bytes],
+    running: Iterable[int],
+) -> dict[int, bytes]:
+    """Write the file.  Blocks on the disk: call it in a thread.
+
+    Args:
+      entries: The dispatches by id, those that were written before as bytes.
+
+    Returns:
+      All entries as bytes.
+
+    Raises:
+      OSError: it cannot be written; the old file is unchanged.
+    """
+    encoded = {
+        id_: encode_page([entry]) if isinstance(entry, Dispatch) else entry
+        for id_, entry in entries.items()
+    }
+    # Concatenated, messages of one type are one message.
+    body = b"".join(encoded.values())
+    header = {
+        "format": _FORMAT,
+        "microgrid_id": microgrid_id,
+        "saved": saved.isoformat(),
+        "running": sorted(running),
+        "crc32": zlib.crc32(body),
+    }
+    new = path.with_name(f".{path.name}.new")
+    try:
+        with new.open("wb") as file:
+            file.write(json.dumps(header).encode() + b"\n" + body)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+    except OSError:
+        with suppress(OSError):
+            new.unlink()
+        raise
+    return encoded
+
+
+def load(path: Path, microgrid_id: int) -> SavedState | None:
+    """Read the file; None if there is none.  Blocks on the disk: call it in a thread.
+
+    A file that cannot be used is renamed, and a warning logged.
+
+    Raises:
+      OSError: it cannot be read, or its folder does not exist.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        if not path.parent.is_dir():
+            raise FileNotFoundError(
+                errno.ENOENT, f"the folder {path.parent} does not exist"
+            ) from None
+        return None
+    try:
+        return _parse(data, microgrid_id)
+    except ValueError as exc:
+        renamed = _free_name(path)
+        path.replace(renamed)
+        log.warning("the cache %s cannot be used and is now %s: %s", path, renamed.name, exc)
+        return None
+
+
+def _free_name(path: Path) -> Path:
+    names = (path.with_name(f"{path.name}.bad{number or ''}") for number in itertools.count())
+    return next(name for name in names if not name.exists())
+
+
+def _parse(data: bytes, microgrid_id: int) -> SavedState:
+    line, _, body = data.partition(b"\n")
+    try:
+        header = json.loads(line)
+        if header["format"] != _FORMAT:
+            raise ValueError(f"its format is not {_FORMAT!r}")
+        found, crc = header["microgrid_id"], header["crc32"]
+        saved = datetime.fromisoformat(header["saved"])
+        running = frozenset(map(int, header["running"]))
+    except (KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError) as exc:
+        raise ValueError(f"it is not a cache: {exc!r}") from exc
+    if found != microgrid_id:
+        raise ValueError(f"it is of microgrid {found}, not {microgrid_id}")
+    if zlib.crc32(body) != crc:
+        raise ValueError("it is damaged: its checksum is wrong")
+    try:
+        page = decode_page(body)
+    except ValueError as exc:
+        raise ValueError(f"it is damaged: {exc}") from exc
+    return SavedState(saved, page.dispatches, running)

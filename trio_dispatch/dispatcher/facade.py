@@ -1,0 +1,214 @@
+"""What a program sees of a dispatcher: its channels, and its actors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Any, Literal, overload
+
+import trio
+
+from .. import clock
+from ..actors.merge import MergeStrategy
+from ..actors.options import Actor, ActorOptions, OnOrphan, parser, unparsed
+from ..actors.registry import ActorRegistry, RunInfo
+from ..actors.run import P
+from ..actors.supervisor import serve_actors
+from ..client.client import DispatchClient
+from ..concurrency.broadcast import Broadcast, LimitedBroadcast
+from ..concurrency.observable import Observable
+from ..model.arbitration import Priority, equal_priority
+from ..model.dispatch import Dispatch
+from ..model.events import LifecycleEvent, MissedRun
+from ..model.target import TargetIds
+from .scheduler import Scheduler
+from .state import SyncState
+from .statistics import DispatcherStatistics
+from .sync import Synchronizer
+
+__all__ = ["Dispatcher"]
+
+
+class Dispatcher:
+    """Announces the dispatches of a microgrid, see `open_dispatcher`.
+
+    Attributes:
+      microgrid_id: The microgrid.
+      running_status_change: A message whenever a dispatch starts or stops running, or changes while
+        it runs.  A new receiver first gets every running dispatch.
+      lifecycle_events: A message whenever a dispatch is created, updated or deleted.  A new
+        receiver first gets `Created` for every known dispatch, by id.
+      missed_runs: A message for every run that was due and not announced.  A new receiver first
+        gets the last one of each dispatch that no receiver has read.
+      dispatches: The known dispatches that are neither deleted nor expired, by id; live and
+        read-only.
+      client: The client that the dispatcher uses, for other calls.
+      sync_state: The state of the connection to the service.
+    """
+
+    def __init__(
+        self,
+        client: DispatchClient,
+        microgrid_id: int,
+        dispatches: Mapping[int, Dispatch],
+        scheduler: Scheduler,
+        synchronizer: Synchronizer,
+        actors: ActorRegistry,
+    ) -> None:
+        self.client = client
+        self.microgrid_id = microgrid_id
+        self.dispatches = dispatches
+        self.running_status_change: Broadcast[Dispatch] = scheduler.running_status_change
+        self.lifecycle_events: LimitedBroadcast[LifecycleEvent] = scheduler.lifecycle_events
+        self.missed_runs: LimitedBroadcast[MissedRun] = scheduler.missed_runs
+        self.sync_state: Observable[SyncState] = synchronizer.state
+        self._scheduler = scheduler
+        self._synchronizer = synchronizer
+        self._actors = actors
+
+    def statistics(self) -> DispatcherStatistics:
+        """Return the counters of this dispatcher."""
+        sync = self._synchronizer
+        return DispatcherStatistics(
+            dispatches=len(self.dispatches),
+            announced=self._scheduler.announced,
+            missed=self._scheduler.missed,
+            undecodable=sync.undecodable,
+            probes=sync.probes,
+            stale_streams=sync.stale_streams,
+            reconnects=sync.reconnects,
+            last_event_age=None if sync.last_event is None else clock.now() - sync.last_event,
+            lateness=self._scheduler.lateness,
+            worst_lateness=self._scheduler.worst_lateness,
+        )
+
+    @property
+    def runs(self) -> tuple[RunInfo, ...]:
+        """What the actors of `run_actors` act on now, and what is due and refused, by dispatch."""
+        return self._actors.runs()
+
+    @overload
+    async def run_actors(
+        self,
+        type: str,
+        actor: Actor,
+        *,
+        targets: TargetIds | None = None,
+        dry_runs: bool = False,
+        merge: MergeStrategy | None = None,
+        priority: Priority = equal_priority,
+        grace: timedelta = timedelta(seconds=10),
+        on_error: Literal["restart", "raise"] = "restart",
+        on_orphan: OnOrphan | None = None,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None: ...
+
+    @overload
+    async def run_actors(
+        self,
+        type: str,
+        actor: Actor[P],
+        *,
+        payload: Callable[[dict[str, Any]], P],
+        on_invalid: Literal["keep", "stop"] = "keep",
+        targets: TargetIds | None = None,
+        dry_runs: bool = False,
+        merge: MergeStrategy | None = None,
+        priority: Priority = equal_priority,
+        grace: timedelta = timedelta(seconds=10),
+        on_error: Literal["restart", "raise"] = "restart",
+        on_orphan: OnOrphan | None = None,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None: ...
+
+    async def run_actors(
+        self,
+        type: str,
+        actor: Actor[Any],
+        *,
+        payload: Callable[[dict[str, Any]], Any] | None = None,
+        on_invalid: Literal["keep", "stop"] = "keep",
+        targets: TargetIds | None = None,
+        dry_runs: bool = False,
+        merge: MergeStrategy | None = None,
+        priority: Priority = equal_priority,
+        grace: timedelta = timedelta(seconds=10),
+        on_error: Literal["restart", "raise"] = "restart",
+        on_orphan: OnOrphan | None = None,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Run an async function for each dispatch of a type while it runs, until cancelled.
+
+        ``await actor(run)`` is called when a dispatch starts, is shown changes through ``run``, an
+        `ActorRun`, and is cancelled when the dispatch stops, for whatever reason.  It then has
+        `grace` for a last command, see `ActorRun.cleanup`.  If it takes longer, that is logged
+        again and again, and the same dispatch or group starts no other actor before it has
+        returned.  An actor that starts on components on which another one is being stopped waits
+        until that one has returned or its grace is over, whatever their types; a target by category
+        may mean any component.
+
+        An actor that returns is done: the next occurrence calls it again, an update does not.  An
+        actor that raises is logged, and is called again while the run lasts, after a random pause
+        of up to 0.5 s, which doubles up to 60 s and starts again from 0.5 s after a minute without
+        an error.  `runs` shows what runs and what failed.
+
+        A pulse calls the actor once, which acts until it returns.  A further pulse of the same
+        dispatch waits for that; of several, only the newest.  The actor is cancelled only if the
+        dispatch is deleted or deactivated, or this call is cancelled.  With `MergeByComponent` a
+        pulse calls one actor for each component, and is dropped where a run drives the component.
+
+        Returns when the dispatcher is closed.  If cancelled, it cancels all actors, with their
+        grace.
+
+        Args:
+          type: The type of the dispatches.
+          actor: The async function.
+          payload: Parses the payload: takes a dict, returns the value of `ActorRun.payload`, and
+            raises an exception if the dict is invalid.  A dispatch with an invalid payload is
+            not run.  By default `ActorRun.payload` is the mapping.
+          on_invalid: What an update to an invalid payload does while the dispatch runs: ``"keep"``
+            the last valid payload, or ``"stop"`` the run.  Either is logged.
+          targets: The components that this process controls; the actor is shown no others, and
+            dispatches for none of them are not run.  By default, all.
+          dry_runs: Whether the actor is called for dry runs: then it must look at
+            `ActorRun.dry_run`.  By default they are logged and not run.
+          merge: Which dispatches share an actor, for example `MergeByComponent`; None for none.
+            Such an actor runs from the first start to the last stop.
+          priority: Which of the dispatches that share an actor it is shown: the one with the
+            highest priority, then the latest start, then the highest id.
+          grace: How long an actor may take after it was cancelled.
+          on_error: ``"raise"`` lets an actor's error out of this call, which cancels all actors,
+            instead of calling the actor again.
+          on_orphan: Called once with each dispatch that was running when the last process crashed
+            and runs no more, see the `cache` of `open_dispatcher`, to stop what it left on.  Like
+            an actor, it is shown no dry runs and only the components of this process.  It has
+            `grace`.
+          task_status: For `trio.Nursery.start`: started when the actors of all dispatches that run
+            already have been started.
+
+        Raises:
+          ValueError: an argument is invalid; the message names it.
+          trio.ClosedResourceError: the dispatcher has been closed.
+        """
+        options = ActorOptions(
+            microgrid_id=self.microgrid_id,
+            type=type,
+            actor=actor,
+            parse=unparsed if payload is None else parser(payload),
+            on_invalid=on_invalid,
+            targets=targets,
+            dry_runs=dry_runs,
+            merge=merge,
+            priority=priority,
+            grace=grace,
+            on_error=on_error,
+            on_orphan=on_orphan,
+        )
+        with self.running_status_change.new_receiver(type=type) as statuses:
+            await serve_actors(
+                options,
+                statuses,
+                self._actors,
+                orphans=self._scheduler.orphans.hand_over(type),
+                task_status=task_status,
+            )
