@@ -298,3 +298,19 @@ async def test_dispatch_whose_priority_cannot_be_found_is_not_run(
     (message,) = logged(caplog)
     assert "dispatch 1: not run: " in message
     assert message.endswith("priority failed: KeyError: 'priority'")
+
+
+@pytest.mark.parametrize("priority", [float("nan"), None])
+async def test_priority_that_is_no_number_is_refused(
+    autojump_clock: trio.testing.MockClock,
+    service: LocalService,
+    caplog: pytest.LogCaptureFixture,
+    priority: float,
+) -> None:
+    diary = Diary()
+    async with acting(service, diary.actor, priority=lambda _: priority):
+        await service.put(lasting(1, 0, 60))
+        await trio.sleep(10)
+    assert diary.entries == []
+    (message,) = logged(caplog)
+    assert message.endswith(f"failed: TypeError: {priority!r} is not a priority: give a number")

@@ -1,16 +1,16 @@
 """Which of the dispatches that are due are given to actors, and with which target and payload.
 
 A dispatch that is due is refused if it is a dry run, if it is for other components, if its payload
-is invalid, or if the merge strategy gives it no identity.  Each refusal is logged once a run.
+is invalid, or if the merge strategy gives it no identity.  Each refusal is logged once.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from .. import clock
@@ -18,7 +18,7 @@ from ..model.dispatch import Dispatch
 from ..model.formatting import format_ranges, format_target
 from ..model.payload import JSON
 from ..model.target import TargetIds
-from .merge import MergeByComponent
+from .merge import MergeByComponent, component_identities
 from .messages import with_content
 from .options import ActorOptions, name_of
 from .registry import RunInfo
@@ -48,15 +48,26 @@ class Admitted(Generic[P]):
 
 
 class _RefusedError(Exception):
-    """A dispatch is not run; the argument says why."""
+    """A dispatch is not run; the argument says why.
+
+    Attributes:
+      level: How it is logged.
+      error: The error for which it is refused.
+      is_bug: Whether that is an error of the program, as opposed to the dispatch.
+    """
 
     def __init__(
-        self, reason: str, *, level: int = logging.INFO, bug: Exception | None = None
+        self,
+        reason: str,
+        *,
+        level: int = logging.INFO,
+        error: Exception | None = None,
+        is_bug: bool = False,
     ) -> None:
         super().__init__(reason)
-        self.reason = reason
         self.level = level
-        self.bug = bug  # an error in the program, as opposed to the dispatch
+        self.error = error
+        self.is_bug = is_bug
 
 
 @dataclass(slots=True)
@@ -64,8 +75,8 @@ class _Record(Generic[P]):
     """What is remembered of a dispatch while it is due."""
 
     valid: tuple[Mapping[str, JSON], P] | None = None  # the last valid payload, and its value
-    said: set[str] = field(default_factory=set)  # what was logged
     refusal: RunInfo | None = None
+    note: str = ""  # the last one that was logged
 
 
 class Admission(Generic[P]):
@@ -88,70 +99,73 @@ class Admission(Generic[P]):
         try:
             admitted = self._check(dispatch, record)
         except _RefusedError as refused:
-            text = f"not run: {refused.reason}"
-            self._say(dispatch, record, refused.level, text, refused.bug)
-            since = clock.now() if record.refusal is None else record.refusal.since
-            record.refusal = self._info(dispatch, since, refused)
+            before, record.refusal = record.refusal, self._refusal(dispatch, refused)
             record.valid = None
+            if before is None or before.refusal != record.refusal.refusal:
+                self._log(dispatch, "not run", refused)
             return None
         record.refusal = None
         return admitted
 
     def admit_orphan(self, orphan: Dispatch) -> Dispatch | None:
         """Admit what a crashed process left running, with the target that is of this process."""
-        record: _Record[P] = _Record()
         try:
-            return self._narrow(orphan, record)
+            return self._narrow(orphan, _Record())
         except _RefusedError as refused:
-            self._say(orphan, record, refused.level, f"not handed to on_orphan: {refused.reason}")
+            self._log(orphan, "not handed to on_orphan", refused)
             return None
 
     def forget(self, id_: int) -> None:
         """A dispatch is no longer due."""
         self._records.pop(id_, None)
 
-    def _info(self, dispatch: Dispatch, since: datetime, refused: _RefusedError) -> RunInfo:
-        cause = refused.__cause__
+    def _refusal(self, dispatch: Dispatch, refused: _RefusedError) -> RunInfo:
         return RunInfo(
             dispatch,
             None,
             self._actor_name,
             None,
-            since,
-            error=cause if isinstance(cause, Exception) else None,
-            refusal=refused.reason,
+            clock.now(),
+            error=refused.error,
+            refusal=str(refused),
         )
 
-    def _say(
-        self,
-        dispatch: Dispatch,
-        record: _Record[P],
-        level: int,
-        text: str,
-        error: Exception | None = None,
-    ) -> None:
-        if text not in record.said:
-            record.said.add(text)
+    def _log(self, dispatch: Dispatch, what: str, refused: _RefusedError) -> None:
+        traceback = refused.error if refused.is_bug else None
+        where = f"microgrid {self._options.microgrid_id}, dispatch {dispatch.id}"
+        log.log(refused.level, "%s: %s: %s", where, what, refused, exc_info=traceback)
+
+    def _note(self, dispatch: Dispatch, record: _Record[P], level: int, note: str) -> None:
+        """Log something about a dispatch that is run, unless it was the last that was logged."""
+        if note != record.note:
+            record.note = note
             where = f"microgrid {self._options.microgrid_id}, dispatch {dispatch.id}"
-            log.log(level, "%s: %s", where, text, exc_info=error)
+            log.log(level, "%s: %s", where, note)
 
     def _check(self, dispatch: Dispatch, record: _Record[P]) -> Admitted[P]:
         dispatch = self._narrow(dispatch, record)
         dispatch, payload = self._parse(dispatch, record)
         identities = self._identities(dispatch)
         priority = self._ask(self._options.priority, dispatch)
+        if not isinstance(priority, int | float) or math.isnan(priority):
+            raise self._bug(
+                self._options.priority, TypeError(f"{priority!r} is not a priority: give a number")
+            )
         return Admitted(dispatch, payload, identities, priority)
 
     def _ask(self, function: Callable[[A], T], argument: A) -> T:
-        """Call a function of the program; its error is raised, or refuses the dispatch."""
+        """Call a function of the program."""
         try:
             return function(argument)
         except Exception as error:
-            if self._options.on_error == "raise":
-                raise
-            raise _RefusedError(
-                f"{name_of(function)} failed: {_said(error)}", level=logging.ERROR, bug=error
-            ) from error
+            raise self._bug(function, error) from error
+
+    def _bug(self, function: Callable[[A], T], error: Exception) -> _RefusedError:
+        """Raise an error of the program, or return the refusal that it causes."""
+        if self._options.on_error == "raise":
+            raise error
+        reason = f"{name_of(function)} failed: {_described(error)}"
+        return _RefusedError(reason, level=logging.ERROR, error=error, is_bug=True)
 
     def _parse(self, dispatch: Dispatch, record: _Record[P]) -> tuple[Dispatch, P]:
         """Parse the payload; a dispatch with an invalid one may keep the one before."""
@@ -162,11 +176,10 @@ class Admission(Generic[P]):
             payload = self._options.parse(dispatch.payload)
         except Exception as error:
             if valid is None or self._options.on_invalid == "stop":
-                raise _RefusedError(
-                    f"its payload is invalid: {_said(error)}", level=logging.ERROR
-                ) from error
-            text = f"its new payload is invalid, the last valid one is kept: {_said(error)}"
-            self._say(dispatch, record, logging.ERROR, text)
+                reason = f"its payload is invalid: {_described(error)}"
+                raise _RefusedError(reason, level=logging.ERROR, error=error) from error
+            note = f"its new payload is invalid, the last valid one is kept: {_described(error)}"
+            self._note(dispatch, record, logging.ERROR, note)
             return with_content(dispatch, dispatch.target, valid[0]), valid[1]
         record.valid = dispatch.payload, payload
         return dispatch, payload
@@ -177,45 +190,48 @@ class Admission(Generic[P]):
             raise _RefusedError(
                 "it is a dry run; run_actors(..., dry_runs=True) hands it to the actor"
             )
-        target = dispatch.target
-        merge = self._options.merge
+        merge, mine, target = self._options.merge, self._options.targets, dispatch.target
+        kept: frozenset[int]
         if isinstance(merge, MergeByComponent):
-            named = target if isinstance(target, TargetIds) else TargetIds()
-            target = TargetIds(*self._ask(merge.resolve, target))
-        elif self._options.targets is None:
+            kept = self._ask(merge.resolve, target)
+        elif mine is None:
             return dispatch
         elif isinstance(target, TargetIds):
-            named = target
+            kept = target
         else:
             raise _RefusedError(
                 f"its target {format_target(target)} cannot be resolved to components; "
                 "give merge=MergeByComponent(components)",
                 level=logging.WARNING,
             )
-        named = TargetIds(*named, *target)
-        if self._options.targets is not None:
-            target = TargetIds(*target & self._options.targets)
-        if not target:
+        if mine is not None:
+            kept &= mine
+        if not kept:
             raise _RefusedError(
-                f"its target {format_target(dispatch.target)} contains no component of this process"
+                f"its target {format_target(target)} contains no component of this process"
             )
-        if len(target) < len(named):
-            text = f"components {format_ranges(named - target)} ignored: not of this process"
-            self._say(dispatch, record, logging.INFO, text)
-        return with_content(dispatch, target, dispatch.payload)
+        if kept == target:
+            return dispatch
+        if isinstance(target, TargetIds) and (others := target - kept):
+            note = f"components {format_ranges(others)} ignored: not of this process"
+            self._note(dispatch, record, logging.INFO, note)
+        return with_content(dispatch, TargetIds(*kept), dispatch.payload)
 
     def _identities(self, dispatch: Dispatch) -> AbstractSet[Hashable] | None:
         merge = self._options.merge
         if merge is None:
             return None
+        if isinstance(merge, MergeByComponent) and isinstance(dispatch.target, TargetIds):
+            # The target has been resolved, and limited to this process.
+            return component_identities(dispatch.type, dispatch.target, dispatch.dry_run)
         identities = self._ask(merge.identities, dispatch)
         if not isinstance(identities, AbstractSet):
-            text = f"{name_of(merge.identities)} returned {identities!r}, which is not a set"
-            raise _RefusedError(text, level=logging.ERROR)
+            error = TypeError(f"it returned {identities!r}, which is not a set")
+            raise self._bug(merge.identities, error)
         if not identities:
             raise _RefusedError(f"{name_of(merge.identities)} returned no identity")
         return identities
 
 
-def _said(error: Exception) -> str:
+def _described(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"

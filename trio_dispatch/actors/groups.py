@@ -19,33 +19,35 @@ does not run                             it leaves all groups
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections.abc import Hashable, Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic
 
-from ..model.arbitration import driving
+from ..model.arbitration import rank
 from ..model.dispatch import Dispatch
 from .run import P
 
 
-@dataclass(frozen=True, slots=True)
 class Member(Generic[P]):
-    """A dispatch that runs.
+    """A dispatch that runs.  Immutable.
 
     Attributes:
       start: The occurrence since which it runs.
+      until: When its run ends; None if it has no end.
+      rank: Its rank in the arbitration.
     """
 
-    dispatch: Dispatch
-    start: datetime
-    payload: P
-    priority: float = 0.0
+    __slots__ = ("dispatch", "payload", "rank", "start", "until")
 
-    @property
-    def until(self) -> datetime | None:
-        """When its run ends; None if it has no end."""
-        return self.dispatch.end_of(self.start)
+    def __init__(
+        self, dispatch: Dispatch, start: datetime, payload: P, priority: float = 0.0
+    ) -> None:
+        self.dispatch = dispatch
+        self.start = start
+        self.payload = payload
+        self.until = dispatch.end_of(start)
+        self.rank = rank(self, priority)
 
 
 class Group(Generic[P]):
@@ -53,31 +55,53 @@ class Group(Generic[P]):
 
     Attributes:
       identity: What they have in common.
-      members: Those that run, by id; empty when the group is over.
       started: Whether a dispatch has joined, or a further occurrence of one has started, since this
         was last set to False.
     """
 
-    __slots__ = ("identity", "members", "started")
+    __slots__ = ("_ends", "_members", "_ranks", "identity", "started")
 
     def __init__(self, identity: Hashable) -> None:
         self.identity = identity
-        self.members: dict[int, Member[P]] = {}
         self.started = False
+        self._members: dict[int, Member[P]] = {}
+        # Sorted.  A message changes one member of many, so nothing is searched for linearly.
+        self._ranks: list[tuple[float, datetime, int]] = []
+        self._ends: list[datetime] = []
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no member is left."""
+        return not self._members
 
     @property
     def winner(self) -> Member[P]:
         """The member that drives the actor."""
-        members = self.members
-        best = driving(members.values(), lambda dispatch: members[dispatch.id].priority)
-        assert best is not None
-        return best
+        return self._members[self._ranks[-1][-1]]
 
     @property
     def end(self) -> datetime | None:
         """When the last of the present members stops; None if one has no end."""
-        ends = [each.until for each in self.members.values()]
-        return None if None in ends else max(end for end in ends if end is not None)
+        return self._ends[-1] if len(self._ends) == len(self._members) else None
+
+    def put(self, member: Member[P]) -> None:
+        """Add a member, or replace the one for the same dispatch."""
+        id_ = member.dispatch.id
+        known = self._members.get(id_)
+        self.started |= known is None or _is_further(known, member)
+        if known is not None:
+            self.remove(id_)
+        self._members[id_] = member
+        insort(self._ranks, member.rank)
+        if member.until is not None:
+            insort(self._ends, member.until)
+
+    def remove(self, id_: int) -> None:
+        """Remove a member."""
+        member = self._members.pop(id_)
+        del self._ranks[bisect_left(self._ranks, member.rank)]
+        if member.until is not None:
+            del self._ends[bisect_left(self._ends, member.until)]
 
 
 class Groups(Generic[P]):
@@ -98,9 +122,7 @@ class Groups(Generic[P]):
         for group in left:
             self._leave(group, id_)
         for identity, group in new.items():
-            known = group.members.get(id_)
-            group.started |= known is None or _is_further(known, member)
-            group.members[id_] = member
+            group.put(member)
             self._groups[identity] = group
         self._groups_of[id_] = new
         return [*left, *new.values()]
@@ -113,8 +135,8 @@ class Groups(Generic[P]):
         return left
 
     def _leave(self, group: Group[P], id_: int) -> None:
-        del group.members[id_]
-        if not group.members:
+        group.remove(id_)
+        if group.is_over:
             del self._groups[group.identity]
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
-from typing import Protocol
+from functools import lru_cache
+from typing import NamedTuple, Protocol
 
 from ..model.dispatch import Dispatch
 from ..model.expansion import Components, component_resolver
@@ -16,6 +16,7 @@ __all__ = [
     "MergeByType",
     "MergeByTypeTarget",
     "MergeStrategy",
+    "component_identities",
 ]
 
 
@@ -62,8 +63,7 @@ class MergeByTypeTarget:
         return {(dispatch.type, target.__class__, target, dispatch.dry_run)}
 
 
-@dataclass(frozen=True, slots=True)
-class ComponentIdentity:
+class ComponentIdentity(NamedTuple):
     """The identity of the dispatches that drive one component."""
 
     type: str
@@ -99,7 +99,12 @@ class MergeByComponent:
 
     def identities(self, dispatch: Dispatch) -> AbstractSet[Hashable]:
         """For each component: the type, the component, and whether it is a dry run."""
-        return {
-            ComponentIdentity(dispatch.type, component, dispatch.dry_run)
-            for component in self.resolve(dispatch.target)
-        }
+        return component_identities(dispatch.type, self.resolve(dispatch.target), dispatch.dry_run)
+
+
+@lru_cache(maxsize=1024)
+def component_identities(
+    type: str, components: frozenset[int], dry_run: bool
+) -> AbstractSet[Hashable]:
+    """Return the identities of a dispatch that is for these components."""
+    return frozenset(ComponentIdentity(type, component, dry_run) for component in components)

@@ -155,7 +155,10 @@ class ActorRun(Generic[P_co]):
 
     @property
     def identity(self) -> Hashable:
-        """What the dispatches that share the actor have in common, see `MergeStrategy`."""
+        """What the dispatches that share the actor have in common, see `MergeStrategy`.
+
+        None without a strategy.
+        """
         return self._state.shown.identity
 
     @property

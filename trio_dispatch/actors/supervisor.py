@@ -4,8 +4,8 @@ Theory of operation.  One loop takes all status messages that wait, decides whic
 admitted, and folds those that run into groups.  Then it starts, updates and cancels the task of
 each group that has changed.  It never waits for an actor.
 
-A pulse belongs to no group.  For each dispatch whose pulse is due there is a task, and at most one
-further pulse that waits for it.  Deleting or deactivating the dispatch withdraws both.
+A pulse belongs to no group.  A task acts on it, or one task for each component, and at most one
+further pulse of the dispatch waits for each.  Deleting or deactivating the dispatch withdraws all.
 """
 
 from __future__ import annotations
@@ -84,6 +84,7 @@ class _Actor(Generic[P]):
 
     task: ActorTask
     state: RunState[P]
+    member: Member[P] | None = None  # of a group, the one that is shown
     next_pulse: Admitted[P] | None = None
 
 
@@ -120,10 +121,12 @@ class _Supervisor(Generic[P]):
 
     async def take(self, messages: Sequence[Dispatch]) -> None:
         """Fold in status messages, and cancel what they stop."""
-        for number, message in enumerate(messages, 1):
-            self._fold_in(message)
-            if number % _BATCH == 0:
+        number = 0
+        for message in messages:
+            number += 1 + self._fold_in(message)
+            if number >= _BATCH:
                 await trio.lowlevel.checkpoint()
+                number = 0
 
     async def begin(self) -> None:
         """Start what has come to run, and update what has changed."""
@@ -131,7 +134,7 @@ class _Supervisor(Generic[P]):
         while self._changed or self._due:
             if self._changed:
                 group, _ = self._changed.popitem(last=False)
-                if group.members:
+                if not group.is_over:
                     self._update(group)
             else:
                 self._begin_pulses(self._due.popitem(last=False)[1])
@@ -172,7 +175,8 @@ class _Supervisor(Generic[P]):
 
     # Messages.
 
-    def _fold_in(self, message: Dispatch) -> None:
+    def _fold_in(self, message: Dispatch) -> int:
+        """Fold in a message; returns the number of groups that it may have changed."""
         if message.deleted or not message.active:
             self._withdraw_pulses(message.id)
         start = None
@@ -194,8 +198,9 @@ class _Supervisor(Generic[P]):
             )
         for group in changed:
             self._changed[group] = None
-            if not group.members and group in self._actors:
+            if group.is_over and group in self._actors:
                 self._tasks.cancel(self._actors[group].task)
+        return len(changed)
 
     # Groups.
 
@@ -203,17 +208,20 @@ class _Supervisor(Generic[P]):
         """Show a group's winner to its actor, or start the actor."""
         member, started = group.winner, group.started
         group.started = False
-        shown = _shown(group.identity, member.dispatch, member.payload, member.until)
-        self._registry.mark_due(moment_of(member.dispatch))
         actor = self._actors.get(group)
-        if actor is not None:
-            actor.state.show(shown, started=started)
-        elif started:
-            actor = self._actor(group.identity, shown, partial(self._forget, group), once=False)
-            self._actors[group] = actor
-            self._tasks.begin(actor.task)
-        else:
+        if actor is None and not started:
             return
+        if actor is None or actor.member is not member:
+            self._registry.mark_due(moment_of(member.dispatch))
+            shown = _shown(group.identity, member.dispatch, member.payload, member.until)
+            if actor is None:
+                finish = partial(self._forget, group)
+                actor = self._actor(group.identity, shown, finish, once=False)
+                self._actors[group] = actor
+                self._tasks.begin(actor.task)
+            else:
+                actor.state.show(shown, started=started)
+            actor.member = member
         self._registry.set_end(actor.task, group.end)
 
     def _forget(self, group: Group[P], _: ActorTask) -> None:
@@ -227,7 +235,6 @@ class _Supervisor(Generic[P]):
             self._admission.forget(message.id)
         if admitted is None:
             return
-        self._registry.mark_due(moment_of(message))
         identities: Iterable[Hashable] = [_Sole("a pulse of dispatch", message.id)]
         if admitted.identities is not None:
             components = [x for x in admitted.identities if isinstance(x, ComponentIdentity)]
@@ -237,6 +244,7 @@ class _Supervisor(Generic[P]):
 
     def _begin_pulse(self, identity: Hashable, pulse: Admitted[P]) -> None:
         dispatch = pulse.dispatch
+        self._registry.mark_due(moment_of(dispatch))
         actors = self._pulses.setdefault(dispatch.id, {})
         actor = actors.get(identity)
         if actor is None:
@@ -300,7 +308,7 @@ def _shown(identity: Hashable, dispatch: Dispatch, payload: P, until: datetime |
     """What the actor with an identity is shown of a dispatch."""
     if isinstance(identity, ComponentIdentity):
         dispatch = with_content(dispatch, TargetIds(identity.component), dispatch.payload)
-    return Shown(dispatch, payload, until, identity)
+    return Shown(dispatch, payload, until, None if isinstance(identity, _Sole) else identity)
 
 
 def _queued(receiver: Receiver[Dispatch]) -> list[Dispatch]:

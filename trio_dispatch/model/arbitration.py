@@ -31,6 +31,7 @@ __all__ = [
     "driving",
     "equal_priority",
     "plan",
+    "rank",
 ]
 
 _NO_CATEGORY = ElectricalComponentCategory.UNSPECIFIED
@@ -57,11 +58,14 @@ def equal_priority(dispatch: Dispatch) -> float:
     return 0
 
 
+def rank(run: Run, priority: float) -> tuple[float, datetime, int]:
+    """Return the rank of a run: of all that run for a component, the highest drives it."""
+    return priority, run.start, run.dispatch.id
+
+
 def driving(runs: Iterable[_R], priority: Priority = equal_priority) -> _R | None:
     """Return the run that drives a component, of all that run for it; None if nothing runs."""
-    return max(
-        runs, key=lambda run: (priority(run.dispatch), run.start, run.dispatch.id), default=None
-    )
+    return max(runs, key=lambda run: rank(run, priority(run.dispatch)), default=None)
 
 
 @dataclass(frozen=True, slots=True)
