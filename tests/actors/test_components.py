@@ -212,3 +212,26 @@ async def test_task_is_named_after_the_component(
 def test_invalid_components_are_value_errors(components: object) -> None:
     with pytest.raises(ValueError, match="component"):
         MergeByComponent(components)  # type: ignore[arg-type]
+
+
+async def test_identity_tells_an_actor_which_group_it_is_for(
+    autojump_clock: trio.testing.MockClock, service: LocalService
+) -> None:
+    class ByParity:
+        def identities(self, dispatch: Dispatch) -> set[str]:
+            assert isinstance(dispatch.target, TargetIds)
+            return {"odd" if id_ % 2 else "even" for id_ in dispatch.target}
+
+    identities = []
+
+    async def actor(run: ActorRun) -> None:
+        identities.append((run.dispatch.id, run.identity, run.target))
+
+    async with acting(service, actor, merge=ByParity()) as dispatcher:
+        await service.put(lasting(1, 0, 60, target=TargetIds(1, 2)))
+        await trio.sleep(1)
+        with trio.move_on_after(1):
+            await dispatcher.run_actors("CHARGE", actor)
+    both = TargetIds(1, 2)
+    assert sorted(identities[:2]) == [(1, "even", both), (1, "odd", both)]
+    assert identities[2:] == [(1, None, both)]
