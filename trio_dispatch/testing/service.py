@@ -24,9 +24,6 @@ __all__ = ["TEST_KEY", "LocalService", "open_test_service"]
 
 TEST_KEY = "test-key"
 _FAILURE = "the test made this fail"
-# A call over the wire takes several turns of Trio's scheduler, in which watchers take what waits
-# for them.  A dispatch that is put gives them as many.
-_TURNS = 10
 
 
 class LocalService:
@@ -88,10 +85,6 @@ class LocalService:
         A dispatch with the same id is replaced.
         """
         await self.store.put(microgrid_id, dispatch)
-        for _ in range(_TURNS):
-            if not self.store.watchers.statistics().longest_queue:
-                break
-            await trio.lowlevel.checkpoint()
 
     async def dispatches(self, microgrid_id: int = 1) -> dict[int, Dispatch]:
         """Return all stored dispatches of a microgrid, by id."""
