@@ -11,7 +11,15 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.commanding import Cli, ServiceThread
-from trio_dispatch import Dispatch, Frequency, RecurrenceRule, TargetIds, draw_timeline
+from trio_dispatch import (
+    Dispatch,
+    ElectricalComponentCategory,
+    Frequency,
+    RecurrenceRule,
+    TargetCategories,
+    TargetIds,
+    draw_timeline,
+)
 from trio_dispatch.cli.text.files import write_header, write_row
 from trio_dispatch.testing import make_dispatch
 
@@ -143,7 +151,7 @@ def test_an_input_that_makes_no_sense(cli: Cli) -> None:
         (("-o", "plan.jpg"), 2, "'plan.jpg' must end with .svg, .png, .html or .txt"),
         (("-o", "/nonexistent/plan.svg"), 1, "/nonexistent/plan.svg cannot be written: No such"),
         (("--width", "9"), 2, "9 is not in the range 40<=x<=10000"),
-        (("--by", "id"), 2, "'id' is not one of 'type', 'target'"),
+        (("--by", "id"), 2, "'id' is not one of 'type', 'target', 'component'"),
         (("--for", "forever"), 2, "--for cannot be forever: use a duration such as 12h or 7d"),
         (("--for", "0"), 2, "is not after the begin"),
         (("--for", "much"), 2, "'much'"),
@@ -172,3 +180,80 @@ def test_without_the_extra(plan: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     result = plan("timeline", "-o", str(Path(plan.directory) / "plan.png"))
     assert result.exit_code == 1
     assert "pip install 'trio-dispatch[pictures]'" in result.stderr
+
+
+# By component.
+
+
+SITE = """
+1-2 = "battery:li_ion"
+3 = "battery"
+8 = "inverter:pv"
+"""
+DRIVEN = [
+    make_dispatch(
+        1,
+        start_time=BEGIN,
+        duration=6 * HOUR,
+        target=TargetCategories(ElectricalComponentCategory.BATTERY),
+    ),
+    make_dispatch(2, start_time=BEGIN + 2 * HOUR, duration=2 * HOUR, target=TargetIds(2)),
+    make_dispatch(3, type="LIMIT", start_time=BEGIN, duration=HOUR, target=TargetIds(8, 9)),
+]
+
+
+@pytest.fixture
+def site(service_thread: ServiceThread, cli: Cli) -> Cli:
+    service_thread.put(*DRIVEN)
+    (cli.directory / "site.toml").write_text(SITE)
+    return cli
+
+
+def test_by_component(site: Cli) -> None:
+    drawn = site.ok("timeline", *DAY, "--by", "component")
+    assert [line.split(" ▄")[0].split(" ·")[0] for line in drawn.splitlines()[2:5]] == [
+        "component 2",
+        "component 8",
+        "component 9",
+    ]
+    components = ("--components", str(site.directory / "site.toml"))
+    drawn = site.ok("timeline", *DAY, "--by", "component", *components)
+    rows = [line for line in drawn.splitlines() if line.startswith("component")]
+    assert [row[:11] for row in rows] == [f"component {id_}" for id_ in (1, 2, 3, 8)]
+    assert "▁▁ overridden" in drawn
+
+
+def test_json_by_component(site: Cli) -> None:
+    components = ("--components", str(site.directory / "site.toml"))
+    printed = site.ok("timeline", *DAY, "--by", "component", *components, "--json")
+    found = [
+        (each["component"], each["id"], each["start"][11:16], each["end"][11:16])
+        for each in map(json.loads, printed.splitlines())
+    ]
+    assert found == [
+        (1, 1, "00:00", "06:00"),
+        (2, 1, "00:00", "02:00"),
+        (3, 1, "00:00", "06:00"),
+        (8, 3, "00:00", "01:00"),
+        (2, 2, "02:00", "04:00"),
+        (2, 1, "04:00", "06:00"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("1 = 5", "1: 5 is not a category"),
+        ('1 = "boiler"', "unknown category 'boiler'"),
+        ('x = "battery"', "'x' is not an id"),
+        ("1 =", "Invalid value"),
+    ],
+)
+def test_invalid_components(cli: Cli, content: str, message: str) -> None:
+    path = cli.directory / "site.toml"
+    path.write_text(content)
+    (cli.directory / "plan.jsonl").write_text("")
+    files = ("-i", str(cli.directory / "plan.jsonl"), "--components", str(path))
+    result = cli("timeline", "--by", "component", *files)
+    assert result.exit_code == 2, result.output
+    assert message in result.stderr

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from trio_dispatch.cli.app.group import cli
+from trio_dispatch.cli.text.targets import parse_components
 
 PAGE = (Path(__file__).parents[2] / "docs" / "howto" / "pictures.md").read_text()
 BLOCK = re.compile(
@@ -32,12 +33,16 @@ def test_the_python_of_the_page(
     assert names["page"] == (tmp_path / "plan.html").read_text()
 
 
-def test_the_commands_of_the_page() -> None:
+def test_the_commands_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (site,) = re.findall(r"^```toml\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+    (tmp_path / "site.toml").write_text(site)
+    assert len(parse_components(site)) == 4
     commands = re.findall(r"^\$ trio-dispatch (.*)$", PAGE, re.MULTILINE)
-    assert len(commands) == 3
+    assert len(commands) == 4
     for command in commands:
         name, *arguments = command.split()
-        # Without a service, it gets as far as that.
+        # The options are valid; only the service is missing.
         result = CliRunner().invoke(
             cli, [name, "--microgrid", "1", *arguments], env={"DISPATCH_API_URL": ""}
         )

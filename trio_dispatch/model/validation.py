@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 __all__ = [
-    "MAX_DURATION",
     "MAX_ID",
+    "MAX_SECONDS",
     "check_duration",
     "check_id",
     "check_text",
@@ -17,8 +17,8 @@ __all__ = [
 MAX_ID = (1 << 64) - 1
 """The largest id that the API can carry."""
 
-MAX_DURATION = timedelta(seconds=(1 << 32) - 1)
-"""The longest duration that the API can carry."""
+MAX_SECONDS = (1 << 32) - 1
+"""The longest duration that the API can carry, in seconds."""
 
 _SECOND = timedelta(seconds=1)
 
@@ -80,7 +80,7 @@ def check_duration(duration: timedelta) -> int:
     if not isinstance(duration, timedelta):
         raise ValueError(f"duration {shown(duration)} is not a timedelta or None")
     seconds, rest = divmod(duration, _SECOND)
-    if rest or not timedelta() <= duration <= MAX_DURATION:
+    if rest or not 0 <= seconds <= MAX_SECONDS:
         raise ValueError(
             f"duration {duration} is not a number of whole seconds from 0 to 2**32 - 1"
         )

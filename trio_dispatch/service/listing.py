@@ -17,10 +17,11 @@ from ..api import wire
 from ..api.codec import WIRE, time_to_nanos
 from ..api.wire import Interval
 from ..grpc import DecodeError
+from ..model.validation import MAX_ID
 from .errors import InvalidRequestError
 from .rules import check_count, check_text
 from .store.queries import EVERYTHING, MAX_PAGE_SIZE, Filter, Query, SortKey, TimeRange
-from .store.rows import MAX_ID, check_time, target_text
+from .store.rows import check_time, target_text
 
 __all__ = ["encode_page_token", "read_query"]
 

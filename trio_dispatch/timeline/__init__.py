@@ -9,7 +9,7 @@ from typing import get_args
 from .. import clock
 from ..model.arbitration import Priority, equal_priority
 from ..model.dispatch import Dispatch
-from ..model.expansion import Components, component_resolver
+from ..model.expansion import Components
 from ..model.validation import shown, utc
 from .grouping import By, Grouping
 from .picture import Timeline
@@ -88,7 +88,5 @@ def draw_timeline(
         raise ValueError(f"end {last} is after the year 8999")
     if last <= first:
         raise ValueError(f"end {last} is not after begin {first}")
-    grouping = Grouping(by, priority=priority)
-    if components is not None:
-        grouping = Grouping(by, component_resolver(components), priority)
+    grouping = Grouping.by_component(components, priority) if by == "component" else Grouping(by)
     return Timeline(kept, Window(first, last, present, time_zone), grouping)

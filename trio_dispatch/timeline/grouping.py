@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 from ..model.arbitration import Priority, equal_priority
 from ..model.dispatch import Dispatch
+from ..model.expansion import Components, component_resolver
 from ..model.formatting import format_target
 from ..model.target import Target, TargetIds
 from .words import clean
@@ -35,6 +36,14 @@ class Grouping:
     by: By = "type"
     resolve: Callable[[Target | None], frozenset[int]] = _ids
     priority: Priority = equal_priority
+
+    @classmethod
+    def by_component(
+        cls, components: Components | None = None, priority: Priority = equal_priority
+    ) -> Self:
+        """Return the grouping by component; without `components`, only targets by id count."""
+        resolve = _ids if components is None else component_resolver(components)
+        return cls("component", resolve, priority)
 
     def labels(self, dispatch: Dispatch) -> list[str]:
         """Return the labels of the rows that a dispatch is in."""

@@ -14,6 +14,7 @@ from click.shell_completion import CompletionItem
 
 from ... import clock
 from ...model.recurrence.rfc5545 import parse_rrule
+from ...model.validation import MAX_ID
 from ..text.durations import parse_duration
 from ..text.rules import FREQUENCIES, MONTHS, WEEKDAYS, parse_numbers
 from ..text.safe import load_json
@@ -167,7 +168,7 @@ FREQUENCY = Parsed("unit", _parse_frequency, _complete_frequency)
 HOURS = _numbers("hours", 0, 23)
 IDS = Parsed("ids", parse_ids)
 INTERVAL = Parsed("n", partial(_parse_number, low=1, high=10_000))
-MICROGRID = Parsed("id", partial(_parse_number, low=0, high=(1 << 64) - 1, what="a microgrid id"))
+MICROGRID = Parsed("id", partial(_parse_number, low=0, high=MAX_ID, what="a microgrid id"))
 MINUTES = _numbers("minutes", 0, 59)
 MOMENT = _Moment()
 MONTH_DAYS = _numbers("days", 1, 31, negative=True)

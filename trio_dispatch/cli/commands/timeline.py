@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -23,10 +23,12 @@ from ..app.settings import Settings
 from ..text.files import format_of, read_entries
 from ..text.records import format_json_time, record_of
 from ..text.safe import dump_json, printable
+from ..text.targets import parse_components
 from .read import count_dispatches, list_pages
 
 if TYPE_CHECKING:
     from ...model.dispatch import Dispatch
+    from ...model.target import TargetCategory
     from ...timeline import Timeline
 
 _DAY = timedelta(days=1)
@@ -49,7 +51,13 @@ def _check_output(ctx: click.Context, parameter: click.Parameter, name: str | No
 @option("--from begin", MOMENT, "The begin [default: now].")
 @option("--to end", MOMENT, "The end.")
 @option("--for length", DURATION, "The length, instead of --to [default: 1 day].")
-@option("--by", click.Choice(["type", "target"]), "What has a row.", default="type")
+@option("--by", click.Choice(["type", "target", "component"]), "What has a row.", default="type")
+@option(
+    "--components components_file",
+    click.Path(exists=True, dir_okay=False),
+    'A TOML file of what components are, with lines such as 1-3 = "battery:li_ion".',
+    metavar="FILE",
+)
 @option("--type types", TYPE, "Only this type; may be repeated.", multiple=True)
 @option(
     "--output -o",
@@ -77,7 +85,8 @@ async def timeline(
     begin: datetime | None = None,
     end: datetime | None = None,
     length: Duration | None = None,
-    by: Literal["type", "target"] = "type",
+    by: Literal["type", "target", "component"] = "type",
+    components_file: str | None = None,
     types: Sequence[str] = (),
     output: str | None = None,
     source: str | None = None,
@@ -85,14 +94,18 @@ async def timeline(
 ) -> None:
     """Draw what runs when.
 
-    Each type or target has a row, and each run a bar, in the terminal or in a picture.  An .html
-    file is a page to zoom and search in.  With --json the runs are printed, in the order of their
-    start.
+    Each type, target or component has a row, and each run a bar, in the terminal or in a picture.
+    An .html file is a page to zoom and search in.  With --json the runs are printed, in the order
+    of their start.
+
+    By component, a row shows what drives the component, and below it what is overridden; --json
+    prints the runs that drive.  Targets by category need --components.
 
     \b
       trio-dispatch timeline
       trio-dispatch timeline --from today --for 7d --type CHARGE
       trio-dispatch timeline --by target --output plan.html
+      trio-dispatch timeline --by component --components site.toml
     """
     now = settings.now()
     begin = begin or now
@@ -109,8 +122,15 @@ async def timeline(
             if (not wanted or each.dispatch.id in wanted)
             and (not types or each.dispatch.type in types)
         ]
+    components: dict[int, TargetCategory] | None = None
+    if components_file is not None:
+        components = parse_components(await clock.run_in_thread(read_text, components_file))
     if settings.json and output is None:
-        await write("".join(f"{line}\n" for line in _json_lines(found, begin, end)))
+        if by == "component":
+            lines = _json_lines_by_component(found, begin, end, components)
+        else:
+            lines = _json_lines(found, begin, end)
+        await write("".join(f"{line}\n" for line in lines))
         return
     from ...timeline import draw_timeline  # noqa: PLC0415
 
@@ -119,7 +139,9 @@ async def timeline(
             each if each.type.isprintable() else replace(each, type=printable(each.type))
             for each in found
         ]
-    picture = draw_timeline(found, begin, end, now=now, by=by, time_zone=settings.zone)
+    picture = draw_timeline(
+        found, begin, end, now=now, by=by, components=components, time_zone=settings.zone
+    )
     if output is not None:
         await _save(picture, output, width)
         tell(f"{output}: {count_dispatches(len(found))}")
@@ -187,11 +209,42 @@ def _json_lines(dispatches: Sequence[Dispatch], begin: datetime, end: datetime) 
     from ...timeline.runs import runs  # noqa: PLC0415
 
     def lines_of(dispatch: Dispatch) -> Iterator[tuple[datetime, int, str]]:
-        record = record_of(dispatch)
-        kept = {name: record[name] for name in ("id", "type", "target", "dry_run", "payload")}
+        kept = _run_record(dispatch)
         for each in runs(dispatch, begin, end):
             times = {"start": format_json_time(each.start), "end": format_json_time(each.end)}
             yield each.start, dispatch.id, dump_json(kept | times)
 
     for _, _, line in heapq.merge(*map(lines_of, dispatches)):
         yield line
+
+
+def _json_lines_by_component(
+    dispatches: Sequence[Dispatch],
+    begin: datetime,
+    end: datetime,
+    components: Mapping[int, TargetCategory] | None,
+) -> Iterator[str]:
+    """The runs that drive components in the order of their start, an object each."""
+    from ...model.arbitration import plan  # noqa: PLC0415
+    from ...timeline.grouping import Grouping  # noqa: PLC0415
+
+    members: dict[tuple[int, str], list[Dispatch]] = {}
+    resolve = Grouping.by_component(components).resolve
+    for dispatch in dispatches:
+        for component in resolve(dispatch.target):
+            members.setdefault((component, dispatch.type), []).append(dispatch)
+
+    def lines_of(component: int, type: str) -> Iterator[tuple[datetime, int, str]]:
+        intervals = plan(members[component, type], component, begin, end, components=components)
+        for each in intervals:
+            times = {"start": format_json_time(each.begin), "end": format_json_time(each.end)}
+            record = {"component": component} | _run_record(each.dispatch) | times
+            yield each.begin, component, dump_json(record)
+
+    for _, _, line in heapq.merge(*(lines_of(*each) for each in sorted(members))):
+        yield line
+
+
+def _run_record(dispatch: Dispatch) -> dict[str, object]:
+    record = record_of(dispatch)
+    return {name: record[name] for name in ("id", "type", "target", "dry_run", "payload")}

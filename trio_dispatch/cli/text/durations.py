@@ -6,7 +6,8 @@ import re
 from datetime import timedelta
 from fractions import Fraction
 
-_MAX_SECONDS = (1 << 32) - 1
+from ...model.validation import MAX_SECONDS
+
 _EXAMPLES = "use 90m, 1h30m, 01:30:00, '2 days', PT1H30M, 0 for a pulse, or forever"
 _FOREVER = {"forever", "none", "for ever", "without end"}
 
@@ -52,7 +53,7 @@ def parse_duration(text: str) -> timedelta | None:
         raise ValueError(f"{text!r} is not a duration: {hint}")
     if seconds.denominator != 1:
         raise ValueError(f"{text!r} is not a whole number of seconds")
-    if seconds > _MAX_SECONDS:
+    if seconds > MAX_SECONDS:
         raise ValueError(f"{text!r} is more than 2**32 - 1 seconds: use forever")
     return timedelta(seconds=int(seconds))
 

@@ -21,6 +21,7 @@ from ...model.recurrence.rfc5545 import parse_rrule
 from ...model.recurrence.rule import EndCriteria, Frequency, RecurrenceRule, Weekday
 from ...model.target import Target, TargetCategories, TargetIds
 from ...model.times import nanos_of, time_from_nanos, time_to_nanos
+from ...model.validation import MAX_ID, MAX_SECONDS
 from .durations import parse_duration
 from .safe import dump_json
 from .targets import parse_category, parse_target
@@ -217,7 +218,7 @@ def _bool(value: object) -> bool:
     return value
 
 
-def _integer(value: object, low: int = -(1 << 63), high: int = (1 << 64) - 1) -> int:
+def _integer(value: object, low: int = -(1 << 63), high: int = MAX_ID) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise ValueError(f"{value!r} is not an integer")
     if not low <= value <= high:
@@ -246,7 +247,7 @@ def _duration(value: object) -> timedelta | None:
         return None
     if isinstance(value, str):
         return parse_duration(value)
-    return timedelta(seconds=_integer(value, 0, (1 << 32) - 1))
+    return timedelta(seconds=_integer(value, 0, MAX_SECONDS))
 
 
 def _target(value: object) -> Target | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 
 from ...model.target import (
     BatteryType,
@@ -15,8 +16,8 @@ from ...model.target import (
     TargetCategory,
     TargetIds,
 )
+from ...model.validation import MAX_ID
 
-_MAX_ID = (1 << 64) - 1
 _MAX_IDS = 10_000
 _NUMBER = re.compile(r"#\d{1,9}", re.ASCII)
 _RANGE = re.compile(r"(\d{1,400})(?:-(\d{1,400}))?", re.ASCII)
@@ -58,7 +59,7 @@ def parse_ids(text: str) -> list[int]:
             where = "" if item == text.strip() else f" in {text!r}"
             raise ValueError(f"{item!r}{where} is not an id: use 1,2,5-9")
         first, last = int(match[1]), int(match[2] or match[1])
-        if last > _MAX_ID:
+        if last > MAX_ID:
             raise ValueError(f"{item!r} is larger than the largest id, 2**64 - 1")
         if last < first:
             raise ValueError(f"{item!r} is not a range: use {last}-{first}")
@@ -91,6 +92,20 @@ def parse_category(text: str) -> TargetCategory:
     if member is None and not _NUMBER.fullmatch(rest[-1]):
         raise ValueError(f"unknown type {rest[-1]!r} of {name}: use {', '.join(types)}")
     return TargetCategory(category, kind(int(rest[-1][1:])) if member is None else member)
+
+
+def parse_components(text: str) -> dict[int, TargetCategory]:
+    """Return what components are, from TOML such as ``1-3 = "battery:li_ion"``.
+
+    Raises:
+      ValueError: the text is not TOML, or has an invalid id, category or type.
+    """
+    found: dict[int, TargetCategory] = {}
+    for ids, kind in tomllib.loads(text).items():
+        if not isinstance(kind, str):
+            raise ValueError(f'{ids}: {kind!r} is not a category, such as "battery"')
+        found |= dict.fromkeys(parse_ids(ids), parse_category(kind))
+    return found
 
 
 def complete_target(incomplete: str) -> list[str]:

@@ -13,9 +13,10 @@ from typing import TypeAlias
 
 from ...api import wire
 from ...api.wire import Event
+from ...model.validation import MAX_ID
 from ..errors import NotFoundError, StoreFullError
 from ..rules import check_size
-from .rows import MAX_ID, Change, Row, row_of, row_of_message
+from .rows import Change, Row, row_of, row_of_message
 
 __all__ = ["Counters", "Edit", "create", "delete", "put", "put_missing", "update"]
 

@@ -16,9 +16,8 @@ from ...api.wire import Event
 from ...model.target import TargetIds
 from ..rules import is_recurring, last_run_end
 
-__all__ = ["MAX_ID", "Change", "Row", "check_time", "row_of", "row_of_message", "target_text"]
+__all__ = ["Change", "Row", "check_time", "row_of", "row_of_message", "target_text"]
 
-MAX_ID = (1 << 64) - 1
 _FIRST_TIME = time_to_nanos(datetime(1, 1, 1, tzinfo=UTC))
 _END_OF_TIME = time_to_nanos(datetime(9999, 12, 31, tzinfo=UTC)) + 86_400 * 10**9
 
