@@ -339,6 +339,8 @@ def test_a_keys_file_is_loaded(tmp_path: Path) -> None:
         ('[[keys]]\nkey = "s3cret"\nrights = "read"', "key 1: rights is not a list"),
         ('[[keys]]\nkey = "s3cret"\n[[keys]]\nkey = "s3cret"', "'key 1' and 'key 2' are the same"),
         ('[[keys]]\nkey = "s3cret', "Unterminated string"),
+        ("a = " + "[" * 100_000, "nested too deeply"),
+        ("a = " + "{x = " * 100_000, "nested too deeply"),
     ],
 )
 def test_an_invalid_keys_file_is_an_error(tmp_path: Path, text: str, message: str) -> None:

@@ -72,11 +72,11 @@ async def test_start_immediately_is_cut_to_the_second(autojump_clock: MockClock)
 
 async def test_an_invalid_request_names_the_field_and_the_rule(autojump_clock: MockClock) -> None:
     async with wired() as service, service.client() as client:
-        with pytest.raises(ServiceError, match=r"dispatch_data\.type: must not be empty") as caught:
+        with pytest.raises(ServiceError, match=r"dispatch_data\.type must not be empty") as caught:
             await create(client, type="")
         assert caught.value.status is Status.INVALID_ARGUMENT
         made = await create(client)
-        with pytest.raises(ServiceError, match=r"update\.start_time: must not be in the past"):
+        with pytest.raises(ServiceError, match=r"update\.start_time must not be in the past"):
             await client.update(1, made.id, start_time=clock.now() - HOUR)
         assert await client.get(1, made.id) == made
 

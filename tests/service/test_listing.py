@@ -9,15 +9,19 @@ from typing import Any, cast
 
 import pytest
 import trio
+from trio.testing import MockClock
 
-from tests.helpers.service import OpenStore, data
+from tests.helpers.service import OpenStore, data, wired
 from trio_dispatch.api import wire
 from trio_dispatch.api.codec import WIRE, payload_to_wire, time_from_nanos, time_to_nanos
+from trio_dispatch.api.replies import EventKind
 from trio_dispatch.api.wire import Interval, PaginationParams
+from trio_dispatch.model.dispatch import Dispatch
 from trio_dispatch.service import InvalidRequestError, Store
 from trio_dispatch.service.listing import encode_page_token, read_query
 from trio_dispatch.service.store import MemoryStore, queries
-from trio_dispatch.service.store.queries import Page, SortKey
+from trio_dispatch.service.store.queries import Filter, Page, SortKey
+from trio_dispatch.service.store.rows import Row
 
 List = wire.ListMicrogridDispatchesRequest
 BY_UPDATE = wire.SortField.LAST_UPDATE_TIME
@@ -249,6 +253,9 @@ async def test_many_ids_queries_and_targets(store: Store) -> None:
         ({"filter": wire.DispatchFilter(dispatch_ids=[1] * 10_001)}, "filter.dispatch_ids"),
         ({"filter": wire.DispatchFilter(queries=["x"] * 101)}, "filter.queries"),
         ({"filter": wire.DispatchFilter(targets=[target([1])] * 1001)}, "filter.targets"),
+        ({"filter": wire.DispatchFilter(queries=["x" * 257])}, "filter.queries"),
+        ({"filter": wire.DispatchFilter(queries=["#" + "1" * 256])}, "filter.queries"),
+        ({"filter": wire.DispatchFilter(targets=[target([*range(1000)])] * 100)}, "filter"),
         (ordered(wire.SortField(4), ASCENDING), "sort_options.sort_field"),
         (ordered(BY_START, wire.SortOrder(3)), "sort_options.sort_order"),
     ],
@@ -257,6 +264,63 @@ def test_an_invalid_list_request_names_the_field(fields: dict[str, Any], field: 
     with pytest.raises(InvalidRequestError) as caught:
         read_query(request(**fields))
     assert caught.value.field == field
+
+
+@pytest.mark.parametrize("sort", [{}, ordered(BY_UPDATE, ASCENDING)])
+async def test_a_following_page_looks_at_its_own_dispatches_only(
+    store: Store, sort: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fill(store, 300)
+    later = wire.DispatchFilter(end_time_interval=Interval(start_time=time_from_nanos(NOW)))
+    page = await store.list(read_query(request(size=10, filter=later, **sort)))
+    looked_at = 0
+    passes = Filter.passes
+
+    def counting(self: Filter, row: Row) -> bool:
+        nonlocal looked_at
+        looked_at += 1
+        return passes(self, row)
+
+    def no_count(query: object) -> None:
+        raise AssertionError("the dispatches were counted again")
+
+    monkeypatch.setattr(Filter, "passes", counting)
+    if not isinstance(store, MemoryStore):
+        monkeypatch.setattr("trio_dispatch.service.store.sqlite.count_of", no_count)
+    for _ in range(5):
+        page = await store.list(read_query(request(token_of(page))))
+        assert page.total == 300
+    assert looked_at <= 5 * 11
+
+
+async def test_dispatches_that_exceed_a_clients_limit_are_listed(
+    store: Store, autojump_clock: MockClock
+) -> None:
+    """Older versions stored dispatches of up to 4 MiB, and a list must not fail because of one."""
+    await fill(store, 2)
+    for id_, size in ((3, 3_000_000), (4, 4 * 2**20 - 60)):
+        metadata = wire.DispatchMetadata(dispatch_id=id_, create_time=time_from_nanos(NOW))
+        old = wire.Dispatch(metadata=metadata, data=data(type="x" * size))
+        await store.put(1, old)
+    async with wired(store) as service, service.client() as client, client.stream(1) as events:
+        found = {each.id: each async for page in client.list(1) for each in page}
+        types = {id_: each.type for id_, each in found.items() if isinstance(each, Dispatch)}
+        assert types == {1: "CHARGE", 2: "CHARGE", 3: "x" * 3_000_000, 4: "TOO LARGE"}
+        assert not (await client.get(1, 4)).active
+        updated = await client.update(1, 4, active=False)
+        assert updated.type == "TOO LARGE"
+        await client.delete(1, 4)
+        kinds = [(await anext(events)).kind for _ in range(2)]
+        assert kinds == [EventKind.UPDATED, EventKind.DELETED]
+
+
+async def test_queries_look_at_the_beginning_of_a_type(store: Store) -> None:
+    for id_, type_ in ((1, "A" * 255 + "B"), (2, "A" * 256 + "B")):
+        metadata = wire.DispatchMetadata(dispatch_id=id_)
+        await store.put(1, wire.Dispatch(metadata=metadata, data=data(type=type_)))
+    for query, expected in (("AB", [1]), ("A", [2, 1])):
+        filter_ = wire.DispatchFilter(queries=[query])
+        assert await all_ids(store, request(filter=filter_)) == expected
 
 
 # Tokens.
@@ -281,7 +345,7 @@ async def test_a_page_token_is_valid_for_its_list_only(store: Store) -> None:
         ordered(BY_START, DESCENDING),
         ordered(BY_UPDATE, ASCENDING),
     ):
-        with pytest.raises(InvalidRequestError, match=r"pagination_params\.page_token: belongs"):
+        with pytest.raises(InvalidRequestError, match=r"pagination_params\.page_token belongs"):
             read_query(request(token, **wrong))
 
 

@@ -16,7 +16,15 @@ from trio_dispatch.api.wire import (
     Struct,
 )
 from trio_dispatch.service import InvalidRequestError
-from trio_dispatch.service.rules import SECOND, UPDATE_PATHS, last_run_end, new_data, updated_data
+from trio_dispatch.service.rules import (
+    MAX_DISPATCH_BYTES,
+    SECOND,
+    UPDATE_PATHS,
+    check_size,
+    last_run_end,
+    new_data,
+    updated_data,
+)
 
 Update = wire.UpdateMicrogridDispatchRequestDispatchUpdate
 RuleUpdate = wire.UpdateMicrogridDispatchRequestDispatchUpdateRecurrenceRuleUpdate
@@ -47,16 +55,27 @@ def of_size(size: int) -> Struct:
     return payload
 
 
+def categories(number: int) -> wire.TargetComponents:
+    """Return a target with this number of categories."""
+    battery = ElectricalComponentCategory.BATTERY
+    some = wire.TargetComponentsCategorySet(categories=[battery] * number)
+    return wire.TargetComponents(component_categories=some)
+
+
 def by(name: str, *values: int) -> wire.RecurrenceRule:
     return rule(**{name: list(values)})
 
 
 RULES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("type", {"type": " "}, {"type": ""}),
+    ("type", {"type": "x" * 256}, {"type": "x" * 257}),
+    ("type", {"type": "ü" * 128}, {"type": "ü" * 129}),
     ("start_time", {"start_time": START}, {"start_time": time_from_nanos(NOW - 1)}),
     ("start_time", {"start_time": time_from_nanos(NOW + 1)}, {"start_time": None}),
     ("target", {"target": target(0)}, {"target": target()}),
     ("target", {"target": target(1, 1)}, {"target": None}),
+    ("target", {"target": target(*range(1000))}, {"target": target(*range(1001))}),
+    ("target", {"target": categories(1000)}, {"target": categories(1001)}),
     (
         "target",
         {
@@ -156,6 +175,31 @@ RULES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
         {"recurrence": by("bymonths", 13)},
     ),
     (
+        "recurrence.byminutes",
+        {"recurrence": by("byminutes", *[1] * 60)},
+        {"recurrence": by("byminutes", *[1] * 61)},
+    ),
+    (
+        "recurrence.byhours",
+        {"recurrence": by("byhours", *[1] * 24)},
+        {"recurrence": by("byhours", *[1] * 25)},
+    ),
+    (
+        "recurrence.byweekdays",
+        {"recurrence": by("byweekdays", *[1] * 7)},
+        {"recurrence": by("byweekdays", *[1] * 8)},
+    ),
+    (
+        "recurrence.bymonthdays",
+        {"recurrence": by("bymonthdays", *[1] * 62)},
+        {"recurrence": by("bymonthdays", *[1] * 63)},
+    ),
+    (
+        "recurrence.bymonths",
+        {"recurrence": by("bymonths", *[1] * 12)},
+        {"recurrence": by("bymonths", *[1] * 13)},
+    ),
+    (
         "recurrence.bymonths",
         {"recurrence": by("bymonths", 1)},
         {"recurrence": by("bymonths", 0)},
@@ -172,7 +216,7 @@ def test_create_checks_each_rule(
     with pytest.raises(InvalidRequestError) as caught:
         new_data(data(**refused), start_immediately=False, now=NOW)
     assert caught.value.field == f"dispatch_data.{field}"
-    assert str(caught.value).startswith(f"dispatch_data.{field}: ")
+    assert str(caught.value).startswith(f"dispatch_data.{field} ")
 
 
 def as_update(changes: dict[str, Any]) -> tuple[Update, list[str]]:
@@ -205,7 +249,7 @@ def test_update_checks_each_rule(
 
 
 def test_create_requires_dispatch_data() -> None:
-    with pytest.raises(InvalidRequestError, match="dispatch_data: is required"):
+    with pytest.raises(InvalidRequestError, match="dispatch_data is required"):
         new_data(None, start_immediately=True, now=NOW)
 
 
@@ -229,12 +273,36 @@ def test_start_immediately_ignores_the_start_time(sent: datetime | None) -> None
     ],
 )
 def test_an_unknown_path_in_the_mask_is_refused(paths: list[str]) -> None:
-    with pytest.raises(InvalidRequestError, match=r"update_mask: contains .* cannot be updated"):
+    with pytest.raises(InvalidRequestError, match=r"update_mask contains .* cannot be updated"):
         updated_data(data(), Update(start_time=START), paths, now=NOW)
 
 
+def test_a_long_path_is_cut_in_the_error() -> None:
+    with pytest.raises(InvalidRequestError, match=r"update_mask contains 'xxx") as caught:
+        updated_data(data(), Update(), ["x" * 1_000_000], now=NOW)
+    assert len(str(caught.value)) < 200
+
+
+def test_a_whole_dispatch_has_a_limited_size() -> None:
+    def message(size: int, update_time: datetime | None = None) -> bytes:
+        content = data(type="x" * size)
+        metadata = wire.DispatchMetadata(update_time=update_time)
+        return WIRE.encode(wire.Dispatch(metadata=metadata, data=content), wire.Dispatch)
+
+    limit = MAX_DISPATCH_BYTES
+    allowed, large, larger = (message(limit + more) for more in (-100, 0, 1))
+    check_size(allowed)
+    for old in (None, allowed):
+        with pytest.raises(InvalidRequestError, match=f"dispatch must have at most {limit} bytes"):
+            check_size(large, old)
+    # An older one that is too large may be updated, but not grow.
+    check_size(message(limit, START), large)
+    with pytest.raises(InvalidRequestError):
+        check_size(larger, large)
+
+
 def test_an_empty_mask_is_refused() -> None:
-    with pytest.raises(InvalidRequestError, match="update_mask: must name"):
+    with pytest.raises(InvalidRequestError, match="update_mask must name"):
         updated_data(data(), Update(), [], now=NOW)
 
 
@@ -254,7 +322,7 @@ def test_a_field_in_the_mask_that_is_not_set_is_cleared(update: Update | None) -
 
 @pytest.mark.parametrize(("path", "field"), [("start_time", "start_time"), ("target", "target")])
 def test_a_required_field_cannot_be_cleared(path: str, field: str) -> None:
-    with pytest.raises(InvalidRequestError, match=rf"update\.{field}: is required"):
+    with pytest.raises(InvalidRequestError, match=rf"update\.{field} is required"):
         updated_data(data(), Update(), [path], now=NOW)
 
 

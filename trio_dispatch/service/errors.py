@@ -27,7 +27,7 @@ class InvalidRequestError(DispatchError, ValueError):
     def __init__(self, field: str, rule: str) -> None:
         self.field = field
         self.rule = rule
-        super().__init__(f"{field}: {rule}")
+        super().__init__(f"{field} {rule}")
 
 
 class NotFoundError(DispatchError, LookupError):

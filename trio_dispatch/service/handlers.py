@@ -20,7 +20,7 @@ from .keys import Right
 from .listing import encode_page_token, read_query
 from .rules import new_data, updated_data
 from .store import Store
-from .store.rows import Change
+from .store.rows import Change, sendable
 from .store.watchers import Watcher
 
 __all__ = ["CODEC", "DISCONNECT_GRACE", "Encoded", "Handlers"]
@@ -84,7 +84,7 @@ class Handlers:
             next_page_token=None if following is None else encode_page_token(following),
         )
         response = wire.ListMicrogridDispatchesResponse(pagination_info=info)
-        return _reply(response, *(_field(1, message) for message in page.messages))
+        return _reply(response, *(_field(1, sendable(message)) for message in page.messages))
 
     async def _create(self, request: wire.CreateMicrogridDispatchRequest) -> Encoded:
         require(Right.WRITE, request.microgrid_id)
@@ -93,7 +93,7 @@ class Handlers:
             request.dispatch_data, start_immediately=bool(request.start_immediately), now=now
         )
         row = await self._store.create(request.microgrid_id, data, now=now)
-        return _reply(wire.CreateMicrogridDispatchResponse(), _field(1, row.message))
+        return _reply(wire.CreateMicrogridDispatchResponse(), _field(1, sendable(row.message)))
 
     async def _update(self, request: wire.UpdateMicrogridDispatchRequest) -> Encoded:
         require(Right.WRITE, request.microgrid_id)
@@ -104,13 +104,13 @@ class Handlers:
             return updated_data(data, request.update, paths, now=now)
 
         row = await self._store.update(request.microgrid_id, request.dispatch_id, change, now=now)
-        return _reply(wire.UpdateMicrogridDispatchResponse(), _field(1, row.message))
+        return _reply(wire.UpdateMicrogridDispatchResponse(), _field(1, sendable(row.message)))
 
     async def _get(self, request: wire.GetMicrogridDispatchRequest) -> Encoded:
         require(Right.READ, request.microgrid_id)
         row = await self._store.get(request.microgrid_id, request.dispatch_id)
         response = wire.GetMicrogridDispatchResponse(microgrid_id=request.microgrid_id)
-        return _reply(response, _field(2, row.message))
+        return _reply(response, _field(2, sendable(row.message)))
 
     async def _delete(self, request: wire.DeleteMicrogridDispatchRequest) -> Encoded:
         require(Right.WRITE, request.microgrid_id)
@@ -181,7 +181,7 @@ def _now() -> int:
 
 def _event(change: Change) -> Encoded:
     response = wire.StreamMicrogridDispatchesResponse(event=change.event)
-    return _reply(response, _field(1, change.row.message))
+    return _reply(response, _field(1, sendable(change.row.message)))
 
 
 def _reply(

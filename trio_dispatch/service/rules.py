@@ -173,13 +173,21 @@ def check_count(values: Sized, most: int, field: str) -> None:
         raise InvalidRequestError(field, f"must have at most {most} values, not {len(values)}")
 
 
-def check_size(message: bytes, old: bytes = b"") -> None:
-    """Check the size of a whole dispatch; an old one that is too large may not grow."""
+def check_size(message: bytes, old: bytes | None = None) -> None:
+    """Check the size of a whole dispatch; the content of an older, larger one may not grow."""
     size = len(message)
-    if size > MAX_DISPATCH_BYTES and size > len(old):
-        raise InvalidRequestError(
-            "dispatch", f"must have at most {MAX_DISPATCH_BYTES} bytes in all, not {size}"
-        )
+    if size <= MAX_DISPATCH_BYTES or (
+        old is not None and _content_size(message) <= _content_size(old)
+    ):
+        return
+    raise InvalidRequestError(
+        "dispatch", f"must have at most {MAX_DISPATCH_BYTES} bytes in all, not {size}"
+    )
+
+
+def _content_size(message: bytes) -> int:
+    data = WIRE.decode(message, wire.Dispatch).data or wire.DispatchData()
+    return len(WIRE.encode(data, wire.DispatchData))
 
 
 def _shortened(text: str) -> str:

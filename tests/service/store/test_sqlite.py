@@ -7,14 +7,17 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
+import stat
 import subprocess
 import sys
+import tempfile
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 import trio
+import trio.testing
 from trio.testing import MockClock
 
 from tests.helpers.service import NOW, create, data, listed, wired
@@ -25,6 +28,7 @@ from trio_dispatch.grpc import Status
 from trio_dispatch.service import (
     NotFoundError,
     Store,
+    StoreBusyError,
     StoreError,
     StoreFullError,
     StoreUnavailableError,
@@ -33,7 +37,7 @@ from trio_dispatch.service import (
 from trio_dispatch.service.store import _schema
 from trio_dispatch.service.store._sql_lists import count_of, page_of
 from trio_dispatch.service.store.queries import Filter, Query, SortKey, TimeRange
-from trio_dispatch.service.store.sqlite import open_sqlite
+from trio_dispatch.service.store.sqlite import _Interrupter, open_sqlite
 
 
 @pytest.fixture
@@ -212,6 +216,193 @@ async def test_many_writes_share_a_commit(path: Path) -> None:
                 nursery.start_soon(lambda: store.create(1, data(), now=NOW))
         assert commits <= 3
         assert (await store.list(Query(1))).total == 200
+
+
+# Reads that take long.
+
+ENDLESS = sa.text(
+    "WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers) "
+    "SELECT count(*) FROM numbers"
+)
+
+
+@pytest.fixture
+def endless_lists(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trio_dispatch.service.store.sqlite.count_of", lambda query: ENDLESS)
+
+
+@pytest.mark.usefixtures("endless_lists")
+async def test_slow_lists_do_not_delay_look_ups_and_end_when_they_are_cancelled(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with trio.fail_after(60):
+        async with open_store(path) as store:
+            row = await store.create(1, data(), now=NOW)
+            async with trio.open_nursery() as nursery:
+                for _ in range(10):
+                    nursery.start_soon(store.list, Query(1))
+                for _ in range(10):
+                    await trio.testing.wait_all_tasks_blocked()
+                    assert await store.get(1, row.id) == row
+                    await store.raise_stamp(b"key", 5)
+                    assert await store.latest_stamp(b"key") == 5
+                nursery.cancel_scope.cancel()
+            monkeypatch.undo()
+            # Their connections are free again.
+            async with trio.open_nursery() as nursery:
+                for _ in range(10):
+                    nursery.start_soon(store.list, Query(1))
+        async with open_store(path) as store:
+            assert (await store.list(Query(1))).total == 1
+
+
+@pytest.mark.usefixtures("endless_lists")
+async def test_a_client_that_leaves_ends_its_list(path: Path, autojump_clock: MockClock) -> None:
+    async with (
+        open_store(path) as store,
+        wired(store) as service,
+        service.client() as client,
+        trio.open_nursery() as nursery,
+    ):
+        for _ in range(4):
+            nursery.start_soon(listed, client)
+        await trio.testing.wait_all_tasks_blocked()
+        await create(client)
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.usefixtures("endless_lists")
+async def test_a_list_that_takes_too_long_is_stopped(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trio_dispatch.service.store.sqlite.LIST_TIMEOUT", 0.05)
+    async with open_store(path) as store, wired(store) as service, service.client() as client:
+        with pytest.raises(StoreBusyError, match="took too long"):
+            await store.list(Query(1))
+        with pytest.raises(ServiceError, match="the list took too long") as caught:
+            await listed(client)
+        assert caught.value.status is Status.RESOURCE_EXHAUSTED
+
+
+@pytest.mark.parametrize("moment", ["before", "between", "during"])
+async def test_a_read_is_interrupted_at_any_moment(path: Path, moment: str) -> None:
+    interrupter = _Interrupter()
+    with closing(sqlite3.connect(path, check_same_thread=False)) as connection:
+        if moment == "before":
+            interrupter.interrupt()
+        with interrupter.watching(connection):
+            if moment == "between":
+                interrupter.interrupt()
+            async with trio.open_nursery() as nursery:
+                if moment == "during":
+
+                    async def interrupt() -> None:
+                        interrupter.interrupt()
+
+                    nursery.start_soon(interrupt)
+                with pytest.raises(sqlite3.OperationalError, match="interrupted"):
+                    await trio.to_thread.run_sync(connection.execute, str(ENDLESS))
+        interrupter.interrupt()  # Too late: it does not concern the connection any more.
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+# Files.
+
+
+async def test_files_are_readable_by_their_owner_only(path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        async with open_store(path) as store:
+            await store.create(1, data(), now=NOW)
+            await store.backup(path.with_name("copy.db"))
+            modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
+    finally:
+        os.umask(before)
+    assert len(modes) == 5
+    assert set(modes.values()) == {0o600}
+
+
+async def test_a_readable_database_is_reported(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path.touch(mode=0o600)
+    async with open_store(path):
+        assert not caplog.records
+    path.chmod(0o644)
+    async with open_store(path):
+        [record] = caplog.records
+    assert record.getMessage() == f"{path} can be read by everyone: change its mode to 600"
+
+
+OPEN = """
+import os, sys, trio
+from trio_dispatch.service import StoreError, open_store
+import trio_dispatch.service.store.sqlite
+
+if os.geteuid() == 0:  # No mode keeps root from writing.
+    os.setgid(65534)
+    os.setuid(65534)
+
+async def main():
+    async with open_store(sys.argv[1]):
+        pass
+
+try:
+    trio.run(main)
+except StoreError as exc:
+    print(exc)
+"""
+
+
+@pytest.mark.parametrize("directory_mode", [0o777, 0o555])
+async def test_a_database_that_cannot_be_written_is_refused(directory_mode: int) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name, "dispatches.db")
+        async with open_store(path):
+            pass
+        path.chmod(0o444 if directory_mode == 0o777 else 0o666)
+        path.parent.chmod(directory_mode)
+        process = await trio.run_process([sys.executable, "-c", OPEN, path], capture_stdout=True)
+    said = process.stdout.decode()
+    assert "dispatches.db" in said
+    assert "Permission denied" in said
+
+
+@pytest.mark.parametrize(
+    ("code", "opens"), [(sqlite3.SQLITE_FULL, True), (sqlite3.SQLITE_READONLY, False)]
+)
+async def test_a_full_disk_does_not_prevent_reading(
+    path: Path, code: int, opens: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_store(path) as store:
+        row = await store.create(1, data(), now=NOW)
+
+    def fail(connection: sa.Connection) -> None:
+        error = sqlite3.OperationalError("cannot write")
+        error.sqlite_errorcode = code
+        raise error
+
+    monkeypatch.setattr("trio_dispatch.service.store.sqlite.check_writable", fail)
+    if opens:
+        async with open_store(path) as store:
+            assert await store.get(1, row.id) == row
+    else:
+        await refuse_to_open(path, "it is read-only")
+
+
+async def test_a_database_that_becomes_read_only_is_unavailable(
+    path: Path, autojump_clock: MockClock
+) -> None:
+    async with open_sqlite(path) as store:
+        row = await store.create(1, data(), now=NOW)
+
+        @sa.event.listens_for(store._engine, "begin")
+        def forbid_writing(connection: sa.Connection) -> None:
+            connection.exec_driver_sql("PRAGMA query_only = ON")
+
+        with pytest.raises(StoreUnavailableError, match="it is read-only"):
+            await store.delete(1, row.id)
+        assert await store.get(1, row.id) == row
 
 
 # When the database fails.

@@ -17,6 +17,7 @@ from ..errors import StoreError
 
 __all__ = [
     "APPLICATION_ID",
+    "check_writable",
     "counters",
     "dispatches",
     "former",
@@ -209,5 +210,14 @@ def prepare(connection: sa.Connection, path: Path) -> None:
         )
     for migrate in MIGRATIONS[version:]:
         migrate(connection)
-    # Written even if it stays the same: a file that cannot be written must not be opened.
+    if version < len(MIGRATIONS):
+        _set_version(connection)
+
+
+def check_writable(connection: sa.Connection) -> None:
+    """Write what the file contains already; in a file that is read-only this fails."""
+    _set_version(connection)
+
+
+def _set_version(connection: sa.Connection) -> None:
     connection.exec_driver_sql(f"PRAGMA user_version = {len(MIGRATIONS)}")

@@ -7,7 +7,7 @@ from typing import TypeAlias, TypeVar
 import sqlalchemy as sa
 
 from ._schema import dispatches, former
-from .queries import Query, SortKey, TimeRange
+from .queries import SEARCHED_CHARACTERS, Query, SortKey, TimeRange
 
 __all__ = ["count_of", "page_of"]
 
@@ -101,8 +101,9 @@ def _filter(query: Query) -> list[_Condition]:
     if wanted.ids is not None:
         conditions.append(_d.id.in_(wanted.ids))
     if wanted.queried_ids is not None:
+        searched = sa.func.substr(_d.type, 1, SEARCHED_CHARACTERS)
         # Not LIKE, which ignores case.
-        contained = [sa.func.instr(_d.type, text) > 0 for text in wanted.queried_types]
+        contained = [sa.func.instr(searched, text) > 0 for text in wanted.queried_types]
         conditions.append(sa.or_(_d.id.in_(wanted.queried_ids), *contained))
     return conditions
 

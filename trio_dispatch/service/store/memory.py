@@ -104,7 +104,7 @@ class MemoryStore(Store):
         self.counters = self.counters.after(changes)
         for change in changes:
             self._apply(change)
-            self.watchers.publish(change)
+        self.watchers.publish(changes)
         return changes
 
     async def get(self, microgrid_id: int, dispatch_id: int) -> Row:

@@ -26,6 +26,7 @@ __all__ = [
     "MAX_PAGE_BYTES",
     "MAX_PAGE_SIZE",
     "REMEMBERED_CHANGES",
+    "SEARCHED_CHARACTERS",
     "Filter",
     "Page",
     "PageBuilder",
@@ -38,6 +39,9 @@ DEFAULT_PAGE_SIZE = 100
 MAX_PAGE_SIZE = 1000
 MAX_PAGE_BYTES = 2 * 1024 * 1024
 """A page ends before it has more bytes: gRPC clients take 4 MiB in one message by default."""
+
+SEARCHED_CHARACTERS = 256
+"""Queries look at the beginning of a type only: older versions stored types of any length."""
 
 REMEMBERED_CHANGES = 100_000
 """A store remembers the former sort keys for this number of changes."""
@@ -104,7 +108,8 @@ class Filter:
     def _matches_queries(self, row: Row) -> bool:
         if self.queried_ids is None:
             return True
-        return row.id in self.queried_ids or any(text in row.type for text in self.queried_types)
+        searched = row.type[:SEARCHED_CHARACTERS]
+        return row.id in self.queried_ids or any(text in searched for text in self.queried_types)
 
 
 EVERYTHING = Filter()

@@ -8,16 +8,32 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Final
 
 from ...api import wire
 from ...api.codec import WIRE, time_from_nanos, time_to_nanos
-from ...api.decoding import target_from_wire
+from ...api.decoding import build_time, target_from_wire
 from ...api.wire import Event
+from ...grpc import MessageCodec
 from ...model.target import TargetIds
 from ..rules import is_recurring, last_run_end
 
-__all__ = ["Change", "Row", "check_time", "row_of", "row_of_message", "target_text"]
+__all__ = [
+    "Change",
+    "Row",
+    "check_time",
+    "row_of",
+    "row_of_message",
+    "sendable",
+    "target_text",
+]
 
+MAX_SENT_BYTES: Final = 3_600 * 1024
+"""This leaves room for a page token in a message of 4 MiB."""
+
+_METADATA_ONLY = MessageCodec(
+    decoders={wire.DispatchData: bytes}, builders={wire.Timestamp: build_time}
+)
 _FIRST_TIME = time_to_nanos(datetime(1, 1, 1, tzinfo=UTC))
 _END_OF_TIME = time_to_nanos(datetime(9999, 12, 31, tzinfo=UTC)) + 86_400 * 10**9
 
@@ -133,6 +149,22 @@ def row_of_message(
 
 def _nanos(moment: datetime | None) -> int:
     return 0 if moment is None else time_to_nanos(moment)
+
+
+def sendable(message: bytes) -> bytes:
+    """Return a dispatch as clients receive it.
+
+    Older versions stored dispatches of up to 4 MiB.  Those that exceed a client's default limit
+    would make their microgrid unlistable, so clients receive an inactive dispatch without content
+    in their place, by which they can still be found, and deleted.
+    """
+    if len(message) <= MAX_SENT_BYTES:
+        return message
+    metadata = _METADATA_ONLY.decode(message, wire.Dispatch).metadata or wire.DispatchMetadata()
+    data = wire.DispatchData(
+        type="TOO LARGE", start_time=metadata.create_time or time_from_nanos(0)
+    )
+    return WIRE.encode(wire.Dispatch(metadata=metadata, data=data), wire.Dispatch)
 
 
 def target_text(message: wire.TargetComponents | None) -> str:

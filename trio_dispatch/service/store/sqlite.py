@@ -20,8 +20,9 @@ import logging
 import math
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeAlias, TypeVar
@@ -32,8 +33,14 @@ from outcome import Error, Outcome, Value
 
 from ... import clock
 from ...concurrency.nursery import open_service_nursery
-from ..errors import NotFoundError, StoreBusyError, StoreError, StoreUnavailableError
-from ._schema import counters, prepare
+from ..errors import (
+    NotFoundError,
+    StoreBusyError,
+    StoreError,
+    StoreFullError,
+    StoreUnavailableError,
+)
+from ._schema import check_writable, counters, prepare
 from ._sql_errors import DRIVER_ERRORS, copy_of, mapped_to_store_errors
 from ._sql_lists import count_of, page_of
 from ._sqlite_files import copy_database, ensure_file, lock, make_engine, raw_connection, unlock
@@ -55,8 +62,7 @@ _LISTS_AT_ONCE: Final = 3
 _LOOKUPS_AT_ONCE: Final = 2
 _CHANGES_AT_ONCE: Final = 500
 _CLOSE_TIMEOUT: Final = 10.0
-# SQLite asks this often whether a read is still wanted; it is well below a millisecond.
-_STEPS_BETWEEN_CHECKS: Final = 10_000
+_STEPS_BETWEEN_CHECKS: Final = 100_000  # A few milliseconds.
 
 _R = TypeVar("_R")
 
@@ -90,6 +96,36 @@ async def open_sqlite(
             await store._wait_for_reads()
         with trio.CancelScope(shield=True):
             await clock.run_in_thread(store._close)
+
+
+class _Interrupter:
+    """Interrupts the read of another thread, and nothing that its connection does later."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._reading: sqlite3.Connection | None = None
+        self._interrupted = False
+
+    @contextmanager
+    def watching(self, connection: sqlite3.Connection) -> Iterator[None]:
+        """Permit interruptions within a ``with`` block."""
+        # `interrupt` has no effect between two statements; then SQLite itself notices.
+        connection.set_progress_handler(lambda: self._interrupted, _STEPS_BETWEEN_CHECKS)
+        with self._lock:
+            self._reading = connection
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._reading = None
+            connection.set_progress_handler(None, 0)
+
+    def interrupt(self) -> None:
+        """Interrupt the read, now or soon after it begins."""
+        with self._lock:
+            self._interrupted = True
+            if self._reading is not None:
+                self._reading.interrupt()
 
 
 @dataclass(eq=False, slots=True)
@@ -200,22 +236,22 @@ class SqliteStore(Store):
 
         If it is cancelled, SQLite stops the statement soon after, and the thread ends.
         """
-        wanted = True
+        interrupter = _Interrupter()
 
         def read() -> _R:
-            with mapped_to_store_errors(self.path), self._engine.begin() as connection:
-                raw = raw_connection(connection)
-                raw.set_progress_handler(lambda: not wanted, _STEPS_BETWEEN_CHECKS)
-                try:
-                    return work(connection)
-                finally:
-                    raw.set_progress_handler(None, 0)
+            with (
+                mapped_to_store_errors(self.path),
+                self._engine.begin() as connection,
+                interrupter.watching(raw_connection(connection)),
+            ):
+                return work(connection)
 
         self._check_open()
         try:
             return await clock.run_in_thread(read, limiter=limiter, abandon_on_cancel=True)
-        finally:
-            wanted = False
+        except trio.Cancelled:
+            interrupter.interrupt()
+            raise
 
     def _check_open(self) -> None:
         if self._closed:
@@ -301,10 +337,15 @@ class SqliteStore(Store):
         # between the return of the thread and the last watcher.
         began = trio.current_time()
         certain = await clock.run_in_thread(self._transact, batch, limiter=self._writer)
-        for write in batch:
-            if isinstance(write.outcome, Value):
-                for change in write.outcome.value:
-                    self.watchers.publish(change)
+        outcomes = [write.outcome for write in batch]
+        self.watchers.publish(
+            [
+                change
+                for outcome in outcomes
+                if isinstance(outcome, Value)
+                for change in outcome.value
+            ]
+        )
         if not certain:
             self.watchers.disconnect_all()
         for write in batch:
@@ -378,6 +419,13 @@ class SqliteStore(Store):
                 # Only now it is known to be ours; the file keeps this setting.
                 with self._engine.connect() as connection:
                     raw_connection(connection).execute("PRAGMA journal_mode = WAL")
+            # On a full disk it can still be read.
+            with (
+                suppress(StoreFullError),
+                mapped_to_store_errors(self.path),
+                self._writing.begin() as connection,
+            ):
+                check_writable(connection)
         except StoreUnavailableError as exc:
             raise StoreError(str(exc)) from exc
 

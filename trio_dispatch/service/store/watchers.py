@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,11 +16,17 @@ from .rows import Change
 
 __all__ = ["Watcher", "Watchers", "WatchersStatistics"]
 
-READ_TIMEOUT: Final = 2.0
-"""Writers wait for a watcher only while it takes something every so many seconds."""
+READ_TIMEOUT: Final = 5.0
+"""Writers do not wait for a watcher that has taken nothing for this number of seconds."""
+
+QUEUE_BYTES: Final = 8 * 1024 * 1024
+"""The messages of the changes that wait for one watcher may have this many bytes."""
 
 BATCH_BYTES: Final = 32 * 1024
 """A watcher takes about this much at a time, so that it is seen to make progress."""
+
+CHANGES_AT_ONCE: Final = 20_000
+"""All watchers together take this many changes at a time, so that each has its turn soon."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +51,13 @@ class WatchersStatistics:
 class Watchers:
     """Hands every change of a microgrid to all its watchers, in the order of the changes.
 
-    Each watcher has a queue of its own, so a slow one delays no other watcher.  When a queue is
+    The changes of a microgrid are in one log, in which each watcher has a position of its own, so a
+    slow watcher delays no other.  The changes after its position are its queue.  When the queue is
     half full, the watcher *lags*, and writers to its microgrid wait until it has caught up: it is
     served ahead of new writes.  But they do not wait for a watcher that takes nothing for
-    `READ_TIMEOUT` seconds.  When its queue is full, the next change disconnects it: instead of the
-    changes that wait it receives `WatcherTooSlowError`, since it must know that it misses some.
+    `READ_TIMEOUT` seconds: it is *stuck*.  When the queue of a stuck watcher overflows, the watcher
+    is disconnected: instead of the changes that wait it receives `WatcherTooSlowError`, since it
+    must know that it misses some.  A queue holds `limit` changes and `QUEUE_BYTES` bytes.
 
     Args:
       limit: How many changes may wait for one watcher.
@@ -59,8 +67,8 @@ class Watchers:
     def __init__(self, limit: int, on_caught_up: Callable[[], None] = lambda: None) -> None:
         self._limit = limit
         self._on_caught_up = on_caught_up
-        self._by_microgrid: defaultdict[int, set[Watcher]] = defaultdict(set)
-        self._lagging: defaultdict[int, set[Watcher]] = defaultdict(set)
+        self._logs: dict[int, _Log] = {}
+        self._count = 0
         self._published = 0
         self._delivered = 0
         self._disconnected = 0
@@ -74,52 +82,67 @@ class Watchers:
         Args:
           on_disconnect: Called when the watcher is disconnected, whatever its task is doing.
         """
-        watcher = Watcher(self._taken, on_disconnect)
-        self._by_microgrid[microgrid_id].add(watcher)
-        watcher.microgrid_id = microgrid_id
+        log = self._logs.setdefault(microgrid_id, _Log(microgrid_id))
+        watcher = Watcher(self, log, on_disconnect)
+        log.watchers.add(watcher)
+        self._count += 1
         try:
             yield watcher
         finally:
             self._drop(watcher)
             watcher._end()
 
-    def publish(self, change: Change) -> None:
-        """Hand a committed change to all watchers of its microgrid.  Never waits."""
-        self._published += 1
-        microgrid_id = change.row.microgrid_id
-        for watcher in [*self._by_microgrid.get(microgrid_id, ())]:
-            waiting = len(watcher)
-            if waiting >= self._limit:
+    def publish(self, changes: Sequence[Change]) -> None:
+        """Hand committed changes to all watchers of their microgrids.  Never waits."""
+        self._published += len(changes)
+        changed: dict[int, _Log] = {}
+        for change in changes:
+            microgrid_id = change.row.microgrid_id
+            if (log := self._logs.get(microgrid_id)) is not None:
+                log.append(change)
+                changed[microgrid_id] = log
+        for log in changed.values():
+            self._announce(log)
+
+    def _announce(self, log: _Log) -> None:
+        """Wake the watchers of a log; note which ones lag, disconnect stuck ones that overflow."""
+        now = trio.current_time()
+        for watcher in [*log.watchers]:
+            watcher._wake(now)
+            if watcher.taken_at + READ_TIMEOUT <= now and watcher.exceeds(self._limit, QUEUE_BYTES):
                 self._disconnected += 1
                 self._drop(watcher)
                 watcher._fail(WatcherTooSlowError, "too many changes were waiting to be read")
-                continue
-            watcher._offer(change)
-            if waiting + 1 >= self._limit // 2:
-                self._lagging[microgrid_id].add(watcher)
+            elif self._lags(watcher):
+                log.lagging.add(watcher)
+        log.trim()
+
+    def _lags(self, watcher: Watcher) -> bool:
+        return watcher.exceeds(self._limit // 2 - 1, QUEUE_BYTES // 2)
 
     def patience(self, microgrid_id: int) -> float:
         """Return for how many seconds a writer to a microgrid should wait for its watchers."""
-        now = trio.current_time()
-        lagging = self._lagging.get(microgrid_id, ())
-        return max((watcher.taken_at + READ_TIMEOUT - now for watcher in lagging), default=0.0)
+        log = self._logs.get(microgrid_id)
+        if log is None or not log.lagging:
+            return 0.0
+        latest = max(watcher.taken_at for watcher in log.lagging)
+        return max(0.0, latest + READ_TIMEOUT - trio.current_time())
 
     def end_all(self) -> None:
         """End all present watchers once they have received the changes that wait for them."""
-        for watchers in self._by_microgrid.values():
-            for watcher in watchers:
+        for log in self._logs.values():
+            for watcher in log.watchers:
                 watcher._end()
 
     def disconnect_all(self) -> None:
         """Disconnect all present watchers, because they may have missed a change."""
-        watchers = [watcher for group in self._by_microgrid.values() for watcher in group]
-        for watcher in watchers:
+        for watcher in [watcher for log in self._logs.values() for watcher in log.watchers]:
             self._drop(watcher)
             watcher._fail(StoreUnavailableError, "a change may have been missed")
 
     def statistics(self) -> WatchersStatistics:
         """Return what the watchers are doing and have done."""
-        queues = [len(watcher) for group in self._by_microgrid.values() for watcher in group]
+        queues = [len(watcher) for log in self._logs.values() for watcher in log.watchers]
         return WatchersStatistics(
             watchers=len(queues),
             longest_queue=max(queues, default=0),
@@ -128,54 +151,103 @@ class Watchers:
             disconnected=self._disconnected,
         )
 
+    def _batch_size(self) -> int:
+        """Return how many changes a watcher may take at a time."""
+        return max(1, CHANGES_AT_ONCE // max(1, self._count))
+
     def _taken(self, watcher: Watcher, count: int) -> None:
         self._delivered += count
-        if len(watcher) < self._limit // 2:
-            self._discard(self._lagging, watcher)
+        if watcher in watcher.log.lagging and not self._lags(watcher):
+            watcher.log.lagging.discard(watcher)
+            self._on_caught_up()
 
     def _drop(self, watcher: Watcher) -> None:
-        self._discard(self._by_microgrid, watcher)
-        self._discard(self._lagging, watcher)
-
-    def _discard(self, groups: dict[int, set[Watcher]], watcher: Watcher) -> None:
-        group = groups.get(watcher.microgrid_id)
-        if group is None or watcher not in group:
+        log = watcher.log
+        if watcher not in log.watchers:
             return
-        group.discard(watcher)
-        if not group:
-            del groups[watcher.microgrid_id]
-        if groups is self._lagging:
+        self._count -= 1
+        log.watchers.discard(watcher)
+        if not log.watchers:
+            del self._logs[log.microgrid_id]
+        if watcher in log.lagging:
+            log.lagging.discard(watcher)
             self._on_caught_up()
+
+
+class _Log:
+    """The changes of a microgrid that its watchers have yet to take.
+
+    Attributes:
+      end: The position after the last change.
+      watchers: The watchers of the microgrid.
+      lagging: Those of them that lag.
+    """
+
+    def __init__(self, microgrid_id: int) -> None:
+        self.microgrid_id = microgrid_id
+        self.watchers: set[Watcher] = set()
+        self.lagging: set[Watcher] = set()
+        self.end = 0
+        self._begin = 0
+        self._changes: list[Change] = []
+        # The bytes of all changes before each one, and of all changes.
+        self._offsets: list[int] = []
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._changes)
+
+    def append(self, change: Change) -> None:
+        self._changes.append(change)
+        self._offsets.append(self._bytes)
+        self._bytes += len(change.row.message)
+        self.end += 1
+
+    def read(self, position: int, end: int, size: int) -> Sequence[Change]:
+        """Return up to `size` changes from a position on, or the first `BATCH_BYTES` bytes."""
+        first, last = position - self._begin, min(position + size, end) - self._begin
+        full = self._offsets[first] + BATCH_BYTES
+        return self._changes[first : bisect_left(self._offsets, full, first + 1, last)]
+
+    def bytes_from(self, position: int) -> int:
+        """Return the bytes of all changes from a position on."""
+        return self._bytes - self._offsets[position - self._begin] if position < self.end else 0
+
+    def trim(self) -> None:
+        """Forget the changes that all watchers have taken."""
+        begin = min((watcher.position for watcher in self.watchers), default=self.end)
+        del self._changes[: begin - self._begin]
+        del self._offsets[: begin - self._begin]
+        self._begin = begin
 
 
 class Watcher:
     """Iterates over the changes of a microgrid: ``async for changes in watcher``.
 
-    Each item is the list of the changes that wait, or its first `BATCH_BYTES` bytes, so that they
-    can be sent together.  It is for one task.  Each iteration is a checkpoint; a cancelled one has
-    taken nothing.  The iteration ends when the service ends.
+    Each item is a list of changes that have been waiting, so that they can be sent together.  It is
+    for one task.  Each iteration is a checkpoint; a cancelled one has taken nothing.  The iteration
+    ends when the service ends.
 
     Attributes:
-      taken_at: When it last took changes.
+      log: The changes of the microgrid.
+      position: The position in the log of the next change that it takes.
+      taken_at: When it last took changes, or began to wait for one.
 
     Raises:
       WatcherTooSlowError: by the iteration, once too many changes have been waiting.
       StoreUnavailableError: likewise, once a change may have been missed.
     """
 
-    microgrid_id: int
-
     def __init__(
-        self,
-        taken: Callable[[Watcher, int], None],
-        on_disconnect: Callable[[], None] | None,
+        self, watchers: Watchers, log: _Log, on_disconnect: Callable[[], None] | None
     ) -> None:
+        self.log = log
+        self.position = log.end
         self.taken_at = trio.current_time()
-        self._taken = taken
+        self._watchers = watchers
         self._on_disconnect = on_disconnect
-        self._queue: deque[Change] = deque()
         self._arrival = trio.lowlevel.ParkingLot()
-        self._ended = False
+        self._end_position: int | None = None
         self._failure: tuple[type[DispatchError], str] | None = None
 
     def __aiter__(self) -> Watcher:
@@ -183,23 +255,26 @@ class Watcher:
 
     async def __anext__(self) -> Sequence[Change]:
         await trio.lowlevel.checkpoint()
-        while not self._queue and not self._ended:
+        while not len(self) and self._end_position is None:
             await self._arrival.park()
         if (failure := self.failure) is not None:
             raise failure
-        if not self._queue:
+        if not len(self):
             raise StopAsyncIteration
-        batch, size = [], 0
-        while self._queue and size < BATCH_BYTES:
-            change = self._queue.popleft()
-            size += len(change.row.message)
-            batch.append(change)
+        end = self.position + len(self)
+        batch = self.log.read(self.position, end, self._watchers._batch_size())
+        self.position += len(batch)
         self.taken_at = trio.current_time()
-        self._taken(self, len(batch))
+        self._watchers._taken(self, len(batch))
         return batch
 
     def __len__(self) -> int:
-        return len(self._queue)
+        end = self.log.end if self._end_position is None else self._end_position
+        return end - self.position
+
+    def exceeds(self, changes: int, size: int) -> bool:
+        """Whether more than these changes, or more than these bytes, wait."""
+        return len(self) > changes or self.log.bytes_from(self.position) > size
 
     @property
     def failure(self) -> DispatchError | None:
@@ -209,21 +284,19 @@ class Watcher:
         kind, message = self._failure
         return kind(message)
 
-    def _offer(self, change: Change) -> None:
-        if self._ended:
-            return  # The service is closing; clients connect again and list what there is.
+    def _wake(self, now: float) -> None:
         if self._arrival:
-            self.taken_at = trio.current_time()  # It was waiting, not stuck.
+            self.taken_at = now  # It was waiting, not stuck.
             self._arrival.unpark_all()
-        self._queue.append(change)
 
     def _fail(self, kind: type[DispatchError], message: str) -> None:
         self._failure = kind, message
-        self._queue.clear()
+        self.position = self.log.end
         self._end()
         if self._on_disconnect is not None:
             self._on_disconnect()
 
     def _end(self) -> None:
-        self._ended = True
+        if self._end_position is None:
+            self._end_position = self.log.end
         self._arrival.unpark_all()
