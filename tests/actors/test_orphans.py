@@ -265,3 +265,35 @@ async def test_orphans_are_limited_to_the_components_of_this_process(
     assert sorted(stopped) == [(1, TargetIds(1)), (2, TargetIds(1, 2))]
     refused = [message for message in caplog.messages if "not handed to on_orphan" in message]
     assert len(refused) == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "stopped"),
+    [
+        ({}, []),
+        ({"payload": {"power": 1}}, []),
+        ({"target": TargetIds(2)}, [TargetIds(1)]),
+        ({"type": "OTHER"}, [TargetIds(1)]),
+        ({"dry_run": True}, [TargetIds(1)]),
+    ],
+)
+async def test_dispatch_that_runs_elsewhere_since_the_crash_is_an_orphan(
+    autojump_clock: trio.testing.MockClock,
+    service: LocalService,
+    cache: Path,
+    changes: dict[str, Any],
+    stopped: list[TargetIds],
+) -> None:
+    left_behind(cache, lasting(1, -10, None))
+    await service.put(lasting(1, -10, None, **{"update_time": at(50), **changes}))
+    clock.virtual_clock().set(at(100))
+    targets = []
+
+    async def on_orphan(dispatch: Dispatch) -> None:
+        targets.append(dispatch.target)
+
+    async with dispatching(service, cache=cache) as dispatcher:
+        await trio.sleep(5)
+        with trio.move_on_after(5):
+            await dispatcher.run_actors("CHARGE", Diary().actor, on_orphan=on_orphan)
+    assert targets == stopped

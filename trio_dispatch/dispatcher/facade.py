@@ -209,6 +209,6 @@ class Dispatcher:
                 options,
                 statuses,
                 self._actors,
-                orphans=self._scheduler.orphans.hand_over(type),
+                orphans=self._scheduler.orphans.hand_over(type, self.dispatches, clock.now()),
                 task_status=task_status,
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 
 from ..model.dispatch import Dispatch
@@ -20,10 +20,11 @@ class PendingOrphans:
     """
 
     def __init__(self) -> None:
+        # As the last process left them, until they are handed over.
+        self._left: dict[int, Dispatch] = {}
         self._stopped: dict[int, Dispatch] = {}
         # Dicts, for their order.
         self._pending: dict[int, None] = {}
-        self._handed_over: set[int] = set()
 
     @property
     def stopped(self) -> Collection[Dispatch]:
@@ -38,21 +39,34 @@ class PendingOrphans:
     def inherit(self, dispatches: Iterable[Dispatch], now: datetime) -> None:
         """Add the dispatches that the last process left running."""
         for dispatch in dispatches:
+            self._left[dispatch.id] = dispatch
             self._pending[dispatch.id] = None
             if not dispatch.running_at(now):
                 self._stopped[dispatch.id] = dispatch.sent_for(now, halted=True)
 
-    def hand_over(self, type: str) -> list[Dispatch]:
-        """Return those of a type that have to be stopped, each of them once.
+    def hand_over(
+        self, type: str, dispatches: Mapping[int, Dispatch], now: datetime
+    ) -> list[Dispatch]:
+        """Return those of a type that have to be stopped, as the last process left them.
 
-        Later, the same components may be in use again.
+        Each is returned once: later, the same components may be in use again.  One that still runs
+        is returned only if it has got another type or target, or become a dry run.
+
+        Args:
+          dispatches: All dispatches that are known now.
         """
-        found = [
-            each
-            for each in self._stopped.values()
-            if each.type == type and each.id not in self._handed_over
-        ]
-        self._handed_over.update(each.id for each in found)
+        found = []
+        for left in [each for each in self._left.values() if each.type == type]:
+            del self._left[left.id]
+            present = dispatches.get(left.id)
+            goes_on = (
+                present is not None
+                and left.id not in self._stopped
+                and present.running_at(now)
+                and _what_is_on(present) == _what_is_on(left)
+            )
+            if not goes_on:
+                found.append(left.sent_for(now, halted=True))
         return found
 
     def announced(self, message: Dispatch, kind: NoticeKind, now: datetime) -> None:
@@ -68,3 +82,7 @@ class PendingOrphans:
             return False
         del self._pending[message.id]
         return True
+
+
+def _what_is_on(dispatch: Dispatch) -> tuple[object, ...]:
+    return dispatch.type, dispatch.target, dispatch.dry_run
