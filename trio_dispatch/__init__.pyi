@@ -37,6 +37,7 @@ from .dispatcher.facade import Dispatcher as Dispatcher
 from .dispatcher.statistics import DispatcherStatistics as DispatcherStatistics
 from .dispatcher.state import SyncPhase as SyncPhase, SyncState as SyncState
 from .errors import DispatchError as DispatchError
+from .model.arbitration import PlannedInterval as PlannedInterval, Priority as Priority
 from .model.dispatch import Dispatch as Dispatch, RunningState as RunningState
 from .model.events import (
     Created as Created,
@@ -45,6 +46,8 @@ from .model.events import (
     MissedRun as MissedRun,
     Updated as Updated,
 )
+from .model.expansion import Components as Components
+from .model.payload import JSON as JSON
 from .model.recurrence.rule import (
     EndCriteria as EndCriteria,
     Frequency as Frequency,
@@ -53,6 +56,7 @@ from .model.recurrence.rule import (
 )
 from .model.target import (
     BatteryType as BatteryType,
+    ComponentKind as ComponentKind,
     ElectricalComponentCategory as ElectricalComponentCategory,
     EvChargerType as EvChargerType,
     InverterType as InverterType,

@@ -1,6 +1,6 @@
-"""Draws the pictures of the documentation, from dispatches and times that are fixed.
+"""Draws the pictures of the documentation from fixed dispatches and times.
 
-The same source always gives the same picture, to the byte.
+The same source gives the same picture, to the byte.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ BEGIN = datetime(2026, 6, 15, tzinfo=UTC)
 END = BEGIN + timedelta(days=1)
 NOW = BEGIN + timedelta(hours=10, minutes=24)
 WIDTH = 840
-"""As wide as a page shows it, so that nothing is scaled."""
+"""The width at which a page shows it, so that it is not scaled."""
 
 _HOUR = timedelta(hours=1)
 _MINUTE = timedelta(minutes=1)

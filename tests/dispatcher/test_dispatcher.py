@@ -408,3 +408,18 @@ async def test_what_waits_is_read_with_what_has_silently_become_of_it(
         # Whoever reads of the stop only now must not take it for a start.
         (message,) = drained(status)
         assert message.running() is RunningState.STOPPED
+
+
+async def test_the_plan_of_a_component(
+    service: LocalService, autojump_clock: trio.testing.MockClock
+) -> None:
+    first = await create(service, target=TargetIds(1, 2))
+    await create(service, target=TargetIds(3))
+    async with dispatching(service) as dispatcher:
+        plan = dispatcher.plan(1, START, START + 2 * HOUR)
+        await service.client.delete(1, first.id)
+        # The plan is of the moment at which it was made.
+        assert [(each.dispatch.id, each.begin, each.end) for each in plan] == [
+            (first.id, START, START + HOUR)
+        ]
+        assert list(dispatcher.plan(1, START, START + HOUR, type="OTHER")) == []

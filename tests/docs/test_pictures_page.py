@@ -1,4 +1,4 @@
-"""The page "Draw what runs when": all of its Python runs, and prints what the page says."""
+"""The page "Draw what runs when": its Python code runs and prints what the page shows."""
 
 from __future__ import annotations
 

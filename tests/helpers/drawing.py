@@ -1,4 +1,4 @@
-"""Dispatches to draw, and means to look at what was drawn."""
+"""Dispatches to draw, and a decoder of PNG."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ NASTY = [
     "",
     "a" * 300,
 ]
-"""Types that a picture must survive."""
+"""Types that a picture must render harmless."""
 
 
 def documentation() -> ModuleType:
-    """The module that makes the pictures of the documentation."""
+    """Return the module that draws the pictures of the documentation."""
     path = Path(__file__).parents[2] / "docs" / "pictures" / "make.py"
     spec = importlib.util.spec_from_file_location("documentation_pictures", path)
     assert spec is not None
@@ -49,7 +49,7 @@ def documentation() -> ModuleType:
 
 
 def minutely(id: int = 1, **fields: Any) -> Dispatch:
-    """Twenty seconds of every minute, since long ago."""
+    """Return a dispatch that has run for 20 seconds of each minute for 300 days."""
     defaults: dict[str, Any] = {
         "start_time": BEGIN - 300 * DAY,
         "duration": timedelta(seconds=20),
@@ -73,7 +73,7 @@ DURATIONS = st.sampled_from(
 
 @st.composite
 def dispatches(draw: st.DrawFn, most: int = 8) -> list[Dispatch]:
-    """Dispatches around `BEGIN`, of two types and three targets."""
+    """Generate dispatches around `BEGIN`, of two types and three targets."""
     return [
         make_dispatch(
             id,
@@ -98,12 +98,12 @@ class Image:
     rows: list[bytes]
 
     def column(self, x: int) -> set[bytes]:
-        """The colours in a column."""
+        """Return the colours in a column."""
         return {row[4 * x : 4 * x + 4] for row in self.rows}
 
 
 def decode_png(data: bytes) -> Image:
-    """Decode a PNG of 8 bits, red, green, blue and alpha, not interlaced."""
+    """Decode a PNG with 8 bits each of red, green, blue and alpha, not interlaced."""
     assert data.startswith(b"\x89PNG\r\n\x1a\n")
     place, packed, width, height = 8, b"", 0, 0
     while place < len(data):

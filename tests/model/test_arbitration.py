@@ -108,6 +108,12 @@ def test_categories_and_dry_runs_on_demand() -> None:
     assert list(plan([battery], 3, BEGIN, END, components=SITE)) == []
 
 
+def test_only_one_type() -> None:
+    other = lasting(2, 5, 10, type="OTHER")
+    (interval,) = plan([lasting(1, 0, 60), other], 1, BEGIN, END, type="CHARGE")
+    assert interval.dispatch.id == 1
+
+
 def test_the_plan_is_cut_to_its_window() -> None:
     (interval,) = plan([lasting(1, -10, 10_000)], 1, BEGIN, END)
     assert interval == PlannedInterval(BEGIN, END, lasting(1, -10, 10_000), BEGIN - 10 * MINUTE)

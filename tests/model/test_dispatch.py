@@ -1,4 +1,4 @@
-"""What a dispatch says of itself at any moment."""
+"""Dispatches: when they run, and their values."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ HOURLY = RecurrenceRule(Frequency.HOURLY)
 RUNNING, STOPPED = RunningState.RUNNING, RunningState.STOPPED
 
 
-def test_a_run_is_half_open() -> None:
+def test_a_run_includes_its_start_and_not_its_end() -> None:
     dispatch = make_dispatch(start_time=NOW, duration=HOUR)
     states = [dispatch.running_at(NOW + t) for t in (-SECOND, HOUR * 0, HOUR - SECOND, HOUR)]
     assert states == [False, True, True, False]
@@ -40,19 +40,19 @@ def test_a_run_is_half_open() -> None:
     assert dispatch.until_at(NOW + HOUR) is None
 
 
-def test_the_latest_start_counts_when_runs_are_longer_than_the_interval() -> None:
+def test_the_latest_start_counts_if_runs_overlap() -> None:
     dispatch = make_dispatch(start_time=NOW, duration=1.5 * HOUR, recurrence=HOURLY)
     assert dispatch.until_at(NOW + HOUR - SECOND) == NOW + 1.5 * HOUR
     assert dispatch.until_at(NOW + HOUR) == NOW + 2.5 * HOUR
 
 
-def test_touching_runs_never_stop() -> None:
+def test_adjacent_runs_do_not_stop() -> None:
     dispatch = make_dispatch(start_time=NOW, duration=HOUR, recurrence=HOURLY)
     assert dispatch.running_at(NOW + HOUR)
     assert dispatch.until_at(NOW + HOUR) == NOW + 2 * HOUR
 
 
-def test_without_a_duration_it_runs_for_ever_and_does_not_recur() -> None:
+def test_without_a_duration_it_runs_for_ever_and_ignores_its_rule() -> None:
     dispatch = make_dispatch(start_time=NOW, duration=None, recurrence=HOURLY)
     assert not dispatch.running_at(NOW - SECOND)
     assert dispatch.running_at(datetime(9999, 12, 31, tzinfo=UTC))
@@ -62,7 +62,7 @@ def test_without_a_duration_it_runs_for_ever_and_does_not_recur() -> None:
     assert dispatch.last_end() is None
 
 
-def test_what_would_end_after_the_year_9999_has_no_end() -> None:
+def test_a_run_that_would_end_after_year_9999_has_no_end() -> None:
     start = datetime(9999, 12, 31, 23, 59, tzinfo=UTC)
     dispatch = make_dispatch(start_time=start, duration=HOUR)
     assert dispatch.running_at(start)
@@ -77,7 +77,7 @@ def test_an_unspecified_frequency_is_no_recurrence() -> None:
     assert dispatch.next_run_after(NOW + SECOND) is None
 
 
-def test_recurrences_are_cut_to_the_second_and_single_starts_are_not() -> None:
+def test_recurring_starts_are_at_whole_seconds_and_single_starts_are_not() -> None:
     start = NOW + timedelta(microseconds=5)
     assert make_dispatch(start_time=start).next_run_after(NOW) == start
     again = make_dispatch(start_time=start, recurrence=HOURLY)
@@ -85,13 +85,13 @@ def test_recurrences_are_cut_to_the_second_and_single_starts_are_not() -> None:
 
 
 @pytest.mark.parametrize("change", [{"active": False}, {"deleted": True}], ids=str)
-def test_what_is_inactive_or_deleted_does_not_run(change: dict[str, Any]) -> None:
+def test_an_inactive_or_deleted_dispatch_does_not_run(change: dict[str, Any]) -> None:
     dispatch = make_dispatch(**change)
     assert not dispatch.running_at(NOW)
     assert dispatch.until_at(NOW) is None
 
 
-async def test_without_a_time_given_the_wall_clock_of_the_run_counts(
+async def test_the_wall_clock_of_the_trio_run_decides(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     dispatch = make_dispatch(type="CHARGE", start_time=NOW, duration=HOUR, recurrence=None)
@@ -105,11 +105,11 @@ async def test_without_a_time_given_the_wall_clock_of_the_run_counts(
     assert list(dispatch.missed_runs(NOW - SECOND)) == [NOW]
 
 
-async def test_a_message_is_not_older_than_what_it_was_sent_for(
+async def test_a_message_is_evaluated_no_earlier_than_it_was_sent_for(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     message = make_dispatch(start_time=NOW + HOUR).sent_for(NOW + HOUR)
-    # The clock was stepped back since: what the message says is still true for who reads it.
+    # The clock was stepped back since: the message still says what it was sent for.
     assert message.running() is RUNNING
     await trio.sleep(2 * 3600)
     assert message.running() is STOPPED
@@ -128,7 +128,7 @@ async def test_a_pulse_runs_only_as_a_message(autojump_clock: trio.testing.MockC
     assert list(pulse.missed_runs(NOW)) == [NOW + HOUR]
 
 
-def test_missed_runs_are_those_that_are_over() -> None:
+def test_missed_runs_are_over() -> None:
     rule = RecurrenceRule(Frequency.HOURLY, end_criteria=EndCriteria(count=3))
     past = datetime.now(UTC).replace(microsecond=0) - timedelta(days=1)
     dispatch = make_dispatch(start_time=past, duration=MINUTE, recurrence=rule)
@@ -221,21 +221,21 @@ def test_targets_are_sets() -> None:
         TargetCategory(ElectricalComponentCategory.INVERTER, InverterType.PV),
     }
     assert repr(target) == "TargetCategories(BATTERY, INVERTER:PV)"
-    # Types of different kinds have the same numbers and are different all the same.
+    # The same number in different enumerations is not the same type.
     assert TargetCategory(battery, BatteryType(1)) != TargetCategory(battery, InverterType(1))
     assert pickle.loads(pickle.dumps(target)) == target
 
 
 @pytest.mark.parametrize("ids", [(-1,), (2**64,), ("1",)])
-def test_ids_that_make_no_sense_are_refused(ids: tuple[Any, ...]) -> None:
+def test_invalid_ids_are_refused(ids: tuple[Any, ...]) -> None:
     with pytest.raises(ValueError, match="component id"):
         TargetIds(*ids)
 
 
-def test_categories_that_make_no_sense_are_refused() -> None:
+def test_invalid_categories_are_refused() -> None:
     with pytest.raises(ValueError, match="5 is not a category or type"):
         TargetCategories(5)  # type: ignore[arg-type]
 
 
-def test_a_dispatch_can_be_made_with_little_said() -> None:
+def test_most_fields_have_defaults() -> None:
     assert Dispatch(id=1, type="X", start_time=NOW, duration=None, target=TargetIds(1)).active

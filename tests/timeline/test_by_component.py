@@ -71,6 +71,16 @@ def test_the_winner_is_on_top_and_overridden_parts_are_below() -> None:
     ]
 
 
+def test_types_do_not_override_each_other() -> None:
+    other = lasting(2, 2, 2, type="OTHER")
+    (row,) = rows(lasting(1, 0, 6), other, lasting(3, 6, 1))
+    assert hours_of(row.bars) == [
+        (0, 1, 0, 6, False),
+        (1, 2, 2, 4, False),
+        (0, 3, 6, 7, False),
+    ]
+
+
 def test_dry_runs_and_pulses_do_not_drive() -> None:
     dry, pulse = lasting(1, 1, 2, dry_run=True), lasting(2, 2, 0)
     (row,) = rows(dry, pulse, lasting(3, 0, 6))
@@ -149,14 +159,17 @@ def test_at_each_minute_the_row_is_the_plan(found: list[Dispatch], component: in
     layout = make_plan(found, shown, grouping)
     row = next((each for each in layout.rows if each.label == f"component {component}"), None)
     bars = () if row is None else row.bars
-    intervals = list(plan(found, component, BEGIN, shown.end, priority=grouping.priority))
+    intervals = [
+        each
+        for type_ in ("A", "B")
+        for each in plan(found, component, BEGIN, shown.end, type=type_, priority=grouping.priority)
+    ]
     for minute in range(360):
         moment = BEGIN + minute * MINUTE
         there = [bar for bar in bars if covers(bar, moment) and not bar.dispatch.dry_run]
         driving = [bar for bar in there if not bar.overridden]
         expected = [each.dispatch.id for each in intervals if each.begin <= moment < each.end]
-        assert [bar.dispatch.id for bar in driving] == expected
-        assert all(bar.lane == 0 for bar in driving)
+        assert sorted(bar.dispatch.id for bar in driving) == sorted(expected)
         assert {bar.dispatch.id for bar in there} == {
             each.id
             for each in found
@@ -182,7 +195,7 @@ def test_at_a_resolution_lanes_do_not_overlap(
         found, shown, BY_COMPONENT, resolution=resolution, pulse=resolution, max_lanes=lanes
     )
     for row in layout.rows:
-        assert row.lanes <= max(2, lanes)
+        assert row.lanes <= lanes + 1
         for lane in range(row.lanes):
             bars = sorted(
                 (bar for bar in row.bars if bar.lane == lane), key=lambda bar: bar.run.start

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from datetime import timedelta
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime, timedelta
 from typing import Any, Literal, overload
 
 import trio
@@ -17,9 +17,10 @@ from ..actors.supervisor import serve_actors
 from ..client.client import DispatchClient
 from ..concurrency.broadcast import Broadcast, LimitedBroadcast
 from ..concurrency.observable import Observable
-from ..model.arbitration import Priority, equal_priority
+from ..model.arbitration import PlannedInterval, Priority, equal_priority, plan
 from ..model.dispatch import Dispatch
 from ..model.events import LifecycleEvent, MissedRun
+from ..model.expansion import Components
 from ..model.target import TargetIds
 from .scheduler import Scheduler
 from .state import SyncState
@@ -86,6 +87,45 @@ class Dispatcher:
     def runs(self) -> tuple[RunInfo, ...]:
         """What the actors of `run_actors` act on now, and what is due and refused, by dispatch."""
         return self._actors.runs()
+
+    def plan(
+        self,
+        component: int,
+        begin: datetime,
+        end: datetime,
+        *,
+        type: str | None = None,
+        components: Components | None = None,
+        priority: Priority = equal_priority,
+        dry_runs: bool = False,
+    ) -> Iterator[PlannedInterval]:
+        """Return when which of the known dispatches drives a component, in order.
+
+        Later changes of the dispatches do not change the plan.
+
+        Args:
+          component: The id of the component.
+          begin: The plan's begin, itself included.
+          end: Its end, itself not included.
+          type: Only dispatches of this type take part; None for all.
+          components: What the components are, to resolve targets by category, as for
+            `MergeByComponent`.  With None, only targets by id count.
+          priority: Returns the priority of a dispatch, as for `run_actors`.
+          dry_runs: Whether dry runs take part.
+
+        Raises:
+          ValueError: the component's id is invalid, or a time is naive.
+        """
+        return plan(
+            self.dispatches.values(),
+            component,
+            begin,
+            end,
+            type=type,
+            components=components,
+            priority=priority,
+            dry_runs=dry_runs,
+        )
 
     @overload
     async def run_actors(

@@ -91,6 +91,7 @@ def plan(
     begin: datetime,
     end: datetime,
     *,
+    type: str | None = None,
     components: Components | None = None,
     priority: Priority = equal_priority,
     dry_runs: bool = False,
@@ -106,6 +107,8 @@ def plan(
       component: The id of the component.
       begin: The plan's begin, itself included.
       end: Its end, itself not included.
+      type: Only dispatches of this type take part; None for all.  Actors act on one type: to see
+        what an actor will be shown, pass its type.
       components: What the components are, to resolve targets by category, see
         `component_resolver`.  With None, only targets by id count.
       priority: Returns the priority of a dispatch.
@@ -121,7 +124,9 @@ def plan(
     kept = [
         each
         for each in dispatches
-        if (dry_runs or not each.dry_run) and component in resolve(each.target)
+        if (type is None or each.type == type)
+        and (dry_runs or not each.dry_run)
+        and component in resolve(each.target)
     ]
     return _intervals(Sweep(kept, priority), first, last)
 

@@ -45,8 +45,9 @@ def draw_timeline(
         print(picture.text())
         picture.save("plan.svg")
 
-    By component, the first lane of a row shows which dispatch drives the component, as actors with
-    `MergeByComponent` see it.  Runs that are overridden are pale, in the lanes below.
+    By component, a row shows on top which dispatch drives the component, as actors with
+    `MergeByComponent` see it.  Runs that are overridden are pale, in the lanes below.  Dispatches
+    of different types do not override each other.
 
     Nothing is drawn before a method of the picture is called.  Drawing many dispatches takes up to
     a second and blocks the event loop: call the method in a thread.
@@ -57,8 +58,8 @@ def draw_timeline(
       end: The moment at which it ends; None for a day after `begin`.
       now: Where to draw the line; None for the current time of the Trio run.
       by: What the rows are: ``"type"``, ``"target"`` or ``"component"``.
-      components: For rows by component, what the components are, to resolve targets by category,
-        see `component_resolver`.  With None, targets by category are left out.
+      components: For rows by component, what the components are, as for `MergeByComponent`.  With
+        None, targets by category are left out.
       priority: For rows by component, returns the priority of a dispatch, as for `run_actors`.
       time_zone: The zone in which times are written, and days begin.  It does not change what
         runs: recurrence rules are in UTC.

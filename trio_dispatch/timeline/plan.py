@@ -179,27 +179,33 @@ def _bar(dispatch: Dispatch, run: Run, window: Window, overridden: bool = False)
 def _component_row(
     label: str, dispatches: list[Dispatch], window: Window, priority: Priority, sizes: _Sizes
 ) -> Row:
-    """Lay out a component: what drives it in the first lane, everything else below.
+    """Lay out a component: what drives it on top, everything else below.
 
+    Dispatches of different types do not override each other: each type has an actor of its own.
     Dry runs and pulses do not drive, and nothing overrides them.
     """
-    runners = [each for each in dispatches if not (each.dry_run or each.is_pulse)]
-    driving = drives(runners, window, sizes.resolution, priority)
-    first = [replace(_bar(each.dispatch, each.run, window), others=each.others) for each in driving]
+    driving: list[Bar] = []
     others: list[Bar] = []
+    types: dict[str, list[Dispatch]] = {}
     for each in dispatches:
         if each.dry_run or each.is_pulse:
             others += _bars(each, window, sizes.resolution)
         else:
-            driven = [drive.run for drive in driving if drive.others or drive.dispatch is each]
-            for run in overridden_runs(each, driven, window, sizes.resolution):
-                others.append(_bar(each, run, window, overridden=True))
-    if not first:
-        return _row(label, others, window, sizes)
-    fewer = None if sizes.max_lanes is None else max(1, sizes.max_lanes - 1)
-    below = _row(label, others, window, replace(sizes, max_lanes=fewer))
-    moved = (replace(bar, lane=bar.lane + 1) for bar in below.bars)
-    return Row(label, below.lanes + 1, (*first, *moved))
+            types.setdefault(each.type, []).append(each)
+    for members in types.values():
+        found = drives(members, window, sizes.resolution, priority)
+        driving += (
+            replace(_bar(each.dispatch, each.run, window), others=each.others) for each in found
+        )
+        for dispatch in members:
+            driven = [each.run for each in found if each.others or each.dispatch is dispatch]
+            for run in overridden_runs(dispatch, driven, window, sizes.resolution):
+                others.append(_bar(dispatch, run, window, overridden=True))
+    top = _row(label, driving, window, sizes)
+    room = None if sizes.max_lanes is None else max(1, sizes.max_lanes - top.lanes)
+    below = _row(label, others, window, replace(sizes, max_lanes=room))
+    moved = (replace(bar, lane=bar.lane + top.lanes) for bar in below.bars)
+    return Row(label, top.lanes + below.lanes, (*top.bars, *moved))
 
 
 def _row(label: str, bars: list[Bar], window: Window, sizes: _Sizes) -> Row:
