@@ -152,6 +152,19 @@ async def test_many_microgrids(
             nursery.cancel_scope.cancel()
 
 
+def test_every_file_that_the_architecture_names_exists() -> None:
+    page = (DOCS / "explanation/architecture.md").read_text()
+    named = set(re.findall(r"`([\w/]+\.py|[\w/]+/)`", page))
+    assert len(named) > 15
+    root = DOCS.parent
+    missing = [
+        name
+        for name in named
+        if not any((top / name).exists() for top in (root, root / "trio_dispatch"))
+    ]
+    assert missing == []
+
+
 def test_the_settings_for_deploying_leave_time_for_the_last_command() -> None:
     page = (DOCS / "howto/deploying.md").read_text()
     default = inspect.signature(Dispatcher.run_actors).parameters["grace"].default
