@@ -223,7 +223,7 @@ async def test_a_wrong_key_is_told_at_once(
         async with open_dispatcher(microgrid_id=1, channel=service.channel, key="wrong"):
             pytest.fail("let in")
     assert info.value.status is Status.UNAUTHENTICATED
-    assert isinstance(info.value.__cause__, GRPCError)
+    assert isinstance(info.value.error, GRPCError)
     assert "microgrid 1" in str(info.value)
 
 

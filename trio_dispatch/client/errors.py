@@ -22,21 +22,21 @@ _PERMANENT = {
 class ServiceError(DispatchError):
     """The dispatch service refused or failed a call, or could not be reached.
 
-    The cause is the `GRPCError` of the call.
-
     Attributes:
       status: The gRPC status, for example ``Status.NOT_FOUND``.
       message: The message of the service, if it sent one.
+      error: The `GRPCError` of the call.
     """
 
     def __init__(self, text: str, error: GRPCError) -> None:
         super().__init__(text)
-        self._error = error
+        # Not only the cause: Trio before 0.34 drops the cause of what `Nursery.start` raises.
+        self.error = error
         self.status: Status = error.status
         self.message: str | None = error.message
 
     def __reduce__(self) -> tuple[type[ServiceError], tuple[str, GRPCError]]:
-        return ServiceError, (str(self), self._error)
+        return ServiceError, (str(self), self.error)
 
     @property
     def permanent(self) -> bool:
@@ -47,7 +47,7 @@ class ServiceError(DispatchError):
         """
         if self.status in _PERMANENT:
             return True
-        cause = self.__cause__
+        cause: BaseException | None = self.error
         while cause is not None and not isinstance(cause, ssl.SSLCertVerificationError):
             cause = cause.__cause__
         return cause is not None
