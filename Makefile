@@ -66,7 +66,7 @@ coverage: $(STAMP) $(INTEROP)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
-check: lint types generated docs
+check: lint types imports generated docs
 
 lint: $(STAMP)
 	$(BIN)/ruff check $(SOURCES)
