@@ -33,7 +33,7 @@ from ..model.dispatch import Dispatch
 from ..model.events import LifecycleEvent
 from ..model.undecodable import Undecodable
 from .mirror import Mirror
-from .probe import Comparison
+from .probe import Changes, Comparison
 from .state import SyncPhase, SyncState
 from .streams import HEALTHY, Lifetimes, Streams
 
@@ -95,6 +95,7 @@ class Synchronizer:
         self._list_wanted = trio.Event()
         self._probe_wanted = trio.Event()
         self._changed = trio.Event()
+        self._changes = Changes()
         self._comparison: Comparison | None = None
         self._lifetimes = Lifetimes()
         self._streams: Streams
@@ -161,14 +162,16 @@ class Synchronizer:
         self.last_event = clock.now()
         dispatch = event.dispatch
         if event.kind is EventKind.DELETED and dispatch.id is not None:
-            self._apply(self._mirror.deleted(dispatch))
-            return
-        self._apply(self._mirror.changed(dispatch))
-        if isinstance(dispatch, Undecodable):
-            self._report([dispatch], "on the stream")
-            # The list may have what the event was about.
-            self._is_stream_accountable = False
-            self._list_wanted.set()
+            events = self._mirror.deleted(dispatch)
+        else:
+            events = self._mirror.changed(dispatch)
+            if isinstance(dispatch, Undecodable):
+                self._report([dispatch], "on the stream")
+                # The list may have what the event was about.
+                self._is_stream_accountable = False
+                self._list_wanted.set()
+        self._changes.add(events)
+        self._apply(events)
 
     def _stream_was_replaced(self) -> None:
         # What was on its way on the old stream is lost.
@@ -250,7 +253,7 @@ class Synchronizer:
             )
 
     async def _probe(self) -> bool:
-        """Ask for the last update and the total; returns whether the mirror agrees.
+        """Ask for the last updates and the total; returns whether the mirror agrees.
 
         A difference that the stream explains within a moment is none.
         """
@@ -258,20 +261,30 @@ class Synchronizer:
         self.probes += 1
         self._asked_at = trio.current_time()
         comparison = self._comparison = Comparison(self._mirror)
+        size = self._changes.probe_size
+        last_updates: list[Dispatch | Undecodable] = []
         try:
             pages = self._client.list(
                 self._microgrid_id,
                 end_from=self._mirror.bound,
                 sort_by="update_time",
-                page_size=1,
+                page_size=min(size, _PAGE_SIZE),
             )
             async with aclosing(pages):
-                page = await anext(pages)
-            if page.total is None:
+                async for page in pages:
+                    total = page.total
+                    last_updates += [*page.dispatches, *page.undecodable]
+                    if len(last_updates) >= size:
+                        break
+            if total is None:
                 return False
-            return await self._wait_until(lambda: comparison.explains(page))
+            agrees = await self._wait_until(lambda: comparison.explains(total, last_updates))
         finally:
             self._comparison = None
+        # What came meanwhile may have pushed an older update off the page.
+        if agrees and comparison.is_quiet:
+            self._changes.clear()
+        return agrees
 
     async def _wait_until(self, condition: Callable[[], bool]) -> bool:
         """Wait for a condition of the mirror; returns whether the stream has brought it about."""
@@ -290,11 +303,15 @@ class Synchronizer:
         now = clock.now()
         bound = now - min(self._history, now - _BEGINNING)
         self._mirror.begin_list(bound)
+        self._changes.clear()
         pages = self._client.list(self._microgrid_id, end_from=bound, page_size=_PAGE_SIZE)
         async with aclosing(pages):
             async for page in pages:
                 self._report(page.undecodable, "in the list")
-                self._apply(self._mirror.page([*page.dispatches, *page.undecodable]))
+                events = self._mirror.page([*page.dispatches, *page.undecodable])
+                if self._live_since is not None:
+                    self._changes.add(events)
+                self._apply(events)
         listed = self._mirror.end_list()
         self._apply((), listed.expired)
         for begin in range(0, len(listed.missing), _IDS_AT_ONCE):
