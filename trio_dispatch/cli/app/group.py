@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import pkgutil
+import re
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -56,12 +58,27 @@ def find_command(name: str) -> click.Command:
     return Command(name, callback=call, params=params, help=inspect.getdoc(function))
 
 
+def _summary(name: str) -> str:
+    """The first line of a command's help, read from the source: to import them all takes long."""
+    source = pkgutil.get_data("trio_dispatch.cli.commands", f"{COMMANDS[name]}.py")
+    assert source is not None
+    match = re.search(
+        rf'^async def {name}_?\(.*?"""(.*?)$', source.decode(), re.DOTALL | re.MULTILINE
+    )
+    assert match is not None
+    return match[1]
+
+
 class _Group(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [*COMMANDS]
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         return find_command(name) if name in COMMANDS else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, _summary(name)) for name in COMMANDS])
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         try:

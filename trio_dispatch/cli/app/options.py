@@ -34,7 +34,8 @@ class Command(click.Command):
         own: list[tuple[str, str]] = []
         shared: list[tuple[str, str]] = []
         for parameter in self.get_params(ctx):
-            if (record := parameter.get_help_record(ctx)) is not None:
+            record = parameter.get_help_record(ctx)
+            if record is not None and isinstance(parameter, click.Option):
                 (shared if isinstance(parameter, SharedOption) else own).append(record)
         for title, records in (("Options", own), ("Connection and output", shared[::-1])):
             if records:

@@ -61,10 +61,14 @@ async def write_drawing(text: str) -> None:
 
 
 async def _write(text: str, errors: str) -> None:
-    out = sys.stdout
-    encoder = _encoder_for(out)
+    encoder = _encoder_for(sys.stdout)
     encoder.errors = errors
-    data = encoder.encode(text)
+    await write_bytes(encoder.encode(text))
+
+
+async def write_bytes(data: bytes) -> None:
+    """Write to stdout as it is, whatever the encoding; see `write`."""
+    out = sys.stdout
     try:
         try:
             descriptor = out.fileno()

@@ -11,15 +11,12 @@ import re
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import click
 
 from ...errors import DispatchError
 from ..text.safe import printable
-
-if TYPE_CHECKING:
-    from ...client.errors import ServiceError
 
 FAILED, USAGE, NOT_FOUND, UNREACHABLE, INTERRUPTED, PIPE_CLOSED = 1, 2, 3, 4, 130, 141
 
@@ -142,11 +139,6 @@ def explain_refusal(message: str, names: Mapping[str, str] = {}) -> str:
 def _status_of(error: BaseException) -> str:
     """The name of the gRPC status of an error; empty if it has none."""
     return str(getattr(getattr(error, "status", None), "name", ""))
-
-
-def is_not_found(error: ServiceError) -> bool:
-    """Whether the service has no such dispatch."""
-    return _status_of(error) == "NOT_FOUND"
 
 
 def _exit_status(error: BaseException) -> int:

@@ -10,7 +10,9 @@ from ..app.output import write
 
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 async def completion(*, shell: str) -> None:
-    """Print a script that completes commands, options and their values in a shell.
+    """Print a script that makes a shell complete commands.
+
+    It completes options and their values, too.
 
     \b
     To load it in every shell:

@@ -7,17 +7,21 @@ import tempfile
 from datetime import UTC, timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import trio
 
 from ... import clock
+from ...client.client import open_client
+from ...dispatcher.dispatcher import Dispatcher, open_dispatcher
+from ...model.dispatch import Dispatch, RunningState
+from ...model.events import Created, LifecycleEvent, Updated
+from ...model.formatting import format_duration
+from ...model.recurrence.rule import Frequency, RecurrenceRule
+from ...model.target import BatteryType, InverterType, TargetCategories, TargetIds
+from ...service import Keys, open_service, open_store
+from ...timeline import draw_timeline
 from ..app.output import paint, use_color, write, write_drawing
-
-if TYPE_CHECKING:
-    from ...dispatcher.dispatcher import Dispatcher
-    from ...model.dispatch import Dispatch
-    from ...model.events import LifecycleEvent
+from ..text.show import describe_recurrence
 
 _MICROGRID = 1
 _KEY = "demo-key"
@@ -30,8 +34,6 @@ async def demo() -> None:
     A service, a client and a dispatcher run in this process; the client creates, updates and
     deletes dispatches.
     """
-    from ...service import Keys, open_service, open_store  # noqa: PLC0415
-
     with tempfile.TemporaryDirectory(prefix="trio-dispatch-") as directory:
         async with (
             open_store(Path(directory) / "demo.db") as store,
@@ -49,8 +51,6 @@ async def demo() -> None:
 
 
 async def _follow(url: str) -> None:
-    from ...dispatcher.dispatcher import open_dispatcher  # noqa: PLC0415
-
     async with open_dispatcher(microgrid_id=_MICROGRID, server_url=url, key=_KEY) as dispatcher:
         await write(
             "A dispatcher follows it.  Lifecycle events tell which dispatches exist, status "
@@ -74,15 +74,6 @@ async def _say(who: str, style: str, text: str) -> None:
 
 async def _operate(url: str) -> None:
     """Do what a person or an optimiser would do at the service."""
-    from ...client.client import open_client  # noqa: PLC0415
-    from ...model.recurrence.rule import Frequency, RecurrenceRule  # noqa: PLC0415
-    from ...model.target import (  # noqa: PLC0415
-        BatteryType,
-        InverterType,
-        TargetCategories,
-        TargetIds,
-    )
-
     second, minute, hour = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
     say = partial(_say, "client", "dim")
     async with open_client(url, key=_KEY) as client:
@@ -141,25 +132,20 @@ async def _print_status(dispatcher: Dispatcher) -> None:
 
 
 def _describe_event(event: LifecycleEvent) -> str:
-    from ...model.formatting import format_duration  # noqa: PLC0415
-    from ..text.show import describe_recurrence  # noqa: PLC0415
-
     dispatch = event.dispatch
-    what = f"{dispatch.type} #{dispatch.id} was {event.__class__.__name__.lower()}"
-    match event.__class__.__name__:
-        case "Created":
-            rule = describe_recurrence(dispatch, UTC)
-            length = format_duration(dispatch.duration)
-            start = f"{dispatch.start_time:%H:%M:%S}"
-            return f"{what}: from {start} for {length}" + (f", {rule}" if rule else "")
-        case "Updated":
-            return f"{what}: {dispatch.payload}"
-    return what
+    what = f"{dispatch.type} #{dispatch.id} was {type(event).__name__.lower()}"
+    if isinstance(event, Updated):
+        return f"{what}: {dispatch.payload}"
+    if not isinstance(event, Created):
+        return what
+    rule = describe_recurrence(dispatch, UTC)
+    length = format_duration(dispatch.duration)
+    return f"{what}: from {dispatch.start_time:%H:%M:%S} for {length}" + (
+        f", {rule}" if rule else ""
+    )
 
 
 def _describe_status(dispatch: Dispatch) -> str:
-    from ...model.dispatch import RunningState  # noqa: PLC0415
-
     name = f"{dispatch.type} #{dispatch.id}"
     if dispatch.running() is not RunningState.RUNNING:
         return f"{name} stops"
@@ -168,8 +154,6 @@ def _describe_status(dispatch: Dispatch) -> str:
 
 
 async def _print_timeline(dispatcher: Dispatcher) -> None:
-    from ...timeline import draw_timeline  # noqa: PLC0415
-
     now, hour = clock.now(), timedelta(hours=1)
     picture = draw_timeline(
         dispatcher.dispatches.values(), now - hour / 12, now + 6 * hour, now=now

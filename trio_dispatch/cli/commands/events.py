@@ -6,20 +6,19 @@ import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import datetime, tzinfo
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import trio
 
 from ... import clock
+from ...dispatcher.dispatcher import Dispatcher
+from ...dispatcher.state import SyncPhase, SyncState
+from ...model.dispatch import Dispatch, RunningState
 from ..app.settings import Settings
 from ..text.records import format_json, format_json_time, payload_json
 from ..text.safe import dump_json, printable
+from ..text.show import format_headline
 from ..text.times import format_moment, format_near
-
-if TYPE_CHECKING:
-    from ...dispatcher.dispatcher import Dispatcher
-    from ...dispatcher.state import SyncState
-    from ...model.dispatch import Dispatch
 
 _BATCH = 256
 """The number of events that wait at most: beyond it they wait, and are merged, in the receivers."""
@@ -119,8 +118,6 @@ async def _send_lifecycle(dispatcher: Dispatcher, type: str | None, send: Send) 
 
 
 async def _send_status(dispatcher: Dispatcher, type: str | None, send: Send) -> None:
-    from ...model.dispatch import RunningState  # noqa: PLC0415
-
     with dispatcher.running_status_change.new_receiver(type=type) as statuses:
         async for dispatch in statuses:
             runs = dispatch.running(type) is RunningState.RUNNING
@@ -135,8 +132,6 @@ async def _send_missed(dispatcher: Dispatcher, type: str | None, send: Send) -> 
 
 
 async def _send_sync(dispatcher: Dispatcher, send: Send) -> None:
-    from ...dispatcher.state import SyncPhase  # noqa: PLC0415
-
     async for state in dispatcher.sync_state.eventual_values():
         if state.phase in {SyncPhase.LIVE, SyncPhase.WAITING}:
             await send.send(Event("sync", clock.now(), sync=state))
@@ -170,8 +165,6 @@ def format_line(settings: Settings, event: Event) -> str:
 
 
 def _describe(event: Event, zone: tzinfo) -> str:
-    from ..text.show import format_headline  # noqa: PLC0415
-
     if event.sync is not None:
         return describe_sync(event.sync, zone)
     dispatch = event.dispatch

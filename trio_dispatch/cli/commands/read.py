@@ -6,20 +6,21 @@ import shutil
 import sys
 from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from ...client.client import DispatchClient
+from ...client.errors import ServiceError
+from ...grpc import Status
+from ...model.dispatch import Dispatch
 from ..app.options import option, shared_options
 from ..app.output import Progress, tell, write, write_drawing
 from ..app.params import IDS, MOMENT, TARGET, TEXT, TYPE
-from ..app.run import NOT_FOUND, Failure, explain, is_not_found
+from ..app.run import NOT_FOUND, Failure, explain
 from ..app.settings import Settings
 from ..text.records import format_json
-
-if TYPE_CHECKING:
-    from ...client.client import DispatchClient
-    from ...model.dispatch import Dispatch
+from ..text.show import format_details, format_table
 
 _SORT_FIELDS = {"start": "start_time", "created": "create_time", "updated": "update_time"}
 
@@ -81,8 +82,6 @@ async def list_(
     if settings.json:
         return
     if found:
-        from ..text.show import format_table  # noqa: PLC0415
-
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
         await write_drawing(f"{format_table(found, now, settings.zone, settings.paint, width)}\n")
     tell(
@@ -98,16 +97,13 @@ async def get(settings: Settings, *, ids: Sequence[Sequence[int]]) -> None:
 
     ID is an id, or several as in 1,2,5-9.  If one does not exist, the exit status is 3.
     """
-    from ...client.errors import ServiceError  # noqa: PLC0415
-    from ..text.show import format_details  # noqa: PLC0415
-
     missing = False
     async with settings.client() as client:
         for id_ in (id_ for some in ids for id_ in some):
             try:
                 dispatch = await client.get(settings.microgrid_id, id_)
             except ServiceError as exc:
-                if not is_not_found(exc):
+                if exc.status is not Status.NOT_FOUND:
                     raise
                 tell(f"Error: {explain(exc)}")
                 missing = True

@@ -10,10 +10,14 @@ from typing import Literal
 import click
 
 from ... import clock
+from ...service import backup_file
 from ..app.options import option
 from ..app.output import Results
 from ..app.params import FILE, TEXT, Parsed
 from ..serving.addresses import TcpAddress, UnixAddress, parse_address, parse_tcp
+from ..serving.keys import KeySource, TlsFiles
+from ..serving.logs import logging_to_stderr
+from ..serving.service import ServeOptions, run_service
 
 LISTEN = Parsed("host:port", parse_address)
 METRICS = Parsed("host:port", parse_tcp)
@@ -74,10 +78,6 @@ async def serve(
 
     SIGTERM or Ctrl-C stops it when running calls have finished; a second one stops it at once.
     """
-    from ..serving.keys import KeySource, TlsFiles  # noqa: PLC0415
-    from ..serving.logs import logging_to_stderr  # noqa: PLC0415
-    from ..serving.service import ServeOptions, run_service  # noqa: PLC0415
-
     try:
         options = ServeOptions(
             listen=listen,
@@ -96,13 +96,11 @@ async def serve(
 @option("--force", None, "Replace DEST if it exists.")
 @click.argument("dest", metavar="DEST", type=FILE)
 async def backup(*, db: Path, dest: Path, force: bool) -> None:
-    """Copy the database of a service to DEST, also while the service runs.
+    """Copy the database of a service, also while it runs.
 
-    The copy is what was committed at one moment.  It appears when it is complete, checked, and on
+    DEST is what was committed at one moment.  It appears when it is complete, checked, and on
     the disk.
     """
-    from ...service import backup_file  # noqa: PLC0415
-
     await clock.run_in_thread(partial(backup_file, db, dest, force=force))
     results = Results()
     await results.write(f"copied {db} to {dest}\n")

@@ -10,11 +10,15 @@ from contextlib import aclosing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import click
 
 from ... import clock
+from ...model.dispatch import Dispatch
+from ...model.target import TargetCategory
+from ...timeline import Timeline, draw_timeline
+from ...timeline.runs import runs
 from ..app.files import open_output, read_text
 from ..app.options import option, shared_options
 from ..app.output import Progress, tell, use_color, write, write_drawing
@@ -25,11 +29,6 @@ from ..text.records import format_json_time, record_of
 from ..text.safe import dump_json, printable
 from ..text.targets import parse_components
 from .read import count_dispatches, list_pages
-
-if TYPE_CHECKING:
-    from ...model.dispatch import Dispatch
-    from ...model.target import TargetCategory
-    from ...timeline import Timeline
 
 _DAY = timedelta(days=1)
 _SUFFIXES = (".svg", ".png", ".html", ".htm", ".txt")
@@ -132,8 +131,6 @@ async def timeline(
             lines = _json_lines(found, begin, end)
         await write("".join(f"{line}\n" for line in lines))
         return
-    from ...timeline import draw_timeline  # noqa: PLC0415
-
     if output is None:
         found = [
             each if each.type.isprintable() else replace(each, type=printable(each.type))
@@ -206,7 +203,6 @@ async def _save(picture: Timeline, name: str, width: int | None) -> None:
 
 def _json_lines(dispatches: Sequence[Dispatch], begin: datetime, end: datetime) -> Iterator[str]:
     """The runs in the order of their start, an object each."""
-    from ...timeline.runs import runs  # noqa: PLC0415
 
     def lines_of(dispatch: Dispatch) -> Iterator[tuple[datetime, int, str]]:
         kept = _run_record(dispatch)

@@ -8,14 +8,18 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from contextlib import ExitStack, aclosing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from ... import clock
+from ...client.client import DispatchClient
+from ...client.errors import ServiceError
+from ...grpc import Status
+from ...model.dispatch import Dispatch
 from ..app.files import decode_text, is_regular, open_output, read_bytes
 from ..app.options import option, shared_options
-from ..app.output import Progress, Results, ask, tell, write
+from ..app.output import Progress, Results, ask, tell, write, write_bytes
 from ..app.params import FILE, TYPE
 from ..app.run import FAILED, USAGE, Failure, explain_refusal
 from ..app.settings import Settings
@@ -24,12 +28,8 @@ from ..text.safe import dump_json, printable
 from .journal import Heading, Journal
 from .read import count_dispatches, list_pages
 
-if TYPE_CHECKING:
-    from ...client.client import DispatchClient
-    from ...model.dispatch import Dispatch
-
 # The service has looked at the dispatch and refused it; any other error may pass, or concerns all.
-_REFUSALS = {"INVALID_ARGUMENT", "OUT_OF_RANGE", "FAILED_PRECONDITION"}
+_REFUSALS = {Status.INVALID_ARGUMENT, Status.OUT_OF_RANGE, Status.FAILED_PRECONDITION}
 _STDOUT = {"-", "/dev/stdout"}
 _DB_PAGE = 500
 
@@ -59,17 +59,15 @@ async def export(
     """
     format = format or format_of(file)
     if file not in _STDOUT:
-        async with open_output(file) as write_bytes:
-            count = await _export(settings, format, filters, write_bytes)
+        async with open_output(file) as put:
+            count = await _export(settings, format, filters, put)
         tell(f"{count_dispatches(count)} of microgrid {settings.microgrid_id} in {file}")
         return
 
-    async def write_text(data: bytes) -> None:
-        text = data.decode()
-        # A terminal is shown no control characters; the JSON has none.
-        await write(printable(text, keep="\n") if sys.stdout.isatty() else text)
+    async def show(data: bytes) -> None:
+        await write(printable(data.decode(), keep="\n"))
 
-    await _export(settings, format, filters, write_text)
+    await _export(settings, format, filters, show if sys.stdout.isatty() else write_bytes)
 
 
 async def _export(
@@ -258,8 +256,6 @@ async def _create(
     client: DispatchClient, microgrid_id: int, dispatch: Dispatch
 ) -> tuple[int, str | None]:
     """Create a dispatch; its id, or why the service refused it."""
-    from ...client.errors import ServiceError  # noqa: PLC0415
-
     try:
         result = await client.create(
             microgrid_id,
@@ -273,7 +269,7 @@ async def _create(
             recurrence=dispatch.recurrence,
         )
     except ServiceError as exc:
-        if exc.status.name not in _REFUSALS:
+        if exc.status not in _REFUSALS:
             raise
         return 0, explain_refusal(exc.message or exc.status.name)
     except ValueError as exc:

@@ -26,10 +26,11 @@ async def watch(
     screen: bool = False,
     write: Callable[[str], Awaitable[None]] | None = None,
 ) -> None:
-    """Follow dispatches: print a line when one is created, updated or deleted, starts or stops.
+    """Follow dispatches as they change, start and stop.
 
-    The output begins with what runs now; with --json, with all dispatches.  If the connection is
-    lost, the schedule goes on with what was last known.  Ctrl-C ends it.
+    A line is printed for each event.  The output begins with what runs now; with --json, with all
+    dispatches.  If the connection is lost, the schedule goes on with what was last known.  Ctrl-C
+    ends it.
     """
     if screen:
         if settings.json:

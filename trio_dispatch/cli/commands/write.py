@@ -5,25 +5,25 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import click
 
+from ...client.client import DispatchClient
+from ...client.errors import ServiceError
+from ...grpc import Status
+from ...model.dispatch import Dispatch
+from ...model.target import Target
 from ..app.options import option, shared_options
 from ..app.output import Results, ask, tell
 from ..app.params import DURATION, IDS, PAYLOAD, START, TARGET, TYPE, Duration
 from ..app.rule_options import RuleOptions, rule_options
-from ..app.run import NOT_FOUND, USAGE, Failure, explain, is_not_found
+from ..app.run import NOT_FOUND, USAGE, Failure, explain
 from ..app.settings import Settings
 from ..text.records import format_json
 from ..text.rules import local_time_warning
 from ..text.safe import dump_json
-
-if TYPE_CHECKING:
-    from ...client.client import DispatchClient
-    from ...client.errors import ServiceError
-    from ...model.dispatch import Dispatch
-    from ...model.target import Target
+from ..text.show import format_details, format_headline
 
 _SOON = timedelta(seconds=2)
 
@@ -142,8 +142,6 @@ async def update(
 async def _print_result(
     settings: Settings, what: str, dispatch: Dispatch, *, warn: bool = True
 ) -> None:
-    from ..text.show import format_details  # noqa: PLC0415
-
     now = settings.now()
     results = Results()
     if settings.json:
@@ -165,8 +163,6 @@ async def delete(settings: Settings, *, ids: Sequence[Sequence[int]], yes: bool 
     ID is an id, or several as in 1,2,5-9.  The command asks first; without a terminal it requires
     --yes.  If a dispatch does not exist, the others are deleted and the exit status is 3.
     """
-    from ...client.errors import ServiceError  # noqa: PLC0415
-
     if not yes and not sys.stdin.isatty():
         raise click.UsageError("--yes is required to delete without a terminal")
     wanted = [*dict.fromkeys(id_ for some in ids for id_ in some)]
@@ -191,9 +187,6 @@ async def delete(settings: Settings, *, ids: Sequence[Sequence[int]], yes: bool 
 
 async def _confirm(settings: Settings, client: DispatchClient, ids: Sequence[int]) -> list[int]:
     """Show the dispatches that exist, ask whether to delete them, and return their ids."""
-    from ...client.errors import ServiceError  # noqa: PLC0415
-    from ..text.show import format_headline  # noqa: PLC0415
-
     existing: list[int] = []
     for id_ in ids:
         try:
@@ -211,6 +204,6 @@ async def _confirm(settings: Settings, client: DispatchClient, ids: Sequence[int
 
 def _tell_if_missing(error: ServiceError) -> None:
     """Print that there is no such dispatch; raise any other error."""
-    if not is_not_found(error):
+    if error.status is not Status.NOT_FOUND:
         raise error
     tell(f"Error: {explain(error)}")
