@@ -42,7 +42,11 @@ def finish(cli: Cli, *arguments: str, **options: Any) -> subprocess.CompletedPro
 
 
 def closing(*descriptors: int) -> Callable[[], None]:
-    return lambda: [os.close(each) for each in descriptors] and None
+    def close() -> None:
+        for each in descriptors:
+            os.close(each)
+
+    return close
 
 
 # Closed.

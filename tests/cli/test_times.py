@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, time, timedelta, tzinfo
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -25,6 +26,10 @@ ZONES = [
     ZoneInfo("Australia/Lord_Howe"),  # puts its clocks forward by half an hour
     ZoneInfo("Asia/Kathmandu"),
     ZoneInfo("Pacific/Apia"),  # once left out a day
+    ZoneInfo("Africa/Cairo"),  # puts its clocks forward at midnight
+    ZoneInfo("America/Havana"),  # puts its clocks back to midnight
+    ZoneInfo("America/Santiago"),
+    ZoneInfo("Antarctica/Troll"),  # puts its clocks forward by two hours
 ]
 SUNDAY = datetime(2026, 11, 22, 11, 0, 5, 123, tzinfo=UTC)
 zones = st.sampled_from(ZONES)
@@ -153,23 +158,78 @@ def test_what_is_printed_of_any_year_is_read(moment: datetime, zone: tzinfo) -> 
     assert parse_absolute(format_moment(moment, zone), zone=zone) == moment
 
 
+def shown(moment: datetime, zone: tzinfo) -> datetime:
+    """What the clocks of a zone show at a moment."""
+    return moment.astimezone(zone).replace(tzinfo=None, fold=0)
+
+
 @given(moments, zones, st.times(), st.sampled_from(WEEKDAYS))
 def test_the_next_one_is_the_first_that_clocks_show(
-    now: datetime, zone: tzinfo, clock: object, weekday: str
+    now: datetime, zone: tzinfo, clock: time, weekday: str
 ) -> None:
-    """Against a walk over the days from now, whose local times Python resolves."""
-    for text, days in ((f"{clock:%H:%M}", 1), (f"{weekday} {clock:%H:%M}", 7)):
+    """Against a walk over the minutes around it."""
+    minute = timedelta(minutes=1)
+    for text in (f"{clock:%H:%M}", f"{weekday} {clock:%H:%M}"):
         try:
             moment = parse_moment(text, now=now, zone=zone)
         except ValueError as exc:
             assert "the clocks go" in str(exc)  # noqa: PT017
             continue
-        local, here = moment.astimezone(zone), now.astimezone(zone)
+        local = shown(moment, zone)
         assert f"{local:%H:%M:%S}" == f"{clock:%H:%M}:00"
-        if days == 7:
-            assert local.weekday() == WEEKDAYS.index(weekday)
-        ahead = local.replace(tzinfo=None) - here.replace(tzinfo=None)
-        assert timedelta() <= ahead < timedelta(days=days)
+        assert text == f"{clock:%H:%M}" or local.weekday() == WEEKDAYS.index(weekday)
+        assert moment >= now
+        # None comes before it, also not after the clocks went back.
+        ahead = [moment - minutes * minute for minutes in range(1, 180)]
+        days = range(1, 2) if text == f"{clock:%H:%M}" else range(1, 8)
+        ahead += [moment - timedelta(days=day, hours=hour) for day in days for hour in (-1, 0, 1)]
+        for before in ahead:
+            assert (
+                before < now
+                or shown(before, zone).time() != local.time()
+                or (shown(before, zone).weekday() != local.weekday() and len(text) > 5)
+            )
+
+
+@given(moments, zones)
+def test_a_day_begins_with_its_first_moment(now: datetime, zone: tzinfo) -> None:
+    """Whether or not the clocks show midnight then, or show it twice."""
+    day = shown(now, zone).date()
+    for text in ("today", f"{day}"):
+        begin = parse_moment(text, now=now, zone=zone)
+        assert shown(begin, zone).date() == day
+        assert shown(begin - timedelta(microseconds=1), zone).date() < day
+        assert begin <= now
+
+
+@pytest.mark.parametrize(
+    ("zone", "text", "now", "local"),
+    [
+        ("Africa/Cairo", "today", "2027-04-30T12:00", "2027-04-30 01:00"),
+        ("Africa/Cairo", "2027-04-30", "2027-04-01T00:00", "2027-04-30 01:00"),
+        ("Asia/Beirut", "tomorrow", "2027-03-27T12:00", "2027-03-28 01:00"),
+        ("America/Santiago", "sunday", "2027-09-03T12:00", "2027-09-05 01:00"),
+        ("America/Havana", "today", "2027-03-14T12:00", "2027-03-14 01:00"),
+        ("America/Havana", "2027-11-07", "2027-11-01T00:00", "2027-11-07 00:00-04:00"),
+        ("Pacific/Apia", "2011-12-31", "2011-12-01T00:00", "2011-12-31 00:00"),
+        ("EET-2EEST,M4.5.5/0,M10.5.4/24", "2027-04-30", "2027-04-01T00:00", "2027-04-30 01:00"),
+    ],
+)
+def test_days_without_a_midnight_or_with_two(
+    monkeypatch: pytest.MonkeyPatch, zone: str, text: str, now: str, local: str
+) -> None:
+    monkeypatch.setenv("TZ", zone)
+    place = find_zone("local")
+    begin = parse_moment(text, now=datetime.fromisoformat(f"{now}+00:00"), zone=place)
+    assert format_moment(begin, place) == local
+    assert shown(begin - timedelta(microseconds=1), place).date() < shown(begin, place).date()
+
+
+def test_a_day_that_the_clocks_skip() -> None:
+    apia = ZoneInfo("Pacific/Apia")
+    for text in ("2011-12-30", "2011-12-30 08:00"):
+        with pytest.raises(ValueError, match=r"2011-12-30.* does not exist in Pacific/Apia"):
+            parse_absolute(text, zone=apia)
 
 
 @given(moments, zones)
@@ -212,15 +272,51 @@ def test_files_take_only_what_means_the_same_on_every_day(text: str) -> None:
         parse_absolute(text, zone=BERLIN)
 
 
-def test_zones(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_zones_by_name() -> None:
     assert find_zone("utc") is UTC
     assert find_zone("Asia/Kathmandu").utcoffset(SUNDAY) == timedelta(hours=5, minutes=45)
-    monkeypatch.setenv("TZ", "Europe/Berlin")
-    assert str(find_zone("local")) == "Europe/Berlin"
-    monkeypatch.setenv("TZ", "UTC")
-    assert find_zone("local") is UTC
-    monkeypatch.delenv("TZ")
-    assert find_zone("local").utcoffset(SUNDAY) is not None
-    for name in ("Berlin", "", "../etc/passwd", "Europe/Berlin\0", "/etc/localtime"):
-        with pytest.raises(ValueError, match="is not a time zone"):
+    for name in ("Berlin", "", "../etc/passwd", "Europe/Berlin\0", "/etc/localtime", "Europe"):
+        with pytest.raises(ValueError, match="is not a time zone: use local, UTC or a name"):
             find_zone(name)
+
+
+@pytest.mark.parametrize(
+    ("variable", "name"),
+    [
+        ("Europe/Berlin", "Europe/Berlin"),
+        (":Europe/Berlin", "Europe/Berlin"),
+        ("/usr/share/zoneinfo/Europe/Berlin", "Europe/Berlin"),
+        ("CET-1CEST,M3.5.0,M10.5.0/3", "CET-1CEST,M3.5.0,M10.5.0/3"),
+        ("UTC", "UTC"),
+        ("UTC0", "UTC"),
+        ("", "UTC"),
+    ],
+)
+def test_the_local_zone(monkeypatch: pytest.MonkeyPatch, variable: str, name: str) -> None:
+    if variable.startswith("/") and not Path(variable).exists():
+        pytest.skip("no zones are installed there")
+    monkeypatch.setenv("TZ", variable)
+    assert str(find_zone("local")) == name
+
+
+def test_the_local_zone_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TZ", raising=False)
+    assert find_zone("local").utcoffset(SUNDAY) is not None
+
+
+@pytest.mark.parametrize("variable", ["Mars/Phobos", "/nonexistent", "CET-1CEST,M13.5.0"])
+def test_a_local_zone_that_is_invalid(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    monkeypatch.setenv("TZ", variable)
+    with pytest.raises(ValueError, match=f"TZ='{variable}' is not a time zone"):
+        find_zone("local")
+
+
+@given(moments)
+def test_a_rule_is_a_zone_like_any_other(moment: datetime) -> None:
+    """Since 1996 that of Berlin."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
+        zone = find_zone("local")
+    assert parse_absolute(format_moment(moment, zone), zone=zone) == moment
+    if moment.year >= 1996:
+        assert format_moment(moment, zone) == format_moment(moment, BERLIN)
