@@ -16,7 +16,10 @@ import pytest
 import trio
 import trio.socket
 
+from tests.helpers.interop.ours import serve_here
 from tests.helpers.interop.peers import within
+from trio_dispatch import TargetIds, open_client
+from trio_dispatch.service import Keys
 
 PROGRAM = """
 import signal, sys, time
@@ -175,3 +178,77 @@ async def test_a_second_signal_ends_the_process_at_once(cleanup: str) -> None:
         process.send_signal(signal.SIGINT)
         assert await process.wait() == 130
         assert await errors(process) == ""
+
+
+DISPATCHER = """
+import sys
+import trio
+import trio_dispatch
+
+async def main():
+    async with trio_dispatch.open_dispatcher(
+        1, server_url=sys.argv[1], key="k", cache=sys.argv[2]
+    ) as dispatcher:
+        print("opened", flush=True)
+        await trio.sleep_forever()
+
+trio_dispatch.run(main)
+"""
+
+
+@within(60)
+async def test_a_dispatcher_is_ready_when_it_knows_the_dispatches(tmp_path: Path) -> None:
+    """From the service, or without it from the cache."""
+    environment = {**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify")}
+    with trio.socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        await listening.bind(str(tmp_path / "notify"))
+        manager, cache = Manager(listening, ""), tmp_path / "cache"
+
+        async def runs(url: str) -> None:
+            command = [sys.executable, "-c", DISPATCHER, url, str(cache)]
+            process = await trio.lowlevel.open_process(command, env=environment)
+            try:
+                assert await manager.message() == "READY=1"
+                while not cache.exists():  # noqa: ASYNC110
+                    await trio.sleep(0.05)
+                process.terminate()
+                assert await manager.message() == "STOPPING=1"
+                assert await process.wait() == 143
+            finally:
+                process.kill()
+                with trio.CancelScope(shield=True):
+                    await process.wait()
+
+        async with serve_here(tmp_path / "dispatches.db", Keys.of("k")) as service:
+            async with open_client(service.url, key="k") as client:
+                await client.create(
+                    1, type="A", start_time="NOW", duration=None, target=TargetIds(1)
+                )
+            await runs(service.url)
+        await runs("grpc://127.0.0.1:1?ssl=false")
+
+
+@within(60)
+async def test_serve_is_ready_when_it_listens(tmp_path: Path) -> None:
+    environment = {**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify")}
+    with trio.socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        await listening.bind(str(tmp_path / "notify"))
+        manager = Manager(listening, "")
+        command = [sys.executable, "-m", "trio_dispatch.cli", "serve", "--listen", "127.0.0.1:0"]
+        process = await trio.lowlevel.open_process(
+            command, env=environment, stdout=PIPE, stderr=PIPE
+        )
+        try:
+            assert await manager.message() == "READY=1"
+            assert process.stdout is not None
+            assert b"serving on grpc://127.0.0.1:" in await process.stdout.receive_some()
+            process.terminate()
+            assert await manager.message() == "STOPPING=1"
+            assert await process.wait() == 0, "running calls have finished"
+        finally:
+            process.kill()
+            with trio.CancelScope(shield=True):
+                await process.wait()
+                for pipe in (process.stdout, process.stderr):
+                    assert pipe is not None
+                    await pipe.aclose()

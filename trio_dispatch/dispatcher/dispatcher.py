@@ -13,6 +13,7 @@ from ..actors.registry import ActorRegistry
 from ..client.client import Channel, open_client
 from ..concurrency.nursery import open_service_nursery
 from ..model.validation import check_id
+from ..process import notify_ready
 from .cache import FileCache, NoCache, read_cache
 from .facade import Dispatcher
 from .mirror import Mirror
@@ -120,6 +121,7 @@ async def open_dispatcher(
                         )
                     )
                 await nursery.start(synchronizer.run)
+                notify_ready()
                 yield Dispatcher(
                     client, microgrid_id, mirror.dispatches, scheduler, synchronizer, actors
                 )
