@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Literal
 
 import pytest
 import trio
@@ -16,7 +15,13 @@ import trio.testing
 
 from tests.helpers.acting import acting, lasting, now
 from tests.helpers.dispatching import CancelAt, dispatching
-from trio_dispatch import ActorRun, MergeByType
+from trio_dispatch import (
+    ActorRun,
+    ElectricalComponentCategory,
+    MergeByComponent,
+    MergeByType,
+    MergeStrategy,
+)
 from trio_dispatch.testing import LocalService, open_test_service
 
 
@@ -48,14 +53,13 @@ class Light:
                     self.on.remove(id_)
 
 
-async def live(service: LocalService, light: Light, on_error: Literal["restart", "raise"]) -> None:
+async def live(service: LocalService, light: Light, merge: MergeStrategy | None) -> None:
     """Go through starts, changes, stops, pulses, failures and the end."""
     async with (
         dispatching(service) as dispatcher,
         trio.open_nursery() as nursery,
     ):
-        run = partial(dispatcher.run_actors, "CHARGE", light.actor, on_error=on_error)
-        await nursery.start(run)
+        await nursery.start(partial(dispatcher.run_actors, "CHARGE", light.actor, merge=merge))
         await trio.sleep(1)
         await service.put(lasting(1, 0, 10, payload={"n": 1}))
         await trio.sleep(5)
@@ -64,8 +68,12 @@ async def live(service: LocalService, light: Light, on_error: Literal["restart",
         nursery.cancel_scope.cancel()
 
 
+COMPONENTS = dict.fromkeys(range(1, 5), ElectricalComponentCategory.BATTERY)
+
+
+@pytest.mark.parametrize("merge", [None, MergeByComponent(COMPONENTS)], ids=["each", "merged"])
 async def test_cancellation_at_every_step_leaves_nothing_on(
-    autojump_clock: trio.testing.MockClock,
+    autojump_clock: trio.testing.MockClock, merge: MergeStrategy | None
 ) -> None:
     steps = switched = 0
     finished = False
@@ -85,7 +93,7 @@ async def test_cancellation_at_every_step_leaves_nothing_on(
                 instrument = CancelAt(steps, scope)
                 trio.lowlevel.add_instrument(instrument)
                 try:
-                    await live(service, light, "restart")
+                    await live(service, light, merge)
                     finished = not scope.cancel_called
                 finally:
                     trio.lowlevel.remove_instrument(instrument)

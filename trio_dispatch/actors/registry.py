@@ -3,8 +3,8 @@
 Theory of operation.  While a task is being stopped, others must not start on the same components.
 The status channel delivers the starts of an instant before its stops, so a task whose end has come
 counts as if it were already being stopped.  Such tasks are *ending*; they are kept in an index by
-their targets.  Whoever starts something first calls `mark_due` with the moment of that start.  A
-task whose end moves later by an update is no longer ending.
+their targets.  `mark_due` is called with the moment of each start before it is begun.  A task whose
+end moves later by an update is no longer ending.
 
 What a crashed process left running (a pending orphan) is in the same index, until it is handed over
 to an `on_orphan` function or its time is over.
