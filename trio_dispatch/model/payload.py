@@ -8,13 +8,14 @@ from typing import Any, TypeAlias
 
 from .validation import check_text, shown
 
-__all__ = ["EMPTY", "JSON", "FrozenList", "Payload", "freeze_number"]
+__all__ = ["EMPTY", "JSON", "FrozenList", "Payload", "PlainJSON", "freeze_number"]
 
 JSON: TypeAlias = "bool | float | str | Sequence[JSON] | Mapping[str, JSON] | None"
 """A JSON value.  In a payload every number is a float, every list a tuple, as read-only as the
 payload itself."""
 
-_PlainJSON: TypeAlias = "bool | float | str | list[_PlainJSON] | dict[str, _PlainJSON] | None"
+PlainJSON: TypeAlias = "bool | float | str | list[PlainJSON] | dict[str, PlainJSON] | None"
+"""A JSON value made of dicts and lists, as ``json`` dumps and loads it."""
 
 _NAN = math.nan  # One object for all, since containers take an object as equal to itself.
 
@@ -78,7 +79,7 @@ class Payload(Mapping[str, JSON]):
         # Not through __init__: what arrived over the wire may have a NaN.
         return Payload.unchecked, (self._data,)
 
-    def to_dict(self) -> dict[str, _PlainJSON]:
+    def to_dict(self) -> dict[str, PlainJSON]:
         """Return a copy made of dicts and lists, to change or to dump as JSON."""
         return {key: _thawed(value) for key, value in self._data.items()}
 
@@ -139,7 +140,7 @@ def _key(key: object, where: str) -> str:
     return check_text(f"{where}: the key", key)
 
 
-def _thawed(value: JSON) -> _PlainJSON:
+def _thawed(value: JSON) -> PlainJSON:
     match value:
         case Payload():
             return value.to_dict()

@@ -7,10 +7,9 @@ import re
 import unicodedata
 from collections.abc import Callable
 from datetime import UTC, datetime, tzinfo
-from typing import Any
 
 from ..model.dispatch import Dispatch
-from ..model.payload import Payload
+from ..model.payload import Payload, PlainJSON
 
 __all__ = [
     "DAYS",
@@ -60,14 +59,13 @@ def natural_key(text: str) -> list[tuple[int, int, str]]:
 
 def payload_text(dispatch: Dispatch) -> str:
     """Return the payload as JSON, or an empty text for an empty payload."""
-    payload = dispatch.payload
-    if not payload:
+    if not dispatch.payload:
         return ""
-    content = payload.to_dict() if isinstance(payload, Payload) else dict(payload)
+    content = Payload(dispatch.payload).to_dict()
     return clean(json.dumps(_short_numbers(content), ensure_ascii=False))
 
 
-def _short_numbers(value: Any) -> Any:
+def _short_numbers(value: PlainJSON) -> PlainJSON:
     """Return the value with whole numbers as integers: 5 rather than 5.0."""
     if isinstance(value, dict):
         return {key: _short_numbers(each) for key, each in value.items()}
