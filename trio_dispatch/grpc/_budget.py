@@ -20,13 +20,16 @@ class Budget:
         # Shared with the parent, in the order of requests: what one part releases, another gets.
         self._waiting: dict[Callable[[], object], None] = {} if parent is None else parent._waiting
 
-    def part(self, share: int, *, at_least: int) -> Budget:
+    def part(self, share: int) -> Budget:
         """A budget of this fraction of the size, which this one pays for."""
-        return Budget(max(self.size // share, at_least), self)
+        return Budget(self.size // share, self)
 
     def take(self, size: int) -> bool:
-        """Reserve so many bytes; whether there were enough."""
-        if self.reserved + size > self.size:
+        """Reserve so many bytes; whether there were enough.
+
+        A message that is longer than the whole budget is granted when nothing else is reserved.
+        """
+        if self.reserved and self.reserved + size > self.size:
             return False
         if self._parent is not None and not self._parent.take(size):
             return False

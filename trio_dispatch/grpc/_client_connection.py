@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
 
 import trio
@@ -25,7 +26,7 @@ class ClientConnection(Connection):
 
     Args:
       on_ready: Called once, when the server has shown that it speaks HTTP/2.
-      on_room: Called with the number of streams for which there is room again.
+      on_room: Called with this connection when a stream has ended, or its limit has changed.
       on_idle: Called with this connection after `idle_timeout` seconds without a call.
       on_too_many_pings: Called when the server ends the connection because of keepalive.
     """
@@ -35,7 +36,7 @@ class ClientConnection(Connection):
         transport: trio.abc.Stream,
         *,
         on_ready: Callable[[], object],
-        on_room: Callable[[int], object],
+        on_room: Callable[[ClientConnection], object],
         on_idle: Callable[[ClientConnection], object],
         on_too_many_pings: Callable[[], object],
         idle_timeout: float,
@@ -56,6 +57,8 @@ class ClientConnection(Connection):
             keepalive_interval=keepalive_interval,
             keepalive_timeout=keepalive_timeout,
         )
+        #: The number of streams that the server allows at a time.
+        self.max_streams = 0
         self._on_ready = on_ready
         self._on_room = on_room
         self._on_idle = on_idle
@@ -63,17 +66,12 @@ class ClientConnection(Connection):
         self._idle_timeout = idle_timeout
         self._calls = trio.lowlevel.ParkingLot()
         self._idle = trio.Event()
-        self._idle.set()
+        self._idle_since = math.inf
 
     @property
     def usable(self) -> bool:
         """Whether the connection takes new calls, now or when others have ended."""
         return self.failure is None and not self.draining
-
-    @property
-    def max_streams(self) -> int:
-        """The number of streams that the server allows at a time."""
-        return self.h2.remote_settings.max_concurrent_streams
 
     @property
     def admits_stream(self) -> bool:
@@ -87,19 +85,18 @@ class ClientConnection(Connection):
         stream = self.streams[stream_id] = HTTP2Stream(self, stream_id)
         if stream_id + 2 > _LAST_STREAM_ID:
             self.draining = True
-        if self._idle.is_set():
-            self._idle = trio.Event()
-            wake_all(self._calls)
+        wake_all(self._calls)
         self.flush()
         return stream
 
     def _changed(self) -> None:
         if not self.streams:
+            self._idle_since = trio.current_time()
             self._idle.set()
-        if self.admits_stream:
-            self._on_room(self.max_streams - len(self.streams))
+        self._on_room(self)
 
     def _settings_received(self, event: events.RemoteSettingsChanged) -> None:
+        self.max_streams = self.h2.remote_settings.max_concurrent_streams
         if not self._ready.is_set():
             self._on_ready()
         super()._settings_received(event)
@@ -139,10 +136,13 @@ class ClientConnection(Connection):
         await self._calls.park()
 
     async def _watch_idleness(self) -> None:
+        # Not woken by each call: it looks again when the connection may have been idle for so long.
         while True:
             await self._idle.wait()
-            with trio.move_on_after(self._idle_timeout) as scope:
-                await self._calls.park()
-            if scope.cancelled_caught:
+            if self.streams:
+                self._idle = trio.Event()
+            elif trio.current_time() < self._idle_since + self._idle_timeout:
+                await trio.sleep_until(self._idle_since + self._idle_timeout)
+            else:
                 self._on_idle(self)
                 await self._calls.park()

@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 _READ_SIZE = 32 * 1024
 # Other tasks run after so many frames: a read may hold thousands.
-_MAX_FRAMES = 64
+_MAX_FRAMES = 200
 # Calls wait to send while more than this waits to be written.
 _HIGH_WATER = 64 * 1024
 # The connection of a peer that makes us answer so much without reading it is closed.

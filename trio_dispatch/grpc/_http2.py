@@ -75,6 +75,7 @@ class HTTP2(H2Connection):
         }
         if max_streams is not None:
             settings[SettingCodes.MAX_CONCURRENT_STREAMS] = max_streams
+        self.stream_window = stream_window
         self.local_settings = Settings(client=client_side, initial_values=settings)
         self.encoder = Encoder()
         self.decoder = Decoder()
@@ -142,8 +143,9 @@ class HTTP2(H2Connection):
           ProtocolError: the other side broke HTTP/2; a GOAWAY that says so is queued.
         """
         try:
-            frame = next(self.incoming_buffer, None)
-            if frame is None:
+            buffer = self.incoming_buffer
+            frame = next(buffer, None)
+            if frame is None and (buffer._data or buffer._headers_buffer):
                 self._check_incomplete_frame()
             return frame
         except InvalidPaddingError as exc:

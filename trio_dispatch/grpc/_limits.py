@@ -53,6 +53,8 @@ class Limits:
     """Frames that cost work and carry nothing: empty DATA, PRIORITY, unknown ones."""
     small_frames: float = 1000.0
     """DATA frames of less than 256 bytes that do not complete a message."""
+    message_elements: int = 20_000
+    """Items of lists and maps and unknown fields in one request message, at all levels."""
     handshake_timeout: float = 10.0
     """Seconds for TLS and for the beginning of HTTP/2."""
     message_timeout: float = 60.0
@@ -83,6 +85,3 @@ class TokenBucket:
         self._tokens = min(self._capacity, self._tokens + (now - self._since) * self._rate)
         self._since = now
         return self._tokens >= 0
-
-    def add(self, tokens: float) -> None:
-        self._tokens = min(self._capacity, self._tokens + tokens)

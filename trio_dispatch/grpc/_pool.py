@@ -210,9 +210,11 @@ class ConnectionPool:
 
     # What connections report.
 
-    def _room(self, count: int) -> None:
-        """A connection has room for so many more streams."""
-        self._waiting.unpark(count=min(count, len(self._waiting)))
+    def _room(self, connection: ClientConnection) -> None:
+        """A connection may have room for more streams."""
+        if self._waiting and connection.admits_stream:
+            free = connection.max_streams - len(connection.streams)
+            self._waiting.unpark(count=min(free, len(self._waiting)))
 
     def _close_if_spare(self, connection: ClientConnection) -> None:
         """An idle connection is kept only if it is the last one that takes calls."""

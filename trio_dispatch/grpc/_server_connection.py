@@ -71,11 +71,11 @@ class Service:
 
     def stream_limits(self) -> StreamLimits:
         """The limits on the streams of one connection."""
-        longest = self.max_message_size + STREAM_WINDOW
         return StreamLimits(
-            unfinished_requests=self.unfinished_requests.part(_SHARE, at_least=longest),
-            unread_replies=self.unread_replies.part(_SHARE, at_least=longest),
+            unfinished_requests=self.unfinished_requests.part(_SHARE),
+            unread_replies=self.unread_replies.part(_SHARE),
             message_timeout=self.limits.message_timeout,
+            message_elements=self.limits.message_elements,
         )
 
 
@@ -108,8 +108,7 @@ class ServerConnection(Connection):
         self._nursery: trio.Nursery
         self._grace_until = math.inf
         self._resets = TokenBucket(limits.resets)
-        self._window_updates = TokenBucket(limits.window_updates)
-        self._data_frames_sent = 0
+        self._window_updates_received = 0
         self._empty_frames = TokenBucket(limits.empty_frames)
         self._small_frames = TokenBucket(limits.small_frames)
         settings = TokenBucket(limits.settings)
@@ -118,7 +117,7 @@ class ServerConnection(Connection):
             PingFrame: ("pings", TokenBucket(limits.pings)),
             SettingsFrame: ("settings", settings),
             GoAwayFrame: ("goaways", settings),
-            WindowUpdateFrame: ("window updates", self._window_updates),
+            WindowUpdateFrame: ("window updates", TokenBucket(limits.window_updates)),
         }
 
     async def run(self) -> None:
@@ -144,10 +143,13 @@ class ServerConnection(Connection):
         if isinstance(frame, DataFrame):
             if frame.data or "END_STREAM" in frame.flags:
                 return
-        elif isinstance(frame, WindowUpdateFrame):
-            # A client that reads needs them.
-            self._window_updates.add(2 * (self.h2.data_frames_sent - self._data_frames_sent))
-            self._data_frames_sent = self.h2.data_frames_sent
+        elif (
+            isinstance(frame, WindowUpdateFrame)
+            # A client that reads needs two for each DATA frame.
+            and self._window_updates_received < 2 * self.h2.data_frames_sent
+        ):
+            self._window_updates_received += 1
+            return
         what, bucket = self._buckets.get(type(frame), ("empty frames", self._empty_frames))
         if not bucket.spend():
             self._cut_off(what)

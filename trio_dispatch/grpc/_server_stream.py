@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
+from functools import partial
 from typing import Any, Final, Generic, NoReturn, TypeVar
 
 import grpclib.const
@@ -16,6 +17,7 @@ from grpclib.exceptions import GRPCError, ProtocolError
 from h2.errors import ErrorCodes
 
 from ..clock import run_in_thread
+from ..protobuf.codec import limit_elements
 from ._deadline import Deadline
 from ._framing import frame_message
 from ._metadata import Headers, Metadata, MetadataLike, decode_metadata, encode_metadata
@@ -152,11 +154,12 @@ class ServerStream(grpclib.server.Stream[R, S], Generic[R, S]):
         decode = self._codec.decode
         try:
             message: R
-            if len(payload) <= _DECODED_AT_ONCE:
+            if self._http2.limits is None or len(payload) <= _DECODED_AT_ONCE:
                 message = decode(payload, self._request_type)
             else:
+                with_limit = partial(_decode_with_limit, self._http2.limits.message_elements)
                 message = await run_in_thread(
-                    decode, payload, self._request_type, limiter=self._decoding
+                    with_limit, decode, payload, self._request_type, limiter=self._decoding
                 )
         except Exception as exc:
             raise GRPCError(Status.INTERNAL, f"the request cannot be decoded: {exc}") from exc
@@ -274,6 +277,13 @@ class ServerStream(grpclib.server.Stream[R, S], Generic[R, S]):
             ("content-type", self._reply_content_type),
             _ACCEPT_ENCODING,
         ]
+
+
+def _decode_with_limit(
+    elements: int, decode: Callable[[bytes, Any], Any], payload: bytes, message_type: Any
+) -> Any:
+    with limit_elements(elements):
+        return decode(payload, message_type)
 
 
 def enter_call(call: ServerStream[Any, Any]) -> None:

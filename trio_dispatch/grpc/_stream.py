@@ -33,6 +33,8 @@ class StreamLimits:
     unread_replies: Budget
     message_timeout: float
     """Seconds for one message to be received, or to be read by the other side."""
+    message_elements: int
+    """Items of lists and maps and unknown fields in one request message."""
 
 
 class StreamOwner(Protocol):
@@ -86,7 +88,7 @@ class HTTP2Stream:
         self.scope: trio.CancelScope | None = None
         #: On a server.
         self.limits: StreamLimits | None = None
-        self._window = connection.h2.local_settings.initial_window_size
+        self._window = connection.h2.stream_window
         self._discarding = False
         self._sending = False
         self._unread = 0

@@ -35,6 +35,8 @@ from ._wire_format import (
     read_tag,
     read_varint,
     skip_field,
+    spend,
+    spend_varints,
     wire_type,
 )
 
@@ -67,6 +69,7 @@ _READ_LENGTH = (
 )
 # A list: appending to bytes repeatedly takes quadratic time.
 _KEEP = (
+    "spend()",
     "if unknown is None: unknown = []",
     "unknown.append(data[start:pos])",
 )
@@ -101,6 +104,8 @@ def compile_decoder(
         read_varint=read_varint,
         read_tag=read_tag,
         skip_field=skip_field,
+        spend=spend,
+        spend_varints=spend_varints,
         DecodeError=DecodeError,
         StructError=struct.error,
     )
@@ -205,7 +210,10 @@ def _clear(field: Field) -> str:
 
 def _discard(field: Field) -> list[str]:
     """Discards a field for another member of its oneof; its content has to be valid, too."""
-    return [*_finish(field), _clear(field)]
+    count = []
+    if field.proto_type == bp.TYPE_MESSAGE:
+        count = [f"if begin_{field.number} != {_ABSENT}: spend()"]
+    return [*count, *_finish(field), _clear(field)]
 
 
 def _branches(field: Field, source: Source) -> list[tuple[int, list[str]]]:
@@ -218,6 +226,7 @@ def _branches(field: Field, source: Source) -> list[tuple[int, list[str]]]:
         expression = _FROM_VARINT[field.proto_type].format(number=field.number)
         read = [*_READ_VARINT]
         packed = [
+            "spend_varints(data[pos:stop])",
             "while pos < stop:",
             *(f"    {line}" for line in read),
             f"    {value}.append({expression})",
@@ -230,6 +239,7 @@ def _branches(field: Field, source: Source) -> list[tuple[int, list[str]]]:
         expression = "n"
         read = [f"(n,) = unpack_{field.number}(data, pos)", f"pos += {layout.size}"]
         packed = [
+            f"spend((stop - pos) // {layout.size})",
             f"{value}.extend([n for (n,) in iter_unpack_{field.number}(data[pos:stop])])",
             "pos = stop",
         ]
@@ -237,7 +247,7 @@ def _branches(field: Field, source: Source) -> list[tuple[int, list[str]]]:
         return [(wire, [*read, f"{value} = {expression}"])]
     return [
         (DELIMITED, [*_READ_LENGTH, *packed]),
-        (wire, [*read, f"{value}.append({expression})"]),
+        (wire, ["spend()", *read, f"{value}.append({expression})"]),
     ]
 
 
@@ -247,6 +257,7 @@ def _delimited(field: Field) -> list[str]:
     value = f"value_{number}"
     if field.proto_type == bp.TYPE_MAP:
         return [
+            "spend()",
             f"entry = decode_{number}(data, pos, stop, depth + 1)",
             "if entry is None:",
             "    pos = stop",
@@ -257,11 +268,12 @@ def _delimited(field: Field) -> list[str]:
         ]
     if field.proto_type == bp.TYPE_MESSAGE:
         if field.repeated:
-            return [f"{value}.append(decode_{number}(data, pos, stop, depth + 1))"]
+            return ["spend()", f"{value}.append(decode_{number}(data, pos, stop, depth + 1))"]
         begin, end, pieces = f"begin_{number}", f"end_{number}", f"pieces_{number}"
         return [
             f"if {begin} == {_ABSENT}: {begin} = pos; {end} = stop",
             "else:",
+            "    spend()",
             f"    if {begin} != {_IN_PIECES}:",
             f"        check_fields(data, {begin}, {end}, depth + 1)",
             f"        {pieces} = [data[{begin}:{end}]]",
@@ -272,7 +284,7 @@ def _delimited(field: Field) -> list[str]:
     single = (
         "str(data[pos:stop], 'utf-8')" if field.proto_type == bp.TYPE_STRING else "data[pos:stop]"
     )
-    return [f"{value}.append({single})" if field.repeated else f"{value} = {single}"]
+    return ["spend()", f"{value}.append({single})"] if field.repeated else [f"{value} = {single}"]
 
 
 def _finish(field: Field) -> list[str]:

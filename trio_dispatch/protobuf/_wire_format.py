@@ -6,8 +6,11 @@ implementations (a varint is cut to 64 bits; messages nest at most 100 levels de
 
 from __future__ import annotations
 
+import math
 import struct
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import betterproto2 as bp
@@ -36,6 +39,46 @@ class DecodeError(ValueError):
 
 class EncodeError(ValueError):
     """A value is not valid for its field."""
+
+
+class _Elements(threading.local):
+    """The number of elements that may still be decoded in this thread."""
+
+    left = math.inf
+
+
+_elements = _Elements()
+
+
+@contextmanager
+def limit_elements(count: int) -> Iterator[None]:
+    """Make messages with more elements raise `DecodeError`, in this thread.
+
+    Elements are the items of lists and maps and the unknown fields, at all levels.  Each may take
+    some hundred times more memory than the two bytes in which it was sent.
+    """
+    _elements.left = count
+    try:
+        yield
+    finally:
+        _elements.left = math.inf
+
+
+def spend(count: int = 1) -> None:
+    """Count elements that are about to be decoded."""
+    _elements.left -= count
+    if _elements.left < 0:
+        raise DecodeError("the message has too many elements")
+
+
+# Every byte of a varint but the last one.
+_CONTINUATIONS = bytes(range(0x80, 0x100))
+
+
+def spend_varints(data: bytes) -> None:
+    """Count the elements of a packed list."""
+    if _elements.left < math.inf:
+        spend(len(data.translate(None, _CONTINUATIONS)))
 
 
 class Field(Protocol):

@@ -7,6 +7,7 @@ encoder are compiled for each message class at its first use.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
@@ -14,9 +15,9 @@ from grpclib.encoding.base import CodecBase
 
 from ._decoder import compile_decoder
 from ._encoder import compile_encoder
-from ._wire_format import Decode, DecodeError, Encode, EncodeError
+from ._wire_format import Decode, DecodeError, Encode, EncodeError, limit_elements
 
-__all__ = ["DecodeError", "EncodeError", "MessageCodec"]
+__all__ = ["DecodeError", "EncodeError", "MessageCodec", "limit_elements"]
 
 _M = TypeVar("_M")
 
@@ -43,6 +44,8 @@ class MessageCodec(CodecBase):
     ) -> None:
         self._builders = dict(builders or {})
         self._decoders: dict[type, Decode] = {}
+        self._incomplete: dict[type, Decode] = {}
+        self._compiling = threading.RLock()
         self._encoders: dict[type, Encode] = dict(encoders or {})
         self._hooked = frozenset({**(decoders or {}), **self._builders}), frozenset(encoders or ())
         for cls, hook in (decoders or {}).items():
@@ -71,11 +74,31 @@ class MessageCodec(CodecBase):
         """The decoder of a class; with `unwrap`, to the Python type that betterproto2 shows."""
         decode = self._decoders.get(cls)
         if decode is None:
-            build = self._builders.get(cls)
-            decode = compile_decoder(cls, self._decoders, self.decoder, build)
+            with self._compiling:
+                decode = self._compile_decoder(cls)
         if unwrap and cls not in self._hooked[0]:
             return _unwrapping(decode, cls)
         return decode
+
+    def _compile_decoder(self, cls: type) -> Decode:
+        """Compile a decoder and those it needs, and publish them when all are complete.
+
+        A decoder refers to others by name, itself perhaps among them: another thread must not find
+        one before these names exist.
+        """
+        if cls in self._incomplete:
+            return self._incomplete[cls]
+        if cls in self._decoders:
+            return self._decoders[cls]
+        outermost = not self._incomplete
+        try:
+            decode = compile_decoder(cls, self._incomplete, self.decoder, self._builders.get(cls))
+            if outermost:
+                self._decoders.update(self._incomplete)
+            return decode
+        finally:
+            if outermost:
+                self._incomplete.clear()
 
     def encoder(self, cls: type, *, unwrap: bool = False) -> Encode:
         """The encoder of a class; with `unwrap`, from the Python type that betterproto2 shows."""
