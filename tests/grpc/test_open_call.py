@@ -57,7 +57,7 @@ async def test_the_options_of_the_stub_are_used(
     ("method", "args", "message"),
     [
         ("chat", [HelloRequest()], "takes a stream"),
-        ("say_hello", [], "missing"),
+        ("say_hello", [], "takes a request"),
         ("_send_messages", [], "expected a method"),
     ],
 )
