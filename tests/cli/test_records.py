@@ -28,7 +28,7 @@ def read(record: Any, *, copy: bool = False) -> Dispatch:
 def test_any_dispatch_survives_json(dispatch: Dispatch) -> None:
     back = read(json.loads(json.dumps(record_of(dispatch))), copy=True)
     assert back == dispatch
-    # To the nanosecond, and to what makes no sense: as bytes on the wire.
+    # Exactly, including nanoseconds and invalid values: as bytes on the wire.
     assert exactly(back) == exactly(dispatch)
     assert nanos_of(back.start_time) == nanos_of(dispatch.start_time)
 

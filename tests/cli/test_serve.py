@@ -52,7 +52,7 @@ def refused_to_serve(*arguments: str | Path, status: int = 1) -> str:
     return refused("serve", "--listen", "127.0.0.1:0", *arguments, status=status)
 
 
-# What makes no sense.
+# Invalid options.
 
 
 def test_a_port_in_use() -> None:

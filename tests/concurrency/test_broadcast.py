@@ -179,7 +179,7 @@ async def test_closing_the_broadcast_ends_receivers_after_what_waits() -> None:
         broadcast.new_receiver()
 
 
-async def test_closing_a_receiver_wakes_whoever_waits_on_it() -> None:
+async def test_closing_a_receiver_wakes_the_task_that_waits_on_it() -> None:
     broadcast = make()
     receiver = broadcast.new_receiver()
 

@@ -26,7 +26,7 @@ HOURLY = RecurrenceRule(Frequency.HOURLY)
 
 
 def told(notices: list[Notice]) -> list[str]:
-    """What is told to everyone: when, relative to the start, what, and of which dispatch."""
+    """The notices: when, relative to the start, what, and about which dispatch."""
     return [" ".join(word(notice)) for notice in notices if notice.kind is not NoticeKind.REPLACE]
 
 

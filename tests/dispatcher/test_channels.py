@@ -18,7 +18,7 @@ ROUNDS = 20_000 if os.environ.get("TRIO_DISPATCH_LONG") == "1" else 1_000
 
 
 class Reader:
-    """Somebody who keeps a picture of the dispatches of a type, or of all, from what is told."""
+    """A reader that rebuilds the dispatches of a type, or all of them, from the messages."""
 
     def __init__(self, receiver: Receiver[LifecycleEvent], type: str | None) -> None:
         self.receiver = receiver

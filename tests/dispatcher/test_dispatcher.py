@@ -405,7 +405,7 @@ async def test_what_waits_is_read_with_what_has_silently_become_of_it(
         await service.client.update(1, dispatch.id, start_time=START + HOUR)
         await service.client.delete(1, dispatch.id)
         await trio.sleep(1.5 * 3600)
-        # Whoever reads of the stop only now must not take it for a start.
+        # A receiver that reads the stop only now must not take it for a start.
         (message,) = drained(status)
         assert message.running() is RunningState.STOPPED
 

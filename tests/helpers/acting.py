@@ -30,7 +30,7 @@ def now() -> float:
 
 
 def lasting(id: int, start: float, seconds: float | None, **fields: Any) -> Dispatch:
-    """Return a dispatch that starts and lasts so many seconds, for the component with its id."""
+    """Return a dispatch with its start and duration in seconds, for the component with its id."""
     defaults: dict[str, Any] = {
         "start_time": at(start),
         "duration": None if seconds is None else timedelta(seconds=seconds),

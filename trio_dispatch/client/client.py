@@ -81,7 +81,7 @@ async def open_client(
       call_timeout: How long each call may take that is not a stream.
 
     Raises:
-      ValueError: an argument is invalid, or there is no URL; the message names it.
+      ValueError: an argument is invalid, or no URL is given; the message names it.
     """
     key = key or _environment("DISPATCH_API_AUTH_KEY", "DISPATCH_API_KEY", "FREQUENZ_API_KEY")
     secret = sign_secret or _environment("DISPATCH_API_SIGN_SECRET", "FREQUENZ_API_SECRET")

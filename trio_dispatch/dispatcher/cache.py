@@ -144,7 +144,7 @@ class FileCache:
 
 
 async def read_cache(path: Path, microgrid_id: int) -> SavedState | None:
-    """Read the file of a cache; None if there is none.
+    """Read the file of a cache; None if it does not exist.
 
     Raises:
       DispatchError: it cannot be read, or its folder does not exist.

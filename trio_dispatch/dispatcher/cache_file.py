@@ -97,7 +97,7 @@ def save(
 
 
 def load(path: Path, microgrid_id: int) -> SavedState | None:
-    """Read the file; None if there is none.  Blocks on the disk: call it in a thread.
+    """Read the file; None if it does not exist.  Blocks on the disk: call it in a thread.
 
     A file that cannot be used is renamed, and a warning logged.
 

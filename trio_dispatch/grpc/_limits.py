@@ -11,7 +11,7 @@ MIB = 2**20
 # File descriptors that are kept for other purposes than connections.
 _RESERVED_DESCRIPTORS = 64
 _MAX_CONNECTIONS = 10_000
-# A token bucket holds the tokens of so many seconds.
+# A token bucket holds the tokens of this many seconds.
 _BURST = 5.0
 
 

@@ -18,7 +18,7 @@ from ._stream import HTTP2Stream, wake_all
 log = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 100
-# A connection that is not needed is closed after so many seconds without a call.
+# A connection that is not needed is closed after this many seconds without a call.
 _IDLE_TIMEOUT = 30.0
 # A call that waits for a free stream gives up when so many attempts to connect have failed.
 _MAX_ATTEMPTS = 2

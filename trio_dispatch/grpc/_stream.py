@@ -57,7 +57,7 @@ class StreamOwner(Protocol):
 def wake_all(lot: trio.lowlevel.ParkingLot) -> None:
     """Wake the tasks that are parked there, if any.
 
-    Usually there are none, and `unpark_all` would take as long as for many.
+    Usually the lot is empty, and `unpark_all` would take as long as for many tasks.
     """
     if lot:
         lot.unpark_all()

@@ -90,7 +90,7 @@ class Server:
         ``await proceed()`` goes on; raising `GRPCError` instead refuses the call.
       max_message_size: A longer message ends its call with RESOURCE_EXHAUSTED.
       limits: Limits on the clients.
-      keepalive_interval: A connection on which nothing was received for so many seconds is tested
+      keepalive_interval: A connection on which nothing was received for this many seconds is tested
         with a ping; `math.inf` for never.
       keepalive_timeout: Seconds until an unanswered ping closes the connection.
 

@@ -219,7 +219,7 @@ class Dispatch:
         return None if start is None else self.end_of(start)
 
     def next_run_after(self, moment: datetime) -> datetime | None:
-        """Return the first occurrence at or after a moment; None if there is none.
+        """Return the first occurrence at or after a moment; None if none follows.
 
         Occurrences do not depend on whether the dispatch is active.
 

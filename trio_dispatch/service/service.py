@@ -86,7 +86,7 @@ async def open_service(
         and need a key; only health checks need none.
       interceptors: Further interceptors, called before the one that checks the keys.
       limits: Per-connection limits on one client.
-      keepalive_interval: A connection on which nothing was received for so many seconds is tested
+      keepalive_interval: A connection on which nothing was received for this many seconds is tested
         with a ping; `math.inf` for never.
     """
     if store is None:

@@ -35,7 +35,7 @@ class KeySource:
         return bool(self.keys) or self.file is not None
 
     def load(self) -> Keys | None:
-        """Return the present keys; None if there are none.
+        """Return the present keys; None if no key is required.
 
         Raises:
           OSError: the file cannot be read.

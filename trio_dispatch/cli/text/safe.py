@@ -26,7 +26,7 @@ def dump_json(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False)
     if text.isprintable():
         return text
-    # Outside of strings there are none, and within them an escape means the same.
+    # They occur only within strings, where an escape means the same.
     return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)
 
 

@@ -201,7 +201,7 @@ class RecurrenceRule(_Memo):
         """Return the first occurrence later than a moment, or at it if `inclusive`.
 
         Returns:
-          The occurrence in UTC, or None if there is none up to year 9999.
+          The occurrence in UTC, or None if none follows up to year 9999.
 
         Raises:
           ValueError: `start` or `after` is naive.
@@ -215,7 +215,7 @@ class RecurrenceRule(_Memo):
         """Return the last occurrence earlier than a moment, or at it if `inclusive`.
 
         Returns:
-          The occurrence in UTC, or None if there is none.
+          The occurrence in UTC, or None if none precedes it.
 
         Raises:
           ValueError: `start` or `before` is naive.

@@ -311,7 +311,7 @@ class SqliteStore(Store):
             self._waiting.clear()
 
     def _next_batch(self) -> tuple[Sequence[_Write], float]:
-        """Take the writes that come next; if there are none, how long to wait for watchers."""
+        """Take the next writes; returns them, and how long to wait for watchers without any."""
         batch: _Writes = []
         rest: _Writes = []
         patience: dict[int, float] = {}

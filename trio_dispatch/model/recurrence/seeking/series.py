@@ -28,7 +28,7 @@ class Series(Protocol):
         """Return the last occurrence earlier than a moment, or at it if `inclusive`."""
 
     def last(self) -> datetime | None:
-        """Return the last occurrence; None if there is none, or no end."""
+        """Return the last occurrence; None without an occurrence or without an end."""
 
     def count(self) -> int | None:
         """Return the number of occurrences; None if there are some, and no end."""
