@@ -23,7 +23,6 @@ from trio_dispatch.api.codec import (
     time_from_nanos,
     time_to_nanos,
 )
-from trio_dispatch.api.replies import decode_page
 from trio_dispatch.api.signing import request_metadata
 from trio_dispatch.model.dispatch import Dispatch
 from trio_dispatch.model.recurrence.rule import EndCriteria, Frequency, RecurrenceRule, Weekday
@@ -36,7 +35,6 @@ from trio_dispatch.model.target import (
     TargetIds,
 )
 from trio_dispatch.protobuf.codec import DecodeError
-from trio_dispatch.testing.factory import make_dispatch
 
 DATA = Path(__file__).parents[1] / "data"
 GOLDEN = json.loads((DATA / "golden_messages.json").read_text())
@@ -200,24 +198,6 @@ def test_nanoseconds_survive_a_round_trip() -> None:
     )
     data = WIRE.encode(message, wire.Dispatch)
     assert encode_dispatch(decode_dispatch(data)) == data
-
-
-def test_an_undecodable_dispatch_does_not_spoil_its_page() -> None:
-    good = WIRE.decode(encode_dispatch(make_dispatch(1)), wire.Dispatch)
-    no_start = wire.Dispatch(metadata=wire.DispatchMetadata(dispatch_id=2))
-    page = bytearray()
-    # A timestamp after the year 9999, and a type that is not UTF-8, beside a good one.
-    for dispatch in (
-        WIRE.encode(good, wire.Dispatch),
-        WIRE.encode(no_start, wire.Dispatch),
-        bytes.fromhex("0a020803" + "120b1209" + "08ffffffffffffff7f"),
-        bytes.fromhex("0a020804" + "12040a02fffe"),
-        bytes.fromhex("ff"),
-    ):
-        page += b"\x0a" + bytes([len(dispatch)]) + dispatch
-    found = decode_page(bytes(page))
-    assert [dispatch.id for dispatch in found] == [1]
-    assert [item.id for item in found.undecodable] == [2, 3, 4, None]
 
 
 @given(st.integers(-62_135_596_800 * 10**9, 253_402_300_800 * 10**9 - 1))
