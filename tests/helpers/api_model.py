@@ -31,7 +31,7 @@ class Entry:
     start: int
     duration: int | None
     payload: int | None
-    # Frequency and interval; what recurs here does so without end.
+    # Frequency and interval; the recurrences of this model have no end.
     rule: tuple[int, int]
     created: int
     updated: int
@@ -57,7 +57,7 @@ class Filter:
     queries: tuple[str, ...] = ()
     targets: tuple[tuple[int, ...], ...] = ()
     ids: tuple[int, ...] = ()
-    # Seconds from the virtual start of time.
+    # Seconds since the start of the virtual clock.
     starts: tuple[int | None, int | None] | None = None
     ends: tuple[int | None, int | None] | None = None
     updated: tuple[int | None, int | None] | None = None

@@ -32,10 +32,10 @@ class Known:
     """What the service must have, as far as the writers know.
 
     Attributes:
-      states: By id, all that a dispatch may be now, by `mark`; None if it may be gone.  One state
-        only, unless the service was killed before it answered.
-      enough: Set when nothing more is to be written.
-      asked_for: The marks of dispatches that may have been created: nobody was told their ids.
+      states: By id, the marks that a dispatch may have now, None if it may be deleted.  There are
+        several only if the service was killed before it answered.
+      enough: Set when the writers have to stop.
+      asked_for: The marks of dispatches that may have been created, with unknown ids.
     """
 
     states: dict[int, set[int | None]] = field(default_factory=dict)
@@ -94,7 +94,7 @@ async def write(client: DispatchClient, known: Known, rng: random.Random) -> Non
                 await client.delete(MICROGRID, id_)
                 known.states[id_] = {None}
         except ServiceError:
-            return  # It may have been done or not.
+            return  # It may have taken effect or not.
         known.acknowledged += 1
 
 
@@ -105,7 +105,7 @@ def settle(known: Known, there: dict[int, Dispatch]) -> None:
         assert state in states, f"dispatch {id_} is {state}, not one of {states}"
         known.states[id_] = {state}
     for id_ in there.keys() - known.states.keys():
-        # Its creation was not acknowledged, but asked for.
+        # Its creation was not acknowledged.
         mark = mark_of(there[id_])
         assert mark in known.asked_for
         known.states[id_] = {mark}
@@ -121,7 +121,7 @@ class Watcher:
         self.came_again = 0
 
     async def follow(self, client: DispatchClient) -> None:
-        """Until the service is gone."""
+        """Follow the microgrid until the service is killed."""
         self.came_again += 1
         try:
             async with client.stream(MICROGRID) as events, trio.open_nursery() as nursery:
@@ -169,7 +169,7 @@ async def two_clients(url: str) -> AsyncIterator[tuple[DispatchClient, DispatchC
 
 
 async def kill_again_and_again(db: Path, times: int, seed: int) -> Known:
-    # Writers take turns as they come: what is drawn for them differs each time.
+    # The order of the writers differs from run to run, so only the moments have their own seed.
     rng, moments = random.Random(seed), random.Random(seed)
     known, watcher = Known(), Watcher()
     for round_ in range(times + 1):
@@ -187,7 +187,7 @@ async def kill_again_and_again(db: Path, times: int, seed: int) -> Known:
                 async with trio.open_nursery() as writers:
                     for number in range(WRITERS):
                         writers.start_soon(write, (one, other)[number % 2], known, rng)
-                    # Some are killed at the first calls, some in the middle of many.
+                    # Kill at the first calls, or in the middle of many.
                     answers = known.acknowledged + int(math.exp(moments.uniform(0, math.log(150))))
                     while known.acknowledged < answers:
                         await trio.sleep(0.001)

@@ -116,10 +116,10 @@ async def check_a_full_disk(
                 refused = await until_refused(client, known)
                 assert refused.status in status
                 assert str(directory) not in str(refused)
-                # What there was is there, and readers are served.
+                # The dispatches are still there, and can be read.
                 assert await listed(client) == known
                 assert (await until_refused(client, known)).status in status
-            # With room again, it works again, without a restart.
+            # With free space it works again, without a restart.
             for _ in range(3):
                 made = await create(client, 1000)
                 known[made.id] = made

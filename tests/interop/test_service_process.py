@@ -107,7 +107,7 @@ async def test_sighup_reloads_the_keys(tmp_path: Path, keys: Path) -> None:
             write_keys(keys, ALL, 'key = "new-key"')
             service.process.send_signal(signal.SIGHUP)
             await service.logged("loaded keys and certificate")
-            # Who watches has to come again, with a key that is good now.
+            # Watchers must connect again, with a key that is valid now.
             await seen.ended.wait()
         assert await status_of(reader.get(1, id_)) is Status.UNAUTHENTICATED
         assert (await newcomer.get(1, id_)).id == id_
@@ -123,7 +123,7 @@ async def test_a_signature_is_refused_after_a_restart(tmp_path: Path, keys: Path
     from trio_dispatch.api import wire
     from trio_dispatch.api.signing import request_metadata
 
-    # Signed ahead of the service's clock: the moment of the restart says nothing about it.
+    # Signed ahead of the service's clock, so the time of the restart does not tell its age.
     ahead = datetime.now(UTC) + timedelta(seconds=200)
     request = wire.DeleteMicrogridDispatchRequest(microgrid_id=1, dispatch_id=1)
     replayed = request_metadata(KEY, SECRET, "DeleteMicrogridDispatch", ahead)
@@ -185,7 +185,7 @@ async def test_a_signal_drains_the_service(tmp_path: Path, number: signal.Signal
 async def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
     async with run_service(tmp_path / "log", "--key", KEY) as service:
         host, port = service.url.removeprefix("grpc://").split("?")[0].split(":")
-        # Nobody who is asked to go goes: a client that has made a call and says nothing more.
+        # A client that makes a call, sends nothing more, and ignores the GOAWAY.
         async with await trio.open_tcp_stream(host, int(port)) as stream:
             await stream.send_all(_unfinished_call(KEY))
             await stream.receive_some()
@@ -257,7 +257,7 @@ async def test_metrics_and_logs_report_calls(tmp_path: Path) -> None:
             "dispatch_connections": 2,
         }
         assert {name: found[name] for name in expected} == expected
-        # Otherwise it might be the service that ends the stream.
+        # The client must end the stream before the service does.
         await service.logged("StreamMicrogridDispatches")
         await service.stop()
     lines = [line for line in service.log_lines() if line["logger"].endswith(".calls")]
@@ -304,7 +304,7 @@ async def test_backup_of_a_running_service(tmp_path: Path) -> None:
             there = [row[0] for row in connection.execute("SELECT id FROM dispatches ORDER BY id")]
             (last,) = connection.execute("SELECT last_id FROM counters").fetchone()
         connection.close()
-        # One moment: everything up to it, nothing after it.
+        # The copy has all changes up to one moment, and none after it.
         assert there == [*range(1, last + 1)]
         assert set(before) <= set(there)
         async with (
@@ -385,7 +385,7 @@ async def test_tls(tmp_path: Path, keys: Path, certificates: Certificates) -> No
             ) as client:
                 assert await status_of(client.get(1, 1)) is Status.UNAVAILABLE
 
-        # A new certificate is shown from the next connection on.
+        # The next connection gets the new certificate.
         before = certificates.cert.read_bytes()
         for path, new in zip(tls[1::2], certificates.issue(tmp_path, "new"), strict=True):
             Path(path).write_bytes(new.read_bytes())

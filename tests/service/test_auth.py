@@ -217,11 +217,11 @@ async def test_a_replay_after_a_restart_is_refused(store: Store, ahead: int) -> 
     assert await let_in(Authenticator(keys, store), signed(moment))
     again = Authenticator(keys, store)
     assert not await let_in(again, signed(moment))
-    # Nothing else of that second is good either: who knows whether it was used?
+    # Other signatures of that second are refused too: they may have been used.
     assert not await let_in(again, signed(moment, 1))
     assert not await let_in(again, signed(moment - timedelta(seconds=1), 2))
     assert await let_in(again, signed(moment + timedelta(seconds=1), 3))
-    # It is one key's own matter.
+    # Other keys are not affected.
     own = request_metadata("other", "sesame", "GetMicrogridDispatch", moment, bytes(16))
     assert await let_in(again, own)
 

@@ -41,7 +41,7 @@ def ordered(field: wire.SortField, order: wire.SortOrder) -> dict[str, Any]:
 
 async def fill(store: Store, number: int, **changes: Any) -> None:
     for index in range(number):
-        # Starts in another order than it is created in.
+        # The order by start time differs from the order by create time.
         start = time_from_nanos(NOW + index * 7919 % 101 * 10**9)
         await store.create(1, data(start_time=start, **changes), now=NOW + index)
 
@@ -88,7 +88,7 @@ async def test_a_walk_lists_each_dispatch_once_while_others_change(
     now = NOW + 10**9
     deleted = set()
     while page.following is not None:
-        # Everything moves, some often; something goes, and something comes.
+        # Every dispatch moves, some of them often; one is deleted, and one is created.
         for id_ in range(1, 41):
             if id_ not in deleted:
                 now += 1

@@ -258,7 +258,7 @@ FILTERS = {
     "ends": bounds,
     "updated": bounds,
 }
-# Few at a time: otherwise they let hardly anything pass.
+# Few at a time, or hardly any dispatch would pass.
 filters = st.lists(
     st.sampled_from(sorted(FILTERS)).flatmap(lambda name: st.tuples(st.just(name), FILTERS[name])),
     max_size=2,
@@ -272,7 +272,7 @@ def step(name: str, *arguments: st.SearchStrategy[Any]) -> st.SearchStrategy[Any
 PATHS = ["is_active", "duration", "start_time", "target", "payload"]
 RULE_PATHS = ["recurrence.freq", "recurrence.interval"]
 RULES = [(0, 0)] * 4 + [(1, 1), (3, 2), (6, 10_000), (3, 0), (3, 10_001), (0, 7)]
-# (What must be there can be cleared as well, and is refused then.)
+# (Required fields can be cleared, too, which is refused.)
 changes = st.lists(
     st.tuples(
         st.sampled_from([*PATHS, *PATHS, *RULE_PATHS]),
@@ -330,7 +330,7 @@ plain = step(
     st.just(False),
 )
 
-# A list is read while what it lists is being changed.
+# A list is read while its dispatches change.
 moving = st.one_of(
     step(
         "update",

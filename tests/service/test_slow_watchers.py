@@ -46,7 +46,7 @@ def calls_running(service: Wired) -> int:
 async def time_to_end(service: Wired) -> float:
     """Wait until no call runs; return the seconds that it took."""
     began = trio.current_time()
-    with trio.fail_after(250):  # less than it takes to find that a connection is dead
+    with trio.fail_after(250):  # less than the time after which a connection counts as lost
         while calls_running(service):
             await trio.sleep(0.1)
     return trio.current_time() - began
@@ -65,7 +65,7 @@ async def test_a_client_that_does_not_read_its_stream_is_disconnected(
         await create(client)
         with pytest.raises(ServiceError) as caught:
             [event async for event in events]
-        # In the middle of a message there is no room for a status.
+        # A status cannot follow an incomplete message.
         assert caught.value.status in {Status.RESOURCE_EXHAUSTED, Status.CANCELLED}
 
 

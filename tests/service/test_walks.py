@@ -40,7 +40,7 @@ class Others:
                 try:
                     await client.update(1, id_, active=choice < 0.75)
                 except ServiceError as exc:
-                    if exc.status is not Status.NOT_FOUND:  # the other one has deleted it
+                    if exc.status is not Status.NOT_FOUND:  # the other client has deleted it
                         raise
             self.done += 1
 
@@ -66,7 +66,7 @@ async def test_a_walk_lists_each_dispatch_once_while_others_change(
                 pages = lister.list(1, page_size=page_size, sort_by=sort_by, descending=descending)
                 async for page in pages:
                     walked += [dispatch.id for dispatch in page]
-                    # Others come in between.
+                    # The other clients make some changes.
                     enough = others.done + 5
                     while others.done < enough:
                         await trio.lowlevel.checkpoint()
@@ -78,7 +78,7 @@ async def test_a_walk_lists_each_dispatch_once_while_others_change(
             assert others.came
             ids = [id_ for id_ in ids if id_ not in others.gone]
             ids += [(await create(one)).id for _ in range(30 - len(ids))]
-            # What came meanwhile is in the way of the next round's comparison.
+            # The next round begins without the dispatches that were created meanwhile.
             found = [dispatch.id async for page in lister.list(1) for dispatch in page]
             for id_ in set(found) - set(ids):
                 await one.delete(1, id_)

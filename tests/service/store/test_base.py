@@ -139,7 +139,7 @@ async def test_concurrent_writes_are_announced_in_order(
 
     async def write() -> None:
         row = await store.create(1, data(), now=NOW)
-        # The acknowledged is what readers see.
+        # Readers see what was acknowledged.
         assert await store.get(1, row.id) == row
         for _ in range(3):
             row = await store.update(1, row.id, lambda old: old, now=NOW)

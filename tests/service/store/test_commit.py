@@ -138,7 +138,7 @@ async def test_an_uncertain_commit_disconnects_watchers(
         with store.watch(1) as changes:
             with (
                 failing_commit(store, takes_effect=takes_effect),
-                # The commit of the question fails as well.
+                # The commit that asks for the sequence number fails, too.
                 failing_commit(store, takes_effect=False)
                 if takes_effect
                 else _unreachable_after_commit(store),

@@ -48,7 +48,7 @@ def path(tmp_path: Path) -> Path:
 async def refuse_to_open(path: Path, message: str) -> None:
     with pytest.raises(StoreError, match=message) as caught:
         async with open_store(path):
-            raise AssertionError("it was opened")
+            raise AssertionError("the store was opened")
     assert str(path) in str(caught.value)
     assert not path.with_name(f"{path.name}-lock").exists()
 
@@ -218,7 +218,7 @@ async def test_many_writes_share_a_commit(path: Path) -> None:
         assert (await store.list(Query(1))).total == 200
 
 
-# Reads that take long.
+# Slow reads.
 
 ENDLESS = sa.text(
     "WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers) "
@@ -302,7 +302,7 @@ async def test_a_read_is_interrupted_at_any_moment(path: Path, moment: str) -> N
                     nursery.start_soon(interrupt)
                 with pytest.raises(sqlite3.OperationalError, match="interrupted"):
                     await trio.to_thread.run_sync(connection.execute, str(ENDLESS))
-        interrupter.interrupt()  # Too late: it does not concern the connection any more.
+        interrupter.interrupt()  # Too late: the connection is used for something else now.
         assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
@@ -423,7 +423,7 @@ async def test_a_locked_database(path: Path, autojump_clock: MockClock) -> None:
                     await call
                 assert caught.value.status is Status.UNAVAILABLE
                 assert str(path) not in str(caught.value)
-            # Reading goes on.
+            # Reads continue.
             assert await client.get(1, made.id) == made
             assert len(changes) == 0
         other.execute("ROLLBACK")
@@ -551,7 +551,7 @@ async def test_lists_use_an_index(path: Path, key: SortKey, descending: bool) ->
             plan = _plan(store._engine, page_of(query, 7))
             assert f"USING INDEX {INDEXES[key]} (microgrid_id=?" in plan
             assert "SCAN dispatches" not in plan
-            # What has moved meanwhile is little, and may be sorted.
+            # The few dispatches that have moved meanwhile may be sorted.
             assert "TEMP B-TREE" not in plan.partition("former")[0]
         if key is not SortKey.CREATE_TIME:
             assert "USING INTEGER PRIMARY KEY (rowid>?)" in plan
@@ -583,7 +583,7 @@ def _plan(
         return "\n".join(row[-1] for row in rows)
 
 
-# Killed.
+# Kills.
 
 WRITER = """
 import sys, trio
@@ -641,7 +641,7 @@ async def test_acknowledged_writes_survive_a_kill(path: Path, tmp_path: Path, li
             page = await store.list(Query(worker, page_size=1000))
             assert page.following is None
             there |= {_id(message) for message in page.messages}
-        # What is multiple of three may have been deleted without its being said.
+        # Multiples of three may have been deleted without an acknowledgement.
         assert created - {id_ for id_ in created if id_ % 3 == 0} <= there
         assert not there & deleted
         assert (await store.create(1, data(), now=NOW)).id > max(created | there)
