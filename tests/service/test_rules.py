@@ -13,7 +13,9 @@ from trio_dispatch.api import wire
 from trio_dispatch.api.codec import WIRE, payload_to_wire, time_from_nanos
 from trio_dispatch.api.wire import (
     ElectricalComponentCategory,
+    ListValue,
     Struct,
+    Value,
 )
 from trio_dispatch.service import InvalidRequestError
 from trio_dispatch.service.rules import (
@@ -53,6 +55,14 @@ def of_size(size: int) -> Struct:
     payload = payload_to_wire({"x": "y" * (size - empty)})
     assert len(WIRE.encode(payload, Struct)) == size
     return payload
+
+
+def of_values(number: int, levels: int = 2) -> Struct:
+    """Return a payload with this number of empty values, of 2 bytes each, in its last level."""
+    value: Any = ListValue(values=[Value()] * number)
+    for _ in range(levels - 2):
+        value = ListValue(values=[Value(list_value=value)])
+    return Struct(fields={"x": Value(list_value=value)})
 
 
 def categories(number: int) -> wire.TargetComponents:
@@ -110,6 +120,8 @@ RULES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("payload", {"payload": nested(5)}, {"payload": nested(6)}),
     ("payload", {"payload": of_size(50 * 1024)}, {"payload": of_size(50 * 1024 + 1)}),
     ("payload", {"payload": None}, {"payload": nested(40)}),
+    ("payload", {"payload": of_values(20_000)}, {"payload": of_values(25_600)}),
+    ("payload", {"payload": of_values(5_000, 4)}, {"payload": of_values(25_600, 4)}),
     ("recurrence.freq", {"recurrence": rule(freq=6)}, {"recurrence": rule(freq=Frequency(7))}),
     ("recurrence.freq", {"recurrence": rule(freq=1)}, {"recurrence": rule(freq=Frequency(-1))}),
     ("recurrence.interval", {"recurrence": rule()}, {"recurrence": rule(interval=0)}),

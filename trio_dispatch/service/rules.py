@@ -7,7 +7,7 @@ field and the rule.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sized
+from collections.abc import Collection, Iterable, Iterator, Sized
 from datetime import UTC, datetime
 from typing import Final
 
@@ -40,6 +40,7 @@ MAX_TYPE_BYTES: Final = 256
 MAX_TARGET_SIZE: Final = 1_000
 MAX_PAYLOAD_BYTES: Final = 50 * 1024
 MAX_PAYLOAD_LEVELS: Final = 5
+_MAX_PAYLOAD_VALUES: Final = MAX_PAYLOAD_BYTES // 2  # A value has at least 2 bytes.
 MAX_COUNT: Final = 4096
 MAX_INTERVAL: Final = 10_000
 
@@ -227,31 +228,46 @@ def _check_target(target: wire.TargetComponents | None, field: str) -> None:
 def _check_payload(payload: Struct | None, field: str) -> None:
     if payload is None:
         return
+    # Level by level, and no further than a payload of the permitted size can reach: to encode one
+    # that is much larger would take long.
+    count, levels = 0, 0
+    containers: list[Collection[Value]] = [payload.fields.values()]
+    while containers and count <= _MAX_PAYLOAD_VALUES:
+        levels += 1
+        count += sum(map(len, containers))
+        containers = [inner for values in containers for inner in _containers_in(values)]
+    if count > _MAX_PAYLOAD_VALUES:
+        raise InvalidRequestError(field, f"must have at most {MAX_PAYLOAD_BYTES} bytes")
     size = len(WIRE.encode(payload, Struct))
     if size > MAX_PAYLOAD_BYTES:
         raise InvalidRequestError(field, f"must have at most {MAX_PAYLOAD_BYTES} bytes, not {size}")
-    levels = _levels(payload.fields.values())
     if levels > MAX_PAYLOAD_LEVELS:
         raise InvalidRequestError(
             field, f"must have at most {MAX_PAYLOAD_LEVELS} levels, not {levels}"
         )
 
 
-def _levels(values: Iterable[Value]) -> int:
-    """Return the depth of an object or a list with these values, 1 if none is a container."""
-    return 1 + max(map(_levels_within, values), default=0)
-
-
-def _levels_within(value: Value) -> int:
-    if value.struct_value is not None:
-        return _levels(value.struct_value.fields.values())
-    return 0 if value.list_value is None else _levels(value.list_value.values)
+def _containers_in(values: Iterable[Value]) -> Iterator[Collection[Value]]:
+    """Return the values of the objects and lists among these values."""
+    for value in values:
+        if value.struct_value is not None:
+            yield value.struct_value.fields.values()
+        elif value.list_value is not None:
+            yield value.list_value.values
 
 
 def _checked_rule(rule: wire.RecurrenceRule | None, field: str) -> wire.RecurrenceRule | None:
     """Return the rule in its plain form, None for an empty one."""
     if rule is None:
         return None
+    for name, numbers, most in (
+        ("byminutes", rule.byminutes, 60),
+        ("byhours", rule.byhours, 24),
+        ("byweekdays", rule.byweekdays, 7),
+        ("bymonthdays", rule.bymonthdays, 62),
+        ("bymonths", rule.bymonths, 12),
+    ):
+        check_count(numbers, most, f"{field}.{name}")
     end = rule.end_criteria
     if end is not None and not WIRE.encode(end, wire.RecurrenceRuleEndCriteria):
         rule.end_criteria = None  # Empty end criteria end nothing.
@@ -270,10 +286,8 @@ def _checked_rule(rule: wire.RecurrenceRule | None, field: str) -> wire.Recurren
         ("byweekdays", rule.byweekdays, 1, 7),
         ("bymonths", rule.bymonths, 1, 12),
     ):
-        check_count(values, high - low + 1, f"{field}.{name}")
         for value in values:
             _check_range(value, low, high, f"{field}.{name}")
-    check_count(rule.bymonthdays, 62, f"{field}.bymonthdays")
     for day in rule.bymonthdays:
         if not 1 <= abs(day) <= 31:
             raise InvalidRequestError(
