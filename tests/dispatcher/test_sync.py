@@ -147,7 +147,7 @@ async def test_a_list_that_fails_deletes_nothing_and_is_tried_again(
     async with dispatching(service, resync_interval=timedelta(seconds=100)) as dispatcher:
         await trio.sleep(10)
         service.at["page 1"] = fail
-        service.dispatches.pop(1)  # unheard
+        service.dispatches.pop(1)  # without an event
         await failing.wait()
         assert len(dispatcher.dispatches) == 5
         state = await dispatcher.sync_state.wait_value(lambda s: s.phase is SyncPhase.WAITING)
@@ -181,7 +181,7 @@ async def test_a_list_that_hangs_does_not_hold_up_the_stream(
 
 
 class Garbled(Scripted):
-    """Sends what makes no sense on its stream."""
+    """Sends invalid events on its stream."""
 
     async def stream_microgrid_dispatches(
         self, message: wire.StreamMicrogridDispatchesRequest

@@ -255,7 +255,7 @@ class Synchronizer:
     async def _probe(self) -> bool:
         """Ask for the last updates and the total; returns whether the mirror agrees.
 
-        A difference that the stream explains within a moment is none.
+        A difference that the stream explains within a moment does not count.
         """
         assert self._mirror.bound is not None
         self.probes += 1
