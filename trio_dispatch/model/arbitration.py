@@ -13,6 +13,7 @@ until the winner has ended.  So a step asks each dispatch twice at most, and mos
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -21,7 +22,7 @@ from typing import Protocol, TypeAlias, TypeVar
 from .dispatch import Dispatch
 from .expansion import Components, component_resolver
 from .target import ElectricalComponentCategory
-from .validation import check_id, utc
+from .validation import check_id, shown, utc
 
 __all__ = [
     "PlannedInterval",
@@ -116,7 +117,8 @@ def plan(
         them either.
 
     Raises:
-      ValueError: the component's id is invalid, or a time is naive; at once, not at the first item.
+      ValueError: the component's id is invalid, a time is naive, or a priority is not a number; at
+        once, not at the first item.
     """
     check_id("component", component)
     first, last = utc(begin, "begin"), utc(end, "end")
@@ -147,13 +149,16 @@ class Sweep:
     Args:
       dispatches: All that are for the component.
       priority: Returns the priority of a dispatch; called once for each.
+
+    Raises:
+      ValueError: a priority is not a number.
     """
 
     def __init__(self, dispatches: Iterable[Dispatch], priority: Priority = equal_priority) -> None:
         levels: dict[float, list[Dispatch]] = {}
         for each in dispatches:
             if each.active and not each.deleted and not each.is_pulse:
-                levels.setdefault(priority(each), []).append(each)
+                levels.setdefault(_checked(priority(each), each), []).append(each)
         self._levels = [_Level(levels[number]) for number in sorted(levels, reverse=True)]
 
     def look(self, moment: datetime) -> tuple[Run | None, datetime | None]:
@@ -176,6 +181,14 @@ class Sweep:
                     changes.append(run.end)
                 return run, min(changes, default=None)
         return None, min(changes, default=None)
+
+
+def _checked(priority: float, dispatch: Dispatch) -> float:
+    if not isinstance(priority, int | float) or math.isnan(priority):
+        raise ValueError(
+            f"the priority {shown(priority)} of dispatch {dispatch.id} is not a number"
+        )
+    return priority
 
 
 @dataclass(frozen=True, slots=True)
