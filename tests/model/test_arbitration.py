@@ -133,7 +133,7 @@ def test_invalid_arguments_are_refused_at_once(
 
 @pytest.mark.parametrize("value", [float("nan"), None, "high"])
 def test_a_priority_is_a_number(value: Any) -> None:
-    with pytest.raises(ValueError, match="the priority .* of dispatch 7 is not a number"):
+    with pytest.raises(ValueError, match=r"the priority .* of dispatch 7 is not a number"):
         plan([lasting(7, 0, 1)], 1, BEGIN, END, priority=lambda dispatch: value)
 
 
