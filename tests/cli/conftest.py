@@ -1,4 +1,4 @@
-"""A dispatch service on a real socket, in a thread of its own, and commands run against it."""
+"""A dispatch service on a real socket in its own thread, and commands that use it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def service_thread() -> Iterator[ServiceThread]:
 
 @pytest.fixture
 def cli(service_thread: ServiceThread, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Cli:
-    """Runs commands as a person would who has set up everything; the service is empty."""
+    """Runs commands in a complete environment; the service is empty."""
     cli = Cli(service_thread.url, tmp_path)
     for name, value in cli.environment.items():
         monkeypatch.setenv(name, value)

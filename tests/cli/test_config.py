@@ -1,4 +1,4 @@
-"""Options, the environment and the configuration file: which counts, and what is refused."""
+"""Options, the environment and the configuration file: precedence and errors."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from tests.helpers.commanding import Cli
 from trio_dispatch.cli.app.config import KEYS, parse_config
 from trio_dispatch.cli.app.options import SHARED_OPTIONS
 
-# What is looked at is in which zone a time is printed.
+# The zone in which times are printed shows which value was used.
 BERLIN, NEW_YORK, TOKYO = "Europe/Berlin", "America/New_York", "Asia/Tokyo"
 
 
 @pytest.fixture
 def config(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The configuration file where it is looked for; the environment names no zone."""
+    """The path of the default configuration file; the environment names no zone."""
     path = cli.directory / "config/trio-dispatch/config.toml"
     path.parent.mkdir(parents=True)
     monkeypatch.delenv("DISPATCH_TIMEZONE")
@@ -29,7 +29,7 @@ def zone_of(cli: Cli, *arguments: str) -> str:
     return result.stderr.splitlines()[-1].rpartition(" ")[2]
 
 
-def test_the_command_line_counts_before_the_environment_and_that_before_the_file(
+def test_the_command_line_overrides_the_environment_and_the_environment_the_file(
     cli: Cli, config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config.write_text(f'timezone = "{BERLIN}"')
@@ -47,7 +47,7 @@ def test_times_are_read_in_the_zone_of_the_file(cli: Cli, config: Path) -> None:
     assert created["start_time"] == "2030-01-01T00:00:00Z"
 
 
-def test_a_file_of_another_name(cli: Cli, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_config_file(cli: Cli, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config.write_text(f'timezone = "{BERLIN}"')
     other = cli.directory / "other.toml"
     other.write_text(f'timezone = "{TOKYO}"')
@@ -56,7 +56,9 @@ def test_a_file_of_another_name(cli: Cli, config: Path, monkeypatch: pytest.Monk
     assert zone_of(cli) == TOKYO
 
 
-def test_a_file_can_say_everything(cli: Cli, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_can_set_every_option(
+    cli: Cli, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     url, key = cli.environment["DISPATCH_API_URL"], cli.environment["DISPATCH_API_KEY"]
     for name in ("DISPATCH_API_URL", "DISPATCH_API_KEY", "DISPATCH_MICROGRID_ID"):
         monkeypatch.delenv(name)
@@ -71,8 +73,8 @@ def test_a_file_can_say_everything(cli: Cli, config: Path, monkeypatch: pytest.M
     assert result.stdout.startswith('{"id": ')
 
 
-def test_every_option_has_one_name() -> None:
-    """But for `config`, which cannot say where it is."""
+def test_options_have_the_same_name_everywhere() -> None:
+    """Except for `config`, which cannot name itself."""
     names = {each.opts[0].removeprefix("--"): each for each in SHARED_OPTIONS}
     assert set(names) - {"config"} == set(KEYS)
     for name in ("timezone", "timeout", "color", "config"):
@@ -96,7 +98,7 @@ def test_every_option_has_one_name() -> None:
         ("[list]\njson = true", "unknown key 'list'"),
     ],
 )
-def test_what_a_file_cannot_say(cli: Cli, config: Path, text: str, why: str) -> None:
+def test_an_invalid_config_file(cli: Cli, config: Path, text: str, why: str) -> None:
     config.write_text(text)
     said = cli.fails(2, "list")
     assert why in said
@@ -112,7 +114,7 @@ def test_what_a_file_cannot_say(cli: Cli, config: Path, text: str, why: str) -> 
         ('color = "red"', "'red' is not one of"),
     ],
 )
-def test_a_wrong_value_is_told_with_the_file_it_is_from(
+def test_an_invalid_value_names_the_file_that_it_comes_from(
     cli: Cli, config: Path, monkeypatch: pytest.MonkeyPatch, text: str, why: str
 ) -> None:
     monkeypatch.delenv("DISPATCH_MICROGRID_ID")
@@ -122,19 +124,19 @@ def test_a_wrong_value_is_told_with_the_file_it_is_from(
     assert f"(from {config})" in said
 
 
-def test_a_wrong_value_is_told_with_the_variable_it_is_from(
+def test_an_invalid_value_names_the_variable_that_it_comes_from(
     cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DISPATCH_TIMEZONE", "Mars")
     assert "(from DISPATCH_TIMEZONE in the environment)" in cli.fails(2, "list")
 
 
-def test_a_file_that_is_not_there(cli: Cli) -> None:
+def test_a_missing_config_file(cli: Cli) -> None:
     said = cli.fails(2, "list", "--config", "none.toml")
     assert "none.toml cannot be read: No such file" in said
 
 
-def test_a_secret_that_others_can_read_is_warned_about(cli: Cli, config: Path) -> None:
+def test_a_readable_secret_causes_a_warning(cli: Cli, config: Path) -> None:
     config.write_text('key = "cli-key"')
     config.chmod(0o644)
     assert f"that other users can read: chmod 600 {config}" in cli("list").stderr
@@ -145,7 +147,7 @@ def test_a_secret_that_others_can_read_is_warned_about(cli: Cli, config: Path) -
     assert "Warning" not in cli("list").stderr
 
 
-def test_an_empty_file_says_nothing() -> None:
+def test_an_empty_config_file() -> None:
     assert parse_config("") == {}
 
 
@@ -153,11 +155,10 @@ def test_an_empty_file_says_nothing() -> None:
     ("variable", "option"),
     [
         ("DISPATCH_API_URL", "--url"),
-        ("DISPATCH_API_KEY", "--key"),
         ("DISPATCH_MICROGRID_ID", "--microgrid"),
     ],
 )
-def test_what_is_missing_is_asked_for(
+def test_a_required_setting_that_is_missing(
     cli: Cli, monkeypatch: pytest.MonkeyPatch, variable: str, option: str
 ) -> None:
     monkeypatch.delenv(variable)

@@ -41,7 +41,7 @@ def test_what_a_text_means(text: str, seconds: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["forever", "none", "NONE", "without end"])
-def test_for_ever(text: str) -> None:
+def test_forever(text: str) -> None:
     assert parse_duration(text) is None
 
 
@@ -61,14 +61,14 @@ def test_for_ever(text: str) -> None:
         ("9" * 400 + "d", "use forever"),
     ],
 )
-def test_what_means_nothing_is_told_with_what_to_say(text: str, hint: str) -> None:
+def test_an_invalid_duration_is_answered_with_examples(text: str, hint: str) -> None:
     with pytest.raises(ValueError, match=hint) as caught:
         parse_duration(text)
     assert repr(text) in str(caught.value)
 
 
 @given(st.none() | st.integers(0, 2**32 - 1).map(lambda s: timedelta(seconds=s)))
-def test_what_is_printed_is_read(duration: timedelta | None) -> None:
+def test_formatted_values_can_be_parsed(duration: timedelta | None) -> None:
     assert parse_duration(format_duration(duration)) == duration
 
 
@@ -87,7 +87,7 @@ def test_units_add_up(data: st.DataObject) -> None:
 
 
 @given(st.text(max_size=12))
-def test_any_text_is_read_or_refused_by_name(text: str) -> None:
+def test_any_text_is_parsed_or_refused_by_name(text: str) -> None:
     try:
         parse_duration(text)
     except ValueError as exc:

@@ -1,4 +1,4 @@
-"""``import`` into a service: what is in the file is created once, whatever happens in between."""
+"""``import`` into a service: each line is created once, whenever the import is interrupted."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ PLAN = plan_of(
 )
 
 
-def test_first_it_says_what_it_would_do(cli: Cli, service_thread: ServiceThread) -> None:
+def test_without_apply_it_only_shows_the_plan(cli: Cli, service_thread: ServiceThread) -> None:
     path = cli.directory / "plan.jsonl"
     path.write_text(PLAN)
     result = cli("import", str(path))
@@ -69,9 +69,7 @@ def test_first_it_says_what_it_would_do(cli: Cli, service_thread: ServiceThread)
     assert [*cli.directory.glob("plan*")] == [path]
 
 
-def test_what_the_service_refuses_is_listed_and_not_altered(
-    cli: Cli, service_thread: ServiceThread
-) -> None:
+def test_refused_lines_are_listed(cli: Cli, service_thread: ServiceThread) -> None:
     path = cli.directory / "plan.jsonl"
     path.write_text(PLAN)
     result = cli("import", str(path), "--apply", "--json")
@@ -90,7 +88,7 @@ def test_what_the_service_refuses_is_listed_and_not_altered(
     assert len(service_thread.dispatches()) == 3
 
 
-def test_all_is_done_already(cli: Cli, service_thread: ServiceThread) -> None:
+def test_a_finished_import_does_nothing(cli: Cli, service_thread: ServiceThread) -> None:
     path = cli.directory / "plan.csv"
     path.write_text('type,start_time,duration,target\nA,2090-01-01 08:00,1h,"1,2"\n')
     cli.ok("import", str(path), "--apply")
@@ -119,19 +117,19 @@ def test_a_journal_of_another_import(cli: Cli) -> None:
     assert "is not the journal of an import: line 1 is invalid" in said
 
 
-def test_from_stdin(cli: Cli, service_thread: ServiceThread) -> None:
+def test_import_from_stdin(cli: Cli, service_thread: ServiceThread) -> None:
     result = cli("import", "-", "--apply", input=PLAN)
     assert (result.exit_code, len(service_thread.dispatches())) == (1, 3)
     assert "an interrupted import of stdin cannot be resumed" in result.stderr
 
 
-def test_a_service_that_is_away(cli: Cli) -> None:
+def test_an_unreachable_service(cli: Cli) -> None:
     path = cli.directory / "plan.jsonl"
     path.write_text(PLAN)
     cli.fails(4, "import", str(path), "--apply", "--url", "grpc://127.0.0.1:1?ssl=false")
 
 
-def test_an_import_that_is_killed_goes_on(cli: Cli, service_thread: ServiceThread) -> None:
+def test_a_killed_import_is_resumed(cli: Cli, service_thread: ServiceThread) -> None:
     path = cli.directory / "plan.jsonl"
     count = 600
     path.write_text(
@@ -157,7 +155,7 @@ def test_an_import_that_is_killed_goes_on(cli: Cli, service_thread: ServiceThrea
 
 
 class _KilledError(BaseException):
-    """The process ends here."""
+    """The process dies here."""
 
 
 class _DyingClient:
@@ -193,7 +191,7 @@ class _DyingSettings(Settings):
 
 @settings(max_examples=2000 if LONG else 40, deadline=None)
 @given(st.data())
-def test_whenever_it_dies_nothing_is_created_twice(
+def test_nothing_is_created_twice_whenever_the_process_dies(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
     """Also if the end of the journal is lost with the machine; equal lines count each."""
@@ -311,7 +309,7 @@ async def test_what_was_changed_after_an_interruption_is_not_created_again(
         assert sorted(await service.dispatches()) == [1, *range(3, 10)]
 
 
-async def test_a_failing_service_stops_it_and_it_goes_on(
+async def test_an_import_that_the_service_interrupts_is_resumed(
     tmp_path: Path, autojump_clock: trio.testing.MockClock, capsys: pytest.CaptureFixture[str]
 ) -> None:
     entries = [
@@ -338,7 +336,7 @@ async def test_a_failing_service_stops_it_and_it_goes_on(
         assert types == {f"T{line}": 1 for line in range(1, 30)}
 
 
-def test_a_journal_is_for_one_process(tmp_path: Path) -> None:
+def test_a_journal_belongs_to_one_process(tmp_path: Path) -> None:
     with (
         Journal(tmp_path / "journal"),
         pytest.raises(ValueError, match="in use: the same import is running"),

@@ -114,6 +114,26 @@ def test_messages_without_a_reader_are_lost(cli: Cli, service_thread: ServiceThr
     assert without_reader(cli, "get", "99", stream="stderr") == 3
 
 
+@pytest.mark.parametrize("stdout", ["closed", "full", "without a reader"])
+def test_a_service_runs_whatever_its_stdout_is(cli: Cli, stdout: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with Path("/dev/full").open("wb") as full:
+        process = cli.start(
+            *("serve", "--listen", "unix:service"),
+            stdout=full if stdout == "full" else writer,
+            preexec_fn=closing(1) if stdout == "closed" else None,
+        )
+    os.close(writer)
+    assert process.stderr is not None
+    while not (cli.directory / "service").is_socket():
+        assert process.stderr.readline()
+    time.sleep(0.5)
+    process.terminate()
+    assert "the service has stopped" in process.communicate(timeout=30)[1]
+    assert process.returncode == 0
+
+
 # Full.
 
 

@@ -1,4 +1,4 @@
-"""Commands as processes: signals, pipes, what starting costs, and completion."""
+"""Commands as processes: signals, pipes, terminals, imports and completion."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def test_ctrl_c_ends_watch(cli: Cli, service_thread: ServiceThread) -> None:
     assert err == ""
 
 
-def test_watch_ends_at_once_when_nobody_reads_any_more(cli: Cli) -> None:
+def test_watch_ends_when_its_reader_closes_the_pipe(cli: Cli) -> None:
     process = cli.start("watch")
     assert process.stdout is not None
     assert process.stderr is not None
     assert "following" in process.stdout.readline()
     assert "live since" in process.stdout.readline()
-    # There is nothing left to be written.
+    # Nothing more is to be written.
     process.stdout.close()
     assert process.wait(30) == 141
     assert process.stderr.read() == ""
@@ -41,7 +41,7 @@ def test_watch_ends_at_once_when_nobody_reads_any_more(cli: Cli) -> None:
 
 
 @pytest.mark.parametrize("command", ["list", "export"])
-def test_a_reader_that_has_seen_enough(
+def test_a_reader_that_closes_the_pipe_early(
     cli: Cli, service_thread: ServiceThread, command: str
 ) -> None:
     text = "x" * 3000

@@ -33,7 +33,7 @@ def ids(cli: Cli, *arguments: str) -> list[int]:
     return [record["id"] for record in cli.json("list", *arguments)]
 
 
-def test_create_prints_what_the_service_has(cli: Cli, service_thread: ServiceThread) -> None:
+def test_create_prints_the_dispatch_of_the_service(cli: Cli, service_thread: ServiceThread) -> None:
     (record,) = cli.json(
         "create", "CHARGE", *CREATE, "--payload", '{"power_kw": 5, "zone": "Kür"}', "--dry-run",
         "--inactive",
@@ -52,7 +52,7 @@ def test_create_prints_what_the_service_has(cli: Cli, service_thread: ServiceThr
     assert "2090-01-01 08:00" in text
 
 
-def test_create_now_is_in_the_words_of_the_service(cli: Cli) -> None:
+def test_create_now_is_filled_in_by_the_service(cli: Cli) -> None:
     (record,) = cli.json("create", "A", "-t", "battery:li_ion", "-s", "now", "-d", "forever")
     assert record["running"] is True
     assert (record["until"], record["duration"], record["end_time"]) == (None, None, None)
@@ -90,7 +90,7 @@ def test_a_recurrence_by_options_and_as_text(cli: Cli, service_thread: ServiceTh
     )
 
 
-def test_a_recurrence_in_local_time_is_warned_about(cli: Cli) -> None:
+def test_a_recurrence_in_local_time_causes_a_warning(cli: Cli) -> None:
     arguments = ("create", "A", *CREATE, "--frequency", "daily")
     warning = cli(*arguments).stderr
     assert "Warning: recurrences are in UTC and do not follow daylight saving time" in warning
@@ -99,12 +99,12 @@ def test_a_recurrence_in_local_time_is_warned_about(cli: Cli) -> None:
     assert "Warning" not in cli("create", "A", *CREATE, "--frequency", "hourly").stderr
 
 
-def test_what_the_service_refuses(cli: Cli) -> None:
+def test_a_refusal_names_the_option(cli: Cli) -> None:
     said = cli.fails(1, "create", "A", "-t", "1", "-s", "5 minutes ago", "-d", "1h")
     assert said.startswith("--start must not be in the past")
 
 
-def test_update_changes_what_is_said(cli: Cli, service_thread: ServiceThread) -> None:
+def test_update_changes_only_what_is_given(cli: Cli, service_thread: ServiceThread) -> None:
     rule = RecurrenceRule(Frequency.DAILY, byhours=(8,), byminutes=(30,))
     service_thread.put(
         make_dispatch(5, start_time=LATER, payload={"a": 1}, dry_run=True, recurrence=rule)
@@ -158,7 +158,7 @@ def test_delete(cli: Cli, service_thread: ServiceThread) -> None:
     assert [*service_thread.dispatches()] == [2], "what there is was deleted"
 
 
-def test_what_there_is_not(cli: Cli, service_thread: ServiceThread) -> None:
+def test_missing_dispatches_set_the_exit_status(cli: Cli, service_thread: ServiceThread) -> None:
     service_thread.put(make_dispatch(1), make_dispatch(3))
     result = cli("get", "1-3", "--json")
     assert result.exit_code == 3
@@ -219,9 +219,7 @@ def test_filters(cli: Cli, service_thread: ServiceThread) -> None:
     assert ids(cli, "--ascending")[0] == 1
 
 
-def test_a_list_for_people_is_whole_where_there_is_no_terminal(
-    cli: Cli, service_thread: ServiceThread
-) -> None:
+def test_a_list_is_complete_without_a_terminal(cli: Cli, service_thread: ServiceThread) -> None:
     targets = TargetIds(*range(0, 300, 2))
     service_thread.put(
         make_dispatch(1, type="T" * 300, target=targets, start_time=LATER),
@@ -249,7 +247,7 @@ def test_many_pages(cli: Cli, service_thread: ServiceThread) -> None:
     assert "350 dispatches in microgrid 1" in cli("list").stderr
 
 
-def test_nothing(cli: Cli) -> None:
+def test_an_empty_list(cli: Cli) -> None:
     result = cli("list")
     assert (result.exit_code, result.stdout) == (0, "")
     assert "0 dispatches in microgrid 1" in result.stderr
@@ -268,12 +266,12 @@ def test_keys_of_json_are_stable(cli: Cli) -> None:
     assert got == listed
 
 
-def test_what_a_key_may_not(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_key(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     said = cli.fails(1, "list", "--key", "wrong")
     assert "check --key (DISPATCH_API_AUTH_KEY)" in said
 
 
-def test_a_service_that_is_away(cli: Cli) -> None:
+def test_an_unreachable_service(cli: Cli) -> None:
     said = cli.fails(4, "list", "--url", "grpc://127.0.0.1:1?ssl=false")
     assert "check --url, and that the service runs" in said
 

@@ -41,7 +41,7 @@ def test_any_dispatches_survive_a_file(some: list[Dispatch], format: FileFormat)
     assert [exactly(entry.dispatch) for entry in back] == [*map(exactly, some)]
 
 
-def test_the_form_is_as_documented() -> None:
+def test_records_have_the_documented_form() -> None:
     dispatch = make_dispatch(
         7,
         start_time=datetime(2026, 12, 1, 8, tzinfo=UTC),
@@ -83,7 +83,7 @@ def test_the_form_is_as_documented() -> None:
     assert '"power_kw": 5,' in json.dumps(record), "whole numbers look whole"
 
 
-def test_what_a_person_writes_is_enough() -> None:
+def test_short_forms_are_accepted() -> None:
     dispatch = read(
         MINIMAL
         | {"start_time": "2026-12-01 08:00", "duration": "1h30m", "target": "1-3",
@@ -125,12 +125,12 @@ def test_what_a_person_writes_is_enough() -> None:
         ({"colour": "red"}, "unknown key 'colour': use id, type,"),
     ],
 )
-def test_what_makes_no_sense_is_named(change: dict[str, Any], why: str) -> None:
+def test_invalid_values_are_named(change: dict[str, Any], why: str) -> None:
     with pytest.raises(ValueError, match=why):
         read(MINIMAL | change)
 
 
-def test_what_is_missing_is_named() -> None:
+def test_missing_keys_are_named() -> None:
     with pytest.raises(ValueError, match="start_time, target missing"):
         read({"type": "CHARGE", "duration": 5})
     with pytest.raises(ValueError, match="id, create_time, update_time missing"):
@@ -139,13 +139,13 @@ def test_what_is_missing_is_named() -> None:
         read([1])
 
 
-def test_an_end_time_that_nobody_says_is_worked_out() -> None:
+def test_a_missing_end_time_is_computed() -> None:
     times = {"id": 1, "create_time": "2026-01-01", "update_time": "2026-01-01"}
     end = read(MINIMAL | times, copy=True).end_time
     assert end == datetime(2026, 12, 1, 8, 1, tzinfo=UTC)
 
 
-def test_times_have_as_many_digits_as_it_takes() -> None:
+def test_times_have_as_many_digits_as_needed() -> None:
     assert format_json_time(datetime(2026, 1, 1, tzinfo=UTC)) == "2026-01-01T00:00:00Z"
     assert format_json_time(datetime(2026, 1, 1, microsecond=5, tzinfo=UTC)) == (
         "2026-01-01T00:00:00.000005Z"
@@ -153,7 +153,7 @@ def test_times_have_as_many_digits_as_it_takes() -> None:
     assert format_json_time(None) is None
 
 
-def test_lines_are_named_also_after_rows_of_several_lines() -> None:
+def test_line_numbers_count_line_breaks_within_rows() -> None:
     text = (
         "type,start_time,duration,target,payload\n"
         'A,2026-12-01T08:00Z,60,1,"{""text"":\n\n""two lines""}"\n'
@@ -173,7 +173,7 @@ def test_problems_are_listed_up_to_ten() -> None:
         read_entries("{\n" * 15, "jsonl", zone=UTC)
 
 
-def test_an_empty_duration_is_not_taken_for_ever() -> None:
+def test_an_empty_duration_is_not_forever() -> None:
     text = "type,start_time,duration,target\nA,2026-12-01,,7\n"
     with pytest.raises(ValueError, match="line 2: duration missing"):
         read_entries(text, "csv", zone=UTC)

@@ -1,4 +1,4 @@
-"""Recurrences from options, in words, and what is said of daylight saving."""
+"""Recurrences from options, in words, and warnings about daylight saving time."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_numbers_out_of_range(text: str, why: str) -> None:
         parse_numbers(text, 0, 23)
 
 
-def test_names_that_are_none() -> None:
+def test_unknown_names() -> None:
     with pytest.raises(ValueError, match="'m' is not in the range 1 to 7, or mon, tue, wed"):
         parse_numbers("m", 1, 7, WEEKDAYS)
     with pytest.raises(ValueError, match="'ju' is not in the range 1 to 12, or jan"):
@@ -77,7 +77,7 @@ def test_options_make_a_rule() -> None:
     assert RuleOptions().build(rule) is None
 
 
-def test_of_a_rule_only_what_is_said_is_changed() -> None:
+def test_options_change_only_their_part_of_a_rule() -> None:
     base = RecurrenceRule(
         Frequency.DAILY, byhours=(8,), byminutes=(30,), end_criteria=EndCriteria(count=3)
     )
@@ -106,7 +106,7 @@ def test_of_a_rule_only_what_is_said_is_changed() -> None:
         ({"frequency": Frequency.DAILY, "count": 1, "until": UNTIL}, "exclude each other"),
     ],
 )
-def test_what_contradicts_itself(options: dict[str, Any], why: str) -> None:
+def test_contradicting_options(options: dict[str, Any], why: str) -> None:
     with pytest.raises(ValueError, match=why):
         RuleOptions(**options).build()
 
@@ -155,7 +155,7 @@ def recurring(rule: RecurrenceRule | None) -> Any:
     return make_dispatch(start_time=start, recurrence=rule, duration=timedelta(minutes=5))
 
 
-def test_hours_are_warned_about_where_clocks_are_put() -> None:
+def test_a_zone_with_daylight_saving_time_causes_a_warning() -> None:
     text = local_time_warning(recurring(RecurrenceRule(Frequency.DAILY)), BERLIN, WINTER)
     assert text == (
         "recurrences are in UTC and do not follow daylight saving time: the run at 07:00 UTC is at "
@@ -163,7 +163,7 @@ def test_hours_are_warned_about_where_clocks_are_put() -> None:
     )
 
 
-def test_hours_are_warned_about_where_clocks_are_not_those_of_utc() -> None:
+def test_a_zone_with_an_offset_causes_a_warning() -> None:
     rule = RecurrenceRule(Frequency.DAILY, byhours=(8,))
     text = local_time_warning(recurring(rule), timezone(timedelta(hours=2)), WINTER)
     assert text is not None
@@ -174,9 +174,9 @@ def test_hours_are_warned_about_where_clocks_are_not_those_of_utc() -> None:
     "rule",
     [None, RecurrenceRule(Frequency.HOURLY), RecurrenceRule(Frequency.MINUTELY, interval=5)],
 )
-def test_what_no_clock_on_the_wall_is_about_is_not_warned_about(rule: Any) -> None:
+def test_rules_without_hours_cause_no_warning(rule: Any) -> None:
     assert local_time_warning(recurring(rule), BERLIN, WINTER) is None
 
 
-def test_in_utc_there_is_nothing_to_warn_about() -> None:
+def test_utc_causes_no_warning() -> None:
     assert local_time_warning(recurring(RecurrenceRule(Frequency.DAILY)), UTC, WINTER) is None

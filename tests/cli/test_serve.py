@@ -1,4 +1,4 @@
-"""``serve`` and ``backup``: what they say when something is wrong, their logs, their metrics."""
+"""``serve`` and ``backup``: their errors, logs and metrics."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from trio_dispatch.cli.serving.logs import JsonFormatter, TextFormatter
 from trio_dispatch.cli.serving.metrics import serve_connection, serve_metrics
 from trio_dispatch.service import open_store
 
-SECRET = "s3cret-that-nobody-sees"
+SECRET = "s3cret-that-is-never-shown"
 
 
 def run(*arguments: str | Path) -> Result:
@@ -39,7 +39,7 @@ def run(*arguments: str | Path) -> Result:
 
 
 def refused(*arguments: str | Path, status: int = 1) -> str:
-    """What a command says that ends with an error, in one line."""
+    """The one line that a command prints when it fails."""
     result = run(*arguments)
     assert result.exit_code == status, result.output
     (line,) = [line for line in result.output.splitlines() if line.startswith("Error: ")]
@@ -82,20 +82,20 @@ def test_a_file_that_is_not_a_database_stays_as_it_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "[::]", "192.0.2.1", "example.com"])
-def test_without_a_key_the_world_is_not_served(host: str) -> None:
+def test_other_machines_are_not_served_without_a_key(host: str) -> None:
     line = refused("serve", "--listen", "127.0.0.1:0", "--listen", f"{host}:0", status=2)
     assert f"--listen {host}:0 serves other machines, which requires a key" in line
 
 
 @pytest.mark.parametrize("text", ["50051", "localhost:", ":1", "a:b", "1.2.3.4:99999", "h:-1", ""])
 @pytest.mark.parametrize("option", ["--listen", "--metrics"])
-def test_what_is_no_address_is_named(option: str, text: str) -> None:
+def test_an_invalid_address(option: str, text: str) -> None:
     line = refused("serve", option, text, status=2)
     assert f"Invalid value for '{option}': {text!r} is not HOST:PORT" in line
 
 
 @pytest.mark.parametrize("text", ["unix:", "unix:/run/"])
-def test_what_is_no_socket_is_named(text: str) -> None:
+def test_an_invalid_socket_path(text: str) -> None:
     assert repr(text) in refused("serve", "--listen", text, status=2)
 
 
@@ -111,7 +111,7 @@ def test_an_unknown_log_format() -> None:
     assert "'xml' is not one of 'text', 'json'" in refused_to_serve("--log-format", "xml", status=2)
 
 
-def test_keys_of_two_kinds(tmp_path: Path) -> None:
+def test_keys_and_a_file_of_keys_exclude_each_other(tmp_path: Path) -> None:
     line = refused_to_serve("--keys", tmp_path / "keys.toml", "--key", SECRET, status=2)
     assert "--keys and --key (or DISPATCH_SERVICE_KEYS) exclude each other" in line
 
@@ -126,7 +126,7 @@ def test_keys_of_two_kinds(tmp_path: Path) -> None:
         (f'[[keys]]\nkey = "{SECRET}"\n[[keys]]\nkey = "{SECRET}"', 2, "are the same"),
     ],
 )
-def test_a_file_of_keys_that_makes_no_sense(
+def test_an_invalid_file_of_keys(
     tmp_path: Path, text: str | None, status: int, message: str
 ) -> None:
     path = tmp_path / "keys.toml"
@@ -149,11 +149,11 @@ def test_a_key_that_metadata_cannot_carry() -> None:
         (["--tls-client-ca", "x"], "--tls-client-ca requires --tls-cert and --tls-key"),
     ],
 )
-def test_certificates_that_are_not_enough(options: list[str], message: str) -> None:
+def test_tls_options_that_require_each_other(options: list[str], message: str) -> None:
     assert refused_to_serve(*options, status=2).startswith(f"Error: {message}")
 
 
-def test_certificates_that_are_none(tmp_path: Path) -> None:
+def test_invalid_certificates(tmp_path: Path) -> None:
     good, other = trustme.CA().issue_cert("localhost"), trustme.CA().issue_cert("localhost")
     cert, key, wrong, text = (tmp_path / name for name in ("cert", "key", "wrong", "text"))
     good.cert_chain_pems[0].write_to_path(cert)
@@ -172,7 +172,7 @@ def test_certificates_that_are_none(tmp_path: Path) -> None:
     assert line.startswith(f"Error: --tls-client-ca {text} has no certificates in PEM")
 
 
-def test_an_encrypted_private_key_asks_nobody(tmp_path: Path) -> None:
+def test_an_encrypted_private_key_is_refused_without_a_prompt(tmp_path: Path) -> None:
     from cryptography.hazmat.primitives import serialization
 
     good = trustme.CA().issue_cert("localhost")
@@ -190,7 +190,7 @@ def test_an_encrypted_private_key_asks_nobody(tmp_path: Path) -> None:
     assert "the private key is encrypted" in line
 
 
-def test_the_commands_are_there() -> None:
+def test_help_and_version() -> None:
     assert run("--version").output.startswith("trio-dispatch, version ")
     for command in ("serve", "backup"):
         assert run(command, "--help").exit_code == 0
@@ -209,7 +209,7 @@ def db(tmp_path: Path) -> Path:
     return tmp_path / "dispatches.db"
 
 
-def test_a_file_of_keys_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_file_of_keys(tmp_path: Path) -> None:
     said = refused("serve", "--listen", "127.0.0.1:0", "--keys", tmp_path / "none.toml")
     assert f"--keys {tmp_path / 'none.toml'} cannot be read: No such file" in said
 
@@ -227,7 +227,7 @@ def test_a_backup(db: Path, tmp_path: Path) -> None:
     assert copy.read_bytes() == first
 
 
-def test_a_backup_of_what_is_no_database_of_ours(db: Path, tmp_path: Path) -> None:
+def test_a_backup_of_something_else(db: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy.db"
     assert f"there is no database {tmp_path / 'x'}" in refused(
         "backup", "--db", tmp_path / "x", copy
@@ -298,7 +298,7 @@ def test_a_line_of_text() -> None:
     assert "\n" not in TextFormatter().format(record("one\ntwo"))
 
 
-def test_a_traceback_is_told() -> None:
+def test_a_traceback_is_logged() -> None:
     try:
         raise ZeroDivisionError
     except ZeroDivisionError:
@@ -398,7 +398,7 @@ pieces = st.one_of(
 
 @settings(deadline=None)
 @given(st.lists(pieces, max_size=12))
-def test_whatever_is_sent_harms_nothing(said: list[bytes]) -> None:
+def test_random_requests_cause_no_error(said: list[bytes]) -> None:
     async def main() -> None:
         ours, theirs = memory_stream_pair()
         async with trio.open_nursery() as nursery:
@@ -422,7 +422,7 @@ async def test_an_incomplete_request_is_not_waited_for(
         assert 9 < trio.current_time() - began <= 10
 
 
-async def test_there_are_only_so_many_connections(
+async def test_the_number_of_connections_is_limited(
     listener: trio.SocketListener, autojump_clock: MockClock
 ) -> None:
     async with trio.open_nursery() as nursery:

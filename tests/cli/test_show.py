@@ -47,7 +47,7 @@ def test_columns_hold_every_cell(cells: list[list[str]]) -> None:
 
 
 @given(st.lists(st.lists(words, min_size=3, max_size=3), max_size=6), st.integers(30, 100))
-def test_within_a_width_no_word_is_lost(cells: list[list[str]], width: int) -> None:
+def test_fitted_columns_lose_no_word(cells: list[list[str]], width: int) -> None:
     rows = [[Cell(str(number)), *map(Cell, row[1:])] for number, row in enumerate(cells)]
     lines = fitted_columns(HEADING, rows, plain, width, {"TYPE", "TARGET"})
     assert all(cell_len(line) <= width for line in lines)
@@ -79,9 +79,7 @@ def test_a_table_fits_the_terminal(width: int) -> None:
 
 
 @given(dispatches(), st.none() | st.integers(40, 200))
-def test_nothing_that_is_shown_has_control_characters(
-    dispatch: Dispatch, width: int | None
-) -> None:
+def test_control_characters_are_never_shown(dispatch: Dispatch, width: int | None) -> None:
     table = format_table([dispatch], VIRTUAL_START, BERLIN, plain, width)
     details = format_details(dispatch, VIRTUAL_START, BERLIN, plain)
     shown = table + details + format_headline(dispatch)

@@ -54,7 +54,7 @@ def test_what_a_text_means(text: str, target: Target) -> None:
         ("1-20000", "more than 10,000 ids"),
     ],
 )
-def test_what_means_nothing_is_told_with_what_there_is(text: str, why: str) -> None:
+def test_an_invalid_target_is_answered_with_the_known_ones(text: str, why: str) -> None:
     with pytest.raises(ValueError, match=why):
         parse_target(text)
 
@@ -84,7 +84,7 @@ targets = ids.map(lambda some: TargetIds(*some)) | st.lists(categories, min_size
 
 
 @given(targets)
-def test_what_is_printed_is_read(target: Target) -> None:
+def test_formatted_values_can_be_parsed(target: Target) -> None:
     assert parse_target(format_target(target)) == target
 
 

@@ -55,15 +55,15 @@ def picture(found: list[Dispatch], width: int) -> str:
     return drawn.text(width) + "\n"
 
 
-def test_of_a_service(plan: Cli) -> None:
-    # What cannot run in that time is not asked for.
+def test_a_timeline_of_a_service(plan: Cli) -> None:
+    # Dispatches that cannot run in that time are not requested.
     assert plan.ok("timeline", *DAY, "--width", "60") == picture(PLAN[:3], 60)
     assert plan.ok("timeline", *DAY, "--width", "60", "--type", "CHARGE") == picture(PLAN[:1], 60)
     assert plan.ok("timeline", *DAY, "--width", "60", "2,3", "1") == picture(PLAN[:3], 60)
     assert plan.ok("timeline", *DAY, "--width", "60", "2") == picture(PLAN[1:2], 60)
 
 
-def test_how_much(plan: Cli) -> None:
+def test_the_length_of_a_timeline(plan: Cli) -> None:
     to = plan.ok("timeline", *DAY, "--to", "2030-03-05T12:00Z")
     assert "LATER" in to
     assert plan.ok("timeline", *DAY, "--for", "36h") == to
@@ -123,7 +123,7 @@ def test_a_file(plan: Cli, suffix: str) -> None:
 
 
 @pytest.mark.parametrize("format", ["jsonl", "csv"])
-def test_of_a_file(format: str, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_timeline_of_a_file(format: str, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("DISPATCH_API_URL", "DISPATCH_API_KEY", "DISPATCH_MICROGRID_ID"):
         monkeypatch.delenv(name)
     path = cli.directory / f"plan.{format}"
@@ -137,7 +137,7 @@ def test_of_a_file(format: str, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> No
         assert cli.ok(*command, "-i", "-", input="".join(lines)) == picture(PLAN, 60)
 
 
-def test_an_input_that_makes_no_sense(cli: Cli) -> None:
+def test_an_invalid_input(cli: Cli) -> None:
     path = cli.directory / "plan.jsonl"
     path.write_text('{"type": 5}\n')
     result = cli("timeline", "-i", str(path))
@@ -164,9 +164,7 @@ def test_an_input_that_makes_no_sense(cli: Cli) -> None:
         (("x",), 2, "'x'"),
     ],
 )
-def test_what_makes_no_sense(
-    cli: Cli, arguments: tuple[str, ...], status: int, message: str
-) -> None:
+def test_invalid_options(cli: Cli, arguments: tuple[str, ...], status: int, message: str) -> None:
     result = cli("timeline", *arguments)
     (line,) = result.stderr.splitlines()
     assert line.startswith("Error: ")

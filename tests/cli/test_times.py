@@ -84,7 +84,7 @@ def test_now_is_now_to_the_microsecond() -> None:
     ["", "soon", "8", "in", "in 5", "in forever", "ago", "m 8:00", "2026-12-1", "tomorrow 8",
      "08:00 2026-12-01", "2026-12-01 08:00 CET", "2026-12-01T08:00ZZ", "tomorrow tomorrow"],
 )  # fmt: skip
-def test_what_means_nothing_is_told_with_examples(text: str) -> None:
+def test_an_invalid_time_is_answered_with_examples(text: str) -> None:
     with pytest.raises(ValueError, match="is not a time: use now, 'in 10 minutes'") as caught:
         parse(text)
     assert repr(text) in str(caught.value)
@@ -99,7 +99,7 @@ def test_what_means_nothing_is_told_with_examples(text: str) -> None:
         ("0000-01-01", "year 0 is out of range"),
     ],
 )
-def test_what_is_no_time_of_a_day_or_no_day(text: str, why: str) -> None:
+def test_an_invalid_date_or_time_of_day(text: str, why: str) -> None:
     with pytest.raises(ValueError, match=why):
         parse(text)
 
@@ -111,7 +111,7 @@ def test_beyond_the_calendar() -> None:
         parse("0001-01-01 00:00+01:00")
 
 
-def test_a_time_that_the_clocks_leave_out_is_refused_with_what_to_say() -> None:
+def test_a_skipped_time_is_refused_with_alternatives() -> None:
     with pytest.raises(ValueError, match="clocks go forward") as caught:
         parse("2026-03-29 02:30")
     for said in ("2026-03-29 01:30", "2026-03-29 03:30"):
@@ -119,7 +119,7 @@ def test_a_time_that_the_clocks_leave_out_is_refused_with_what_to_say() -> None:
         parse(said)
 
 
-def test_a_time_that_the_clocks_show_twice_is_refused_with_a_choice() -> None:
+def test_a_repeated_time_is_refused_with_alternatives() -> None:
     with pytest.raises(ValueError, match="clocks go back") as caught:
         parse("2026-10-25 02:30")
     first, second = "2026-10-25 02:30+02:00", "2026-10-25 02:30+01:00"
@@ -128,12 +128,12 @@ def test_a_time_that_the_clocks_show_twice_is_refused_with_a_choice() -> None:
     assert parse(second) - parse(first) == timedelta(hours=1)
 
 
-def test_a_time_of_day_that_is_left_out_tomorrow_is_refused() -> None:
+def test_a_time_of_day_that_is_skipped_tomorrow_is_refused() -> None:
     with pytest.raises(ValueError, match="2026-03-29 02:30 does not exist in Europe/Berlin"):
         parse("2:30", now=datetime(2026, 3, 28, 12, tzinfo=UTC))
 
 
-def test_an_hour_that_comes_twice_is_not_over_after_its_first_turn() -> None:
+def test_the_next_time_of_day_may_be_in_the_repeated_hour() -> None:
     for minute in (15, 45):  # for the first time, when one 2:30 or both are still to come
         now = datetime(2026, 10, 25, 0, minute, tzinfo=UTC)
         if minute == 15:
@@ -147,14 +147,14 @@ def test_an_hour_that_comes_twice_is_not_over_after_its_first_turn() -> None:
 
 
 @given(moments, zones)
-def test_what_is_printed_is_read_as_the_same_moment(moment: datetime, zone: tzinfo) -> None:
+def test_a_formatted_moment_is_parsed_as_the_same_moment(moment: datetime, zone: tzinfo) -> None:
     text = format_moment(moment, zone)
     assert parse_moment(text, now=SUNDAY, zone=zone) == moment
     assert parse_absolute(text, zone=zone) == moment
 
 
 @given(st.datetimes(timezones=st.just(UTC)), zones)
-def test_what_is_printed_of_any_year_is_read(moment: datetime, zone: tzinfo) -> None:
+def test_a_formatted_moment_of_any_year_can_be_parsed(moment: datetime, zone: tzinfo) -> None:
     assert parse_absolute(format_moment(moment, zone), zone=zone) == moment
 
 
@@ -261,13 +261,13 @@ def test_the_next_change_of_the_clocks(now: datetime) -> None:
     assert now.astimezone(BERLIN).utcoffset() == change.before
 
 
-def test_where_clocks_are_never_put() -> None:
+def test_zones_without_changes() -> None:
     assert find_offset_change(UTC, SUNDAY) is None
     assert find_offset_change(ZoneInfo("Asia/Kathmandu"), SUNDAY) is None
 
 
 @pytest.mark.parametrize("text", ["now", "8:00", "tomorrow 8:00", "in 5 minutes", "monday"])
-def test_files_take_only_what_means_the_same_on_every_day(text: str) -> None:
+def test_relative_times_are_refused_in_files(text: str) -> None:
     with pytest.raises(ValueError, match="is not a date and time: use 2026-12-01T08:00Z"):
         parse_absolute(text, zone=BERLIN)
 

@@ -38,7 +38,7 @@ LONG = os.environ.get("TRIO_DISPATCH_LONG") == "1"
     st.lists(dispatches(), max_size=12, unique_by=lambda dispatch: dispatch.id),
     st.sampled_from(["jsonl", "csv"]),
 )
-def test_any_dispatches_go_from_one_store_to_another(
+def test_export_and_import_keep_every_dispatch(
     tmp_path_factory: pytest.TempPathFactory, some: list[Dispatch], format: FileFormat
 ) -> None:
     directory = tmp_path_factory.mktemp("transfer")

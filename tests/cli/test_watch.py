@@ -64,7 +64,7 @@ async def watching(
         nursery.cancel_scope.cancel()
 
 
-async def test_a_life_in_lines(autojump_clock: trio.testing.MockClock) -> None:
+async def test_lines_for_people(autojump_clock: trio.testing.MockClock) -> None:
     async with open_test_service() as service:
         await service.put(make_dispatch(1, payload={"power_kw": 5}))
         await service.put(make_dispatch(2, start_time=VIRTUAL_START + HOUR))
@@ -107,7 +107,7 @@ async def test_a_life_in_lines(autojump_clock: trio.testing.MockClock) -> None:
             )
 
 
-async def test_json_begins_with_all_there_is(autojump_clock: trio.testing.MockClock) -> None:
+async def test_json_begins_with_all_dispatches(autojump_clock: trio.testing.MockClock) -> None:
     async with open_test_service() as service:
         await service.put(make_dispatch(1))
         await service.put(make_dispatch(2, start_time=VIRTUAL_START + HOUR))
@@ -125,7 +125,7 @@ async def test_json_begins_with_all_there_is(autojump_clock: trio.testing.MockCl
             assert stops["time"].startswith("2026-01-01T01:00:00")
 
 
-async def test_of_one_type(autojump_clock: trio.testing.MockClock) -> None:
+async def test_watch_one_type(autojump_clock: trio.testing.MockClock) -> None:
     async with open_test_service() as service:
         await service.put(make_dispatch(1, type="A"))
         await service.put(make_dispatch(2, type="B"))
@@ -134,7 +134,7 @@ async def test_of_one_type(autojump_clock: trio.testing.MockClock) -> None:
             assert ids == {2}
 
 
-async def test_without_the_service_it_goes_on_and_says_so(
+async def test_a_lost_connection_is_shown_and_the_schedule_goes_on(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     async with open_test_service() as service:
@@ -152,7 +152,7 @@ async def test_without_the_service_it_goes_on_and_says_so(
             assert output.take_json()[-1]["phase"] == "live"
 
 
-async def test_the_same_error_is_told_once(autojump_clock: trio.testing.MockClock) -> None:
+async def test_the_same_error_is_shown_once(autojump_clock: trio.testing.MockClock) -> None:
     async with open_test_service() as service, watching(service) as output:
         output.take()
         await service.stop()
@@ -221,7 +221,7 @@ def shown(width: int, height: int, *, count: int = 3) -> list[str]:
     return lines
 
 
-def test_the_screen_shows_what_runs_and_what_comes() -> None:
+def test_the_screen_shows_running_and_coming_dispatches() -> None:
     lines = shown(100, 30)
     assert lines[0].startswith("microgrid 1  2026-01-01 01:30:00 Europe/Berlin  live since")
     text = "\n".join(line.rstrip() for line in lines)
@@ -241,7 +241,7 @@ def test_the_screen_fits(width: int, height: int, count: int) -> None:
     assert count < 200 or any("of 200" in line for line in lines)
 
 
-async def test_what_has_passed_and_what_has_changed_is_worked_out_again() -> None:
+async def test_the_schedule_updates_what_has_changed_or_passed() -> None:
     schedule = Schedule()
     start = datetime(2026, 1, 1, tzinfo=UTC)
     rule = RecurrenceRule(Frequency.HOURLY)
@@ -256,7 +256,7 @@ async def test_what_has_passed_and_what_has_changed_is_worked_out_again() -> Non
     assert schedule.running(start) == []
 
 
-async def test_quiet_hours_are_quiet(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_resync_is_no_event(autojump_clock: trio.testing.MockClock) -> None:
     async with open_test_service() as service:
         await service.put(make_dispatch(1, duration=None))
         async with watching(service) as output:

@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 class ServiceThread:
-    """The real service, on a port of this machine, in a thread with a Trio run of its own."""
+    """The real service on a local port, in a thread with its own Trio run."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -74,17 +74,17 @@ class ServiceThread:
         return trio.from_thread.run(function, *args, trio_token=self._token)
 
     def put(self, *dispatches: Dispatch, microgrid: int = 1) -> None:
-        """Keep dispatches as they are."""
+        """Store dispatches as they are."""
         for dispatch in dispatches:
             self.call(self.store.put, microgrid, dispatch)
 
     def dispatches(self, microgrid: int = 1) -> dict[int, Dispatch]:
-        """All there is, by id."""
+        """Return all dispatches by id."""
         return self.call(LocalService.dispatches, _Holder(self.store), microgrid)
 
     @property
     def last_id(self) -> int:
-        """The last id that was given."""
+        """The last id that was assigned."""
         assert isinstance(self.store, MemoryStore)
         return self.store.counters.last_id
 
@@ -94,7 +94,7 @@ class ServiceThread:
 
 
 class _Holder:
-    """What `LocalService.dispatches` needs of one."""
+    """What `LocalService.dispatches` requires."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -104,8 +104,8 @@ class Cli:
     """Runs commands.
 
     Attributes:
-      environment: What a person has set up.
-      directory: Where they are.
+      environment: The environment variables of the commands.
+      directory: Their working directory.
     """
 
     def __init__(self, url: str, directory: Path) -> None:
@@ -123,17 +123,17 @@ class Cli:
         return run(*arguments, input=input)
 
     def ok(self, *arguments: str, input: str | None = None) -> str:
-        """Run a command that is to succeed; what it prints."""
+        """Run a command that must succeed, and return its output."""
         result = run(*arguments, input=input)
         assert result.exit_code == 0, result.output
         return result.stdout
 
     def json(self, *arguments: str) -> list[dict[str, Any]]:
-        """What a command prints as JSON."""
+        """Run a command with ``--json``, and return its output."""
         return [json.loads(line) for line in self.ok(*arguments, "--json").splitlines()]
 
     def fails(self, status: int, *arguments: str, input: str | None = None) -> str:
-        """Run a command that is to fail with a status; the one line that it says."""
+        """Run a command that must fail with a status, and return its error message."""
         result = run(*arguments, input=input)
         assert result.exit_code == status, result.output
         assert "Traceback" not in result.output
@@ -141,7 +141,7 @@ class Cli:
         return line.removeprefix("Error: ")
 
     def start(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
-        """Start a command in a process of its own."""
+        """Start a command in its own process."""
         pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         return subprocess.Popen(
             [PROGRAM, *arguments],

@@ -119,7 +119,7 @@ def _parse_type(text: str) -> str:
 def _parse_number(text: str, low: int, high: int, what: str = "a number") -> int:
     if text.isascii() and text.isdigit() and len(text) <= 20 and low <= int(text) <= high:
         return int(text)
-    limits = f" from {low} to {high}" if high < 1 << 63 else ", such as 1"
+    limits = f" from {low} to {high}" if high < 1 << 63 else ": use a number such as 1"
     raise ValueError(f"{text!r} is not {what}{limits}")
 
 

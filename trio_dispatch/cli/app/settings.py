@@ -62,7 +62,7 @@ class Settings:
         """Open a client: ``async with settings.client() as client``.
 
         Raises:
-          click.UsageError: no service or no key was given.
+          click.UsageError: no service was given.
           ValueError: the URL is invalid.
         """
         from ...client.client import open_client  # noqa: PLC0415
@@ -80,7 +80,7 @@ class Settings:
         """Open a dispatcher: ``async with settings.dispatcher() as dispatcher``.
 
         Raises:
-          click.UsageError: no service or no key was given.
+          click.UsageError: no service was given.
         """
         from ...dispatcher.dispatcher import open_dispatcher  # noqa: PLC0415
 
@@ -96,8 +96,6 @@ class Settings:
     def _check(self) -> None:
         if self.channel is None and not self.url:
             raise _missing("service", "--url grpc://HOST:PORT", "DISPATCH_API_URL", "url")
-        if not self.key:
-            raise _missing("API key", "--key KEY", "DISPATCH_API_AUTH_KEY", "key")
 
     @property
     def paint(self) -> Callable[[str, str], str]:

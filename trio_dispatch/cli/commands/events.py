@@ -14,6 +14,7 @@ from ... import clock
 from ...dispatcher.dispatcher import Dispatcher
 from ...dispatcher.state import SyncPhase, SyncState
 from ...model.dispatch import Dispatch, RunningState
+from ..app.run import explain
 from ..app.settings import Settings
 from ..text.records import format_json, format_json_time, payload_json
 from ..text.safe import dump_json, printable
@@ -197,6 +198,6 @@ def describe_sync(state: SyncState, zone: tzinfo) -> str:
         if state.next_try is not None:
             next_try = format_moment(state.next_try.replace(microsecond=0), zone)
             again = f"; next try at {next_try[11:]}"
-        return printable(f"disconnected: {' '.join(str(state.error).split())}{again}")
+        return printable(f"disconnected: {explain(state.error)}{again}")
     since = state.since.replace(microsecond=0)
     return f"{state.phase.value} since {format_near(since, clock.now(), zone)}"

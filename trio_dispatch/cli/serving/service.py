@@ -18,7 +18,7 @@ from ...grpc.health import Health, ServingStatus
 from ...process import notify_ready, wait_stopping
 from ...service import DispatchService, log_call, observing, open_service, open_store
 from ...service.metrics import Metrics
-from ..app.output import write
+from ..app.output import Results
 from .addresses import TcpAddress, UnixAddress
 from .keys import KeySource, TlsFiles, load_context
 from .metrics import serve_metrics
@@ -132,11 +132,12 @@ async def _listen(
     context: ssl.SSLContext | None,
     nursery: trio.Nursery,
 ) -> None:
-    """Serve on an address, and print it."""
+    """Serve on an address, and print it; if that fails, serve nevertheless."""
+    results = Results()
     try:
         if isinstance(address, UnixAddress):
             await nursery.start(service.server.serve_unix, address.path)
-            await write(f"serving on {address}\n")
+            await results.write(f"serving on {address}\n")
             return
         places = await nursery.start(
             partial(service.server.serve_tcp, address.port, host=address.host, ssl_context=context)
@@ -145,7 +146,7 @@ async def _listen(
         raise _explained("listen on", address, exc) from exc
     for host, port, *_ in places:
         query = "" if context else "?ssl=false"
-        await write(f"serving on grpc://{TcpAddress(host, port)}{query}\n")
+        await results.write(f"serving on grpc://{TcpAddress(host, port)}{query}\n")
 
 
 async def _open_tcp(what: str, address: TcpAddress) -> list[trio.SocketListener]:
