@@ -11,7 +11,7 @@ def main() -> None:
     """Run the command; if a package is missing, say which extra has it."""
     try:
         from .app.group import cli  # noqa: PLC0415
-        from .app.output import open_closed_streams  # noqa: PLC0415
+        from .app.streams import open_closed_streams  # noqa: PLC0415
 
         open_closed_streams()
         cli()

@@ -14,9 +14,8 @@ from typing import Any, NoReturn
 
 import click
 
-from .options import SHARED_OPTIONS, Command, take_settings, takes_settings
-from .output import tell
-from .run import EXIT_STATUSES, INTERRUPTED, PIPE_CLOSED, Failure, close_pipe, run
+from .run import EXIT_STATUSES, INTERRUPTED, PIPE_CLOSED, Failure, run
+from .streams import close_pipe, tell
 
 COMMANDS = {
     "list": "read",
@@ -43,6 +42,8 @@ _EPILOG = "\b\nExit status:\n{}\n\n\b\nTo begin:\n{}".format(
 
 def find_command(name: str) -> click.Command:
     """Return a command.  Its function has its options, and in its docstring its help."""
+    from .options import SHARED_OPTIONS, Command, take_settings, takes_settings  # noqa: PLC0415
+
     module = import_module(f"trio_dispatch.cli.commands.{COMMANDS[name]}")
     function = getattr(module, name, None) or getattr(module, f"{name}_")
     shared = takes_settings(function)

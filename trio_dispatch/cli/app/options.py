@@ -15,9 +15,9 @@ from click.core import ParameterSource
 
 from .config import SECRETS, parse_config, readable_by_others
 from .files import decode_text
-from .output import tell
 from .params import FILE, MICROGRID, SECONDS, TEXT, ZONE
 from .settings import Settings
+from .streams import tell
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _CONFIG_PATH = "trio_dispatch.config_path"

@@ -13,7 +13,6 @@ import os
 import select
 import stat
 import sys
-from contextlib import suppress
 from functools import lru_cache, partial
 from typing import Self, TextIO
 
@@ -21,23 +20,7 @@ import click
 import trio
 
 from ... import clock
-from ..text.safe import printable
-
-
-def open_closed_streams() -> None:
-    """Open /dev/null in place of standard streams that were closed when the process started.
-
-    Otherwise the next file or socket would get the number of a standard stream.
-    """
-    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
-        try:
-            os.fstat(descriptor)
-        except OSError:
-            # The lowest free number is the one that is missing.
-            os.open(os.devnull, os.O_RDONLY if descriptor == 0 else os.O_WRONLY)
-            mode = "r" if descriptor == 0 else "w"
-            setattr(sys, name, open(descriptor, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
-
+from .streams import tell
 
 # stdout.
 
@@ -185,12 +168,6 @@ codecs.register_error(_LOOKALIKE, _lookalike)
 
 
 # stderr.
-
-
-def tell(text: str) -> None:
-    """Print a message on stderr, without control characters; if that fails, it is lost."""
-    with suppress(OSError, ValueError):
-        click.echo(printable(text, keep="\n"), err=True)
 
 
 async def ask(question: str) -> bool:

@@ -6,11 +6,9 @@ Scripts can rely on the exit statuses; `EXIT_STATUSES` is printed in the help.
 from __future__ import annotations
 
 import logging
-import os
 import re
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import suppress
 from typing import Any, NoReturn
 
 import click
@@ -91,14 +89,6 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
             yield from _leaves(each)
     else:
         yield error
-
-
-def close_pipe() -> None:
-    """Have what is still to be written to stdout go nowhere, after its reader has closed it."""
-    with suppress(OSError, ValueError):
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, sys.stdout.fileno())
-        os.close(null)
 
 
 # Errors in the user's terms.

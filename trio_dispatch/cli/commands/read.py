@@ -15,10 +15,11 @@ from ...client.errors import ServiceError
 from ...grpc import Status
 from ...model.dispatch import Dispatch
 from ..app.options import option, shared_options
-from ..app.output import Progress, tell, write, write_drawing
+from ..app.output import Progress, write, write_drawing
 from ..app.params import IDS, MOMENT, TARGET, TEXT, TYPE
 from ..app.run import NOT_FOUND, Failure, explain
 from ..app.settings import Settings
+from ..app.streams import tell
 from ..text.records import format_json
 from ..text.show import format_details, format_table
 

@@ -21,9 +21,10 @@ from ...timeline import Timeline, draw_timeline
 from ...timeline.runs import runs
 from ..app.files import open_output, read_text
 from ..app.options import option, shared_options
-from ..app.output import Progress, tell, use_color, write, write_drawing
+from ..app.output import Progress, use_color, write, write_drawing
 from ..app.params import DURATION, IDS, MOMENT, TYPE, Duration
 from ..app.settings import Settings
+from ..app.streams import tell
 from ..text.files import format_of, read_entries
 from ..text.records import format_json_time, record_of
 from ..text.safe import dump_json, printable
