@@ -70,7 +70,7 @@ def run_all(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
 
 
 def run_watch(command: str) -> None:
-    """Run what goes on until Ctrl-C."""
+    """Start a command that runs until Ctrl-C, and interrupt it."""
     process = subprocess.Popen(
         shlex.split(command), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -82,7 +82,7 @@ def run_watch(command: str) -> None:
 
 
 def with_service(function: Any) -> None:
-    """Call a function with the URL of a new service, which runs in a thread meanwhile."""
+    """Call a function with the URL of a new service, which runs in a thread."""
     ready = threading.Event()
     found: dict[str, Any] = {}
 

@@ -1,4 +1,4 @@
-"""Random dispatches of every kind that a service may keep, sense or none."""
+"""Random dispatches of every kind that a service may store, valid or not."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def dispatches(draw: st.DrawFn) -> Dispatch:
 
 
 def exactly(dispatch: Dispatch) -> tuple[Any, bytes]:
-    """What two dispatches have in common that are the same to the nanosecond, sense or none.
+    """Return what two dispatches share if they are equal to the nanosecond, valid or not.
 
     The order in which a set of categories is on the wire is not.
     """

@@ -1,6 +1,4 @@
-"""The official command ``dispatch-cli``, and our service run by its command: with a file of keys,
-signed requests and TLS.
-"""
+"""The official command ``dispatch-cli`` with our service, which has keys, signatures and TLS."""
 
 from __future__ import annotations
 
@@ -47,7 +45,7 @@ def command_line(
 
 @pytest.fixture
 async def service(clean_environment: None, tmp_path: Path) -> AsyncIterator[RunningService]:
-    """Our service, run by its command, with everything that keeps others out."""
+    """Our service as a process, with a file of keys, signed requests and TLS."""
     ca, cert, key = (tmp_path / name for name in ("ca.pem", "cert.pem", "key.pem"))
     authority = trustme.CA()
     authority.cert_pem.write_to_path(ca)
@@ -71,14 +69,14 @@ async def service(clean_environment: None, tmp_path: Path) -> AsyncIterator[Runn
 
 @pytest.fixture
 async def ours(service: RunningService) -> AsyncIterator[DispatchClient]:
-    """Our client, at our service."""
+    """Our client of our service."""
     async with open_client(service.url, key=KEY, sign_secret=SECRET) as client:
         yield client
 
 
 @pytest.fixture
 def dispatch_cli(service: RunningService) -> Command:
-    """Runs it with some arguments, to its end."""
+    """Runs the command with some arguments."""
 
     async def run_it(
         *arguments: str, key: str = KEY, secret: str | None = SECRET
@@ -196,7 +194,7 @@ async def test_errors(dispatch_cli: Command, ours: DispatchClient) -> None:
 
 @within(30)
 async def test_interactive(service: RunningService, ours: DispatchClient, tmp_path: Path) -> None:
-    """What is typed into it; each call is signed anew."""
+    """Commands typed at its prompt, each of which signs its call."""
     first, second = await create(ours), await create(ours)
     done = await trio.run_process(
         command_line(service, "repl"),
