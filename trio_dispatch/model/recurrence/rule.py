@@ -171,7 +171,7 @@ class RecurrenceRule(_Memo):
         """Return the rule as it arrived over the wire, valid or not: see `problem`."""
         self = object.__new__(cls)
         put = object.__setattr__
-        put(self, "frequency", Frequency(frequency))
+        put(self, "frequency", _FREQUENCIES.get(frequency) or Frequency(frequency))
         put(self, "interval", interval)
         put(self, "end_criteria", end_criteria)
         put(self, "byminutes", tuple(byminutes))
@@ -345,7 +345,8 @@ def _check_end(end: EndCriteria) -> None:
         raise ValueError(f"count {shown(end.count)} is not positive: the least is 1")
 
 
-# Quicker than `Weekday(number)`.
+# Quicker than `Frequency(number)` and `Weekday(number)`.
+_FREQUENCIES = {int(member): member for member in Frequency}
 _WEEKDAYS = {int(member): member for member in Weekday}
 
 
