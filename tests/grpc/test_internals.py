@@ -56,7 +56,7 @@ EXPECTED = {
     grpclib.encoding.base.StatusDetailsCodecBase: ["encode", "decode"],
     h2.connection.H2Connection: [
         "_prepare_for_sending",
-        "_receive_frame",
+        "_terminate_connection",
         "_receive_goaway_frame",
         "_stream_is_closed_by_end",
         "_stream_is_closed_by_reset",

@@ -60,8 +60,7 @@ class HTTP2(H2Connection):
         super().__init__(
             H2Configuration(
                 client_side=client_side,
-                # Every byte is a character of it: decoding a header cannot fail.
-                header_encoding="latin-1",
+                header_encoding=None,
                 validate_inbound_headers=False,
                 validate_outbound_headers=False,
                 normalize_inbound_headers=False,
@@ -75,6 +74,7 @@ class HTTP2(H2Connection):
         }
         if max_streams is not None:
             settings[SettingCodes.MAX_CONCURRENT_STREAMS] = max_streams
+        self.client_side = client_side
         self.stream_window = stream_window
         self.local_settings = Settings(client=client_side, initial_values=settings)
         self.encoder = Encoder()
@@ -114,10 +114,6 @@ class HTTP2(H2Connection):
     def outgoing_size(self) -> int:
         """The number of bytes that wait to be sent."""
         return len(self._data_to_send)
-
-    def send_data(self, *args: Any, **kwargs: Any) -> None:
-        self.data_frames_sent += 1
-        super().send_data(*args, **kwargs)
 
     def announce_goaway(self, last_stream_id: int) -> None:
         """Queue a GOAWAY without an error; the streams up to that one go on."""
@@ -162,12 +158,14 @@ class HTTP2(H2Connection):
           ProtocolError: the other side broke HTTP/2; a GOAWAY that says so is queued.
         """
         try:
-            return self._receive_frame(frame)
+            if isinstance(frame, HeadersFrame):
+                self._check_header_block(len(frame.data))
+            frames, events = self._frame_dispatch_table[type(frame)](frame)
         except ProtocolError as exc:
-            if isinstance(exc.__cause__, HPACKError) and type(exc) is ProtocolError:
-                exc.error_code = ErrorCodes.COMPRESSION_ERROR
-            self._terminate_connection(exc.error_code)
-            raise
+            events = self._stream_error(frame, exc)
+        else:
+            self._prepare_for_sending(frames)
+        return list(events)
 
     def _check_incomplete_frame(self) -> None:
         """Refuse a frame that is too long before all of it has come, as h2 does only afterwards."""
@@ -188,13 +186,9 @@ class HTTP2(H2Connection):
                 f"a header block of {size} bytes is longer than {self.decoder.max_header_list_size}"
             )
 
-    def _receive_frame(self, frame: Frame) -> list[Event]:
-        """As in h2, with other ideas of what is an error of a stream only."""
-        if isinstance(frame, HeadersFrame):
-            self._check_header_block(len(frame.data))
-        try:
-            frames, events = self._frame_dispatch_table[type(frame)](frame)
-        except (StreamClosedError, StreamIDTooLowError) as exc:
+    def _stream_error(self, frame: Frame, exc: ProtocolError) -> list[Event]:
+        """What an error means, if it is one of a stream only; otherwise it ends the connection."""
+        if isinstance(exc, StreamClosedError | StreamIDTooLowError):
             if self._stream_is_closed_by_reset(exc.stream_id):
                 happened = list(getattr(exc, "_events", ()))
                 if happened:
@@ -202,11 +196,8 @@ class HTTP2(H2Connection):
                 # Otherwise the other side had sent it before it knew of the reset.
                 return happened
             if self._stream_is_closed_by_end(exc.stream_id):
-                raise StreamClosedError(exc.stream_id) from exc
-            raise
-        except ProtocolError as exc:
-            if not self._is_malformed_message(frame, exc):
-                raise
+                exc.error_code = ErrorCodes.STREAM_CLOSED
+        elif self._is_malformed_message(frame, exc):
             if self.is_open(frame.stream_id):
                 self.reset_stream(frame.stream_id, ErrorCodes.PROTOCOL_ERROR)
             return [
@@ -216,8 +207,10 @@ class HTTP2(H2Connection):
                     remote_reset=False,
                 )
             ]
-        self._prepare_for_sending(frames)
-        return list(events)
+        elif isinstance(exc.__cause__, HPACKError) and type(exc) is ProtocolError:
+            exc.error_code = ErrorCodes.COMPRESSION_ERROR
+        self._terminate_connection(exc.error_code)
+        raise exc
 
     def _is_malformed_message(self, frame: Frame, exc: ProtocolError) -> bool:
         """Whether h2 objects to a message, such as its length or trailers, not to the frame."""

@@ -52,8 +52,11 @@ def decode_metadata(headers: Headers) -> Metadata:
 
 
 def text_headers(headers: list[Any]) -> Headers:
-    """The headers of an event; h2 has decoded them, though it declares them as bytes."""
-    return headers
+    """The headers of an event of h2 as text.
+
+    Every byte is a character of Latin-1, so this cannot fail.
+    """
+    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
 
 
 def encode_binary(value: bytes) -> str:

@@ -93,7 +93,7 @@ class HTTP2Stream:
         self._sending = False
         self._unread = 0
         self._credit = 0
-        self._reserved = 0
+        self._reserved, self._asked_for_memory = 0, False
         self._arrivals = trio.lowlevel.ParkingLot()
         self._openings = trio.lowlevel.ParkingLot()
 
@@ -103,7 +103,7 @@ class HTTP2Stream:
         return (
             self.failure is not None
             or self.local_ended
-            or (self.remote_ended and self.connection.h2.config.client_side)
+            or (self.remote_ended and self.connection.h2.client_side)
         )
 
     # What the other side sends.
@@ -189,6 +189,7 @@ class HTTP2Stream:
         if self.limits is not None and not self._reserved:
             size = self.messages.next_size
             if size > self._window:
+                self._asked_for_memory = True
                 if not self.limits.unfinished_requests.reserve(size, self._give_credit):
                     return
                 self._reserved = size
@@ -196,9 +197,9 @@ class HTTP2Stream:
         self._unread = 0
 
     def _release(self) -> None:
-        if self.limits is not None:
+        if self._asked_for_memory and self.limits is not None:
             self.limits.unfinished_requests.release(self._reserved, self._give_credit)
-            self._reserved = 0
+            self._reserved, self._asked_for_memory = 0, False
 
     def _consume(self, size: int) -> None:
         """Give the other side credit for bytes that do not wait here any more."""
@@ -322,6 +323,7 @@ class HTTP2Stream:
             last = sent + length == size
             chunk = data[sent : sent + length]
             h2.send_data(self.id, chunk, end_stream=end_stream and last)
+            h2.data_frames_sent += 1
             sent += length
             if last:
                 if end_stream:
