@@ -182,7 +182,7 @@ async def test_unread_replies_are_bounded_and_time_out(
         await refused.receive()
     headers = [texts(event) for event in refused.events if isinstance(event, TrailersReceived)]
     assert "8" in {fields["grpc-status"] for fields in headers}
-    await trio.sleep(61)
+    await trio.sleep(31)
     assert server.statistics().calls_running == 0
     assert server._service.unread_replies.reserved == 0
 
@@ -388,6 +388,24 @@ async def test_connections_beyond_the_limit_are_closed_at_once(
     await peers[0].stream.aclose()
     await trio.testing.wait_all_tasks_blocked()
     await played_client(server, nursery)
+
+
+async def test_calls_beyond_the_limit_leave_some_to_every_connection(
+    nursery: trio.Nursery,
+) -> None:
+    greeter = Greeter()
+    server = Server([greeter], limits=Limits(calls=20))
+    hog = await played_client(server, nursery)
+    for stream_id in range(1, 80, 2):
+        hog.h2.send_headers(stream_id, request())
+        hog.h2.send_data(stream_id, hello("sleep:inf"), end_stream=True)
+    event = await hog.expect(StreamReset)
+    assert event.error_code == ErrorCodes.REFUSED_STREAM
+    await trio.testing.wait_all_tasks_blocked()
+    assert greeter.running == 20
+    async with open_channel(memory_connector(server, nursery)) as channel:
+        await GreeterStub(channel).say_hello(HelloRequest(name="x"))
+    assert server.statistics().calls_refused == 20
 
 
 # Metadata.

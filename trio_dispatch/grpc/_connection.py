@@ -26,8 +26,6 @@ from ._stream import HTTP2Stream, wake_all
 log = logging.getLogger(__name__)
 
 _READ_SIZE = 32 * 1024
-# Other tasks run after so many frames: a read may hold thousands.
-_MAX_FRAMES = 200
 # Calls wait to send while more than this waits to be written.
 _HIGH_WATER = 64 * 1024
 # The connection of a peer that makes us answer so much without reading it is closed.
@@ -186,6 +184,11 @@ class Connection(ABC):
     def _goaway_received(self, event: events.ConnectionTerminated) -> None:
         """The other side wants no more streams."""
 
+    @property
+    def _frames_per_turn(self) -> int:
+        """The number of frames after which other tasks run: a read may hold thousands."""
+        return 200
+
     def _count(self, frame: Frame) -> None:  # noqa: B027
         """Look at a frame before it is handled."""
 
@@ -283,7 +286,7 @@ class Connection(ABC):
         more = False
         try:
             self.h2.feed(data)
-            for _ in range(_MAX_FRAMES):
+            for _ in range(self._frames_per_turn):
                 frame = self.h2.next_frame()
                 more = frame is not None
                 if frame is None:

@@ -16,6 +16,10 @@ class CallCounts:
     messages_sent: int = 0
     messages_received: int = 0
 
+    @property
+    def running(self) -> int:
+        return self.started - self.succeeded - self.failed
+
     def ended(self, *, succeeded: bool) -> None:
         if succeeded:
             self.succeeded += 1

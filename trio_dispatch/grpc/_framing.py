@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from typing import NamedTuple
 
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError
@@ -18,6 +19,39 @@ ACCEPTED_ENCODINGS = ("identity", "gzip")
 def frame_message(payload: bytes) -> bytes:
     """The message as it is sent, uncompressed."""
     return _PREFIX.pack(0, len(payload)) + payload
+
+
+class Message(NamedTuple):
+    """A message as it was received."""
+
+    payload: bytes
+    encoding: str | None
+    """How it is compressed, None if it is not."""
+    limit: int
+
+    def content(self) -> bytes:
+        """The bytes of the message, decompressed.
+
+        Raises:
+          GRPCError: it is too long (RESOURCE_EXHAUSTED), or cannot be decompressed (INTERNAL).
+        """
+        if self.encoding is None:
+            return self.payload
+        if self.encoding != "gzip":
+            raise GRPCError(
+                Status.INTERNAL,
+                f"a message is compressed, but its grpc-encoding is {self.encoding}",
+            )
+        inflate = zlib.decompressobj(_GZIP_WINDOW)
+        try:
+            content = inflate.decompress(self.payload, self.limit + 1)
+        except zlib.error as exc:
+            raise GRPCError(Status.INTERNAL, f"a message is not valid gzip: {exc}") from exc
+        if len(content) > self.limit:
+            raise _too_long(len(content), self.limit)
+        if not inflate.eof:
+            raise GRPCError(Status.INTERNAL, "a gzip message is truncated")
+        return content
 
 
 class MessageBuffer:
@@ -59,12 +93,12 @@ class MessageBuffer:
         self._data += data
         self._parse_prefix()
 
-    def take(self) -> bytes:
+    def take(self) -> Message:
         """The next message.
 
         Raises:
-          GRPCError: the message is too long (RESOURCE_EXHAUSTED), or cannot be decompressed
-            (INTERNAL).  Nothing more can be read from this stream then.
+          GRPCError: the message is too long (RESOURCE_EXHAUSTED).  Nothing more can be read from
+            this stream then.
         """
         assert self.ready
         assert self._length is not None
@@ -77,7 +111,7 @@ class MessageBuffer:
         compressed = self._compressed
         self._length = None
         self._parse_prefix()
-        return self._decompress(payload) if compressed else payload
+        return Message(payload, self.encoding if compressed else None, self._limit)
 
     def clear(self) -> None:
         self._data.clear()
@@ -91,22 +125,6 @@ class MessageBuffer:
                 return
             self._compressed, self._length = _PREFIX.unpack_from(self._data)
         self.ready = len(self._data) >= _PREFIX.size + self._length or self._length > self._limit
-
-    def _decompress(self, payload: bytes) -> bytes:
-        if self.encoding == "gzip":
-            inflate = zlib.decompressobj(_GZIP_WINDOW)
-            try:
-                message = inflate.decompress(payload, self.limit + 1)
-            except zlib.error as exc:
-                raise GRPCError(Status.INTERNAL, f"a message is not valid gzip: {exc}") from exc
-            if len(message) > self.limit:
-                raise _too_long(len(message), self.limit)
-            if not inflate.eof:
-                raise GRPCError(Status.INTERNAL, "a gzip message is truncated")
-            return message
-        raise GRPCError(
-            Status.INTERNAL, f"a message is compressed, but its grpc-encoding is {self.encoding}"
-        )
 
 
 def _too_long(length: int, limit: int) -> GRPCError:

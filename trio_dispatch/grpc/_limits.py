@@ -39,9 +39,11 @@ class Limits:
     concurrent_streams: int = 100
     """Calls at a time on one connection.  Further ones are refused one by one, which clients that
     wait their turn do not notice; those of a client that goes on regardless count as resets."""
+    calls: int = 6_000
+    """Calls at a time on all connections.  Beyond it, a connection may make five at a time."""
     header_list_size: int = 16 * 1024
     """Bytes of headers in one request, as HTTP/2 counts them."""
-    resets: float = 200.0
+    resets: float = 100.0
     """Calls reset by the client, or because it broke a rule (CVE-2023-44487, CVE-2025-8671)."""
     pings: float = 20.0
     """PING frames, acknowledgements among them."""
@@ -57,7 +59,7 @@ class Limits:
     """Items of lists and maps and unknown fields in one request message, at all levels."""
     handshake_timeout: float = 10.0
     """Seconds for TLS and for the beginning of HTTP/2."""
-    message_timeout: float = 60.0
+    message_timeout: float = 30.0
     """Seconds for one message to be received, or to be read by the client."""
     unfinished_requests: int = 32 * MIB
     """Bytes of request messages longer than 64 KiB that are still being received, on all

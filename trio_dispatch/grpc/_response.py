@@ -77,7 +77,7 @@ class Response(grpclib.client.Stream[S, R], Generic[S, R]):
             return PENDING
         stream = self._stream_now
         if stream.messages.ready:
-            return stream.take_message()
+            return stream.take_message().content()
         return self._poll_status()
 
     def _poll_reply(self) -> bytes | Literal[Pending.PENDING] | None:
@@ -89,7 +89,7 @@ class Response(grpclib.client.Stream[S, R], Generic[S, R]):
         while stream.messages.ready:
             if self._reply is not None:
                 raise GRPCError(Status.INTERNAL, "the server sent more than one reply")
-            self._reply = stream.take_message()
+            self._reply = stream.take_message().content()
         if self._poll_status() is PENDING:
             return PENDING
         if self._reply is None:

@@ -48,6 +48,8 @@ Interceptor: TypeAlias = Callable[[ServerStream[Any, Any], Proceed], Awaitable[N
 STREAM_WINDOW = 64 * 1024
 # The part of a server's budgets that one connection may use.
 _SHARE = 4
+# Calls that each connection may make when the server has too many.
+_SPARE_CALLS = 5
 _SMALL = 256
 
 
@@ -68,6 +70,7 @@ class Service:
     #: Long requests are decoded in a thread, one after the other.
     decoding: trio.CapacityLimiter
     counts: CallCounts
+    connections: set[ServerConnection]
 
     def stream_limits(self) -> StreamLimits:
         """The limits on the streams of one connection."""
@@ -137,6 +140,10 @@ class ServerConnection(Connection):
 
     # Limits.
 
+    @property
+    def _frames_per_turn(self) -> int:
+        return max(4, 200 // len(self._service.connections))
+
     def _count(self, frame: Frame) -> None:
         if isinstance(frame, HeadersFrame):  # its call counts, if it is refused or reset
             return
@@ -190,7 +197,7 @@ class ServerConnection(Connection):
             return
         # A handler that still runs counts, whatever has become of its stream: otherwise a client
         # could have any number of them by resetting one call after the other.
-        if self.draining or len(self.calls) >= self._service.limits.concurrent_streams:
+        if self.draining or len(self.calls) >= self._max_calls:
             self._service.counts.refused += 1
             self.reset_stream(stream, ErrorCodes.REFUSED_STREAM)
             if not self.draining and not self._resets.spend():
@@ -198,7 +205,15 @@ class ServerConnection(Connection):
             return
         stream.limits = self._stream_limits
         self.calls.add(stream)
+        self._service.counts.started += 1
         self._nursery.start_soon(self._serve, stream, headers)
+
+    @property
+    def _max_calls(self) -> int:
+        service = self._service
+        if service.counts.running < service.limits.calls:
+            return service.limits.concurrent_streams
+        return min(_SPARE_CALLS, service.limits.concurrent_streams)
 
     def _goaway_received(self, event: events.ConnectionTerminated) -> None:
         """The client makes no more calls; it waits for the ones that it has made."""
@@ -209,8 +224,9 @@ class ServerConnection(Connection):
 
     async def _serve(self, stream: HTTP2Stream, headers: Headers) -> None:
         counts, succeeded = self._service.counts, False
-        counts.started += 1
         try:
+            if stream.failure is not None:
+                return
             method, response = self._accept(stream, headers)
             if method is None:
                 await stream.send_headers(response, end_stream=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextvars import ContextVar
 from functools import partial
 from typing import Any, Final, Generic, NoReturn, TypeVar
@@ -19,7 +19,7 @@ from h2.errors import ErrorCodes
 from ..clock import run_in_thread
 from ..protobuf.codec import limit_elements
 from ._deadline import Deadline
-from ._framing import frame_message
+from ._framing import Message, frame_message
 from ._metadata import Headers, Metadata, MetadataLike, decode_metadata, encode_metadata
 from ._status import Failure, status_headers
 from ._stream import HTTP2Stream
@@ -27,7 +27,7 @@ from ._stream import HTTP2Stream
 S = TypeVar("S")
 R = TypeVar("R")
 
-# Longer requests are decoded in a thread: 4 KiB may take 10 ms.
+# Longer and compressed requests are decoded in a thread: 4 KiB may take 10 ms.
 _DECODED_AT_ONCE = 4 * 1024
 
 _current: ContextVar[ServerStream[Any, Any]] = ContextVar("trio_dispatch_grpc_call")
@@ -134,13 +134,13 @@ class ServerStream(grpclib.server.Stream[R, S], Generic[R, S]):
                     f"the request was not complete after {self._message_timeout:g} s",
                 )
             waited = True
-        payload = stream.take_message()
+        received = stream.take_message()
         if not self._cardinality.client_streaming:
             stream.discard()
         if not waited:
             await trio.lowlevel.cancel_shielded_checkpoint()
         self.messages_received += 1
-        return await self._decode(payload)
+        return await self._decode(received)
 
     async def _failed(self, failure: Failure) -> NoReturn:
         """Cancel the handler, or raise the failure where it is shielded.
@@ -150,17 +150,21 @@ class ServerStream(grpclib.server.Stream[R, S], Generic[R, S]):
         await trio.lowlevel.checkpoint_if_cancelled()
         raise failure.error()
 
-    async def _decode(self, payload: bytes) -> R:
-        decode = self._codec.decode
+    async def _decode(self, received: Message) -> R:
+        limits = self._http2.limits
         try:
             message: R
-            if self._http2.limits is None or len(payload) <= _DECODED_AT_ONCE:
-                message = decode(payload, self._request_type)
+            if limits is None or (
+                received.encoding is None and len(received.payload) <= _DECODED_AT_ONCE
+            ):
+                message = self._codec.decode(received.content(), self._request_type)
             else:
-                with_limit = partial(_decode_with_limit, self._http2.limits.message_elements)
+                decode = partial(_decode_with_limit, limits.message_elements, self._codec)
                 message = await run_in_thread(
-                    with_limit, decode, payload, self._request_type, limiter=self._decoding
+                    decode, received, self._request_type, limiter=self._decoding
                 )
+        except GRPCError:
+            raise
         except Exception as exc:
             raise GRPCError(Status.INTERNAL, f"the request cannot be decoded: {exc}") from exc
         return message
@@ -280,10 +284,10 @@ class ServerStream(grpclib.server.Stream[R, S], Generic[R, S]):
 
 
 def _decode_with_limit(
-    elements: int, decode: Callable[[bytes, Any], Any], payload: bytes, message_type: Any
+    elements: int, codec: CodecBase, received: Message, message_type: Any
 ) -> Any:
     with limit_elements(elements):
-        return decode(payload, message_type)
+        return codec.decode(received.content(), message_type)
 
 
 def enter_call(call: ServerStream[Any, Any]) -> None:

@@ -12,7 +12,7 @@ from grpclib.exceptions import GRPCError
 from h2.errors import ErrorCodes
 
 from ._budget import Budget
-from ._framing import MessageBuffer
+from ._framing import Message, MessageBuffer
 from ._http2 import HTTP2
 from ._metadata import Headers
 from ._peer import Peer
@@ -162,7 +162,7 @@ class HTTP2Stream:
         self._give_credit()
         await self._arrivals.park()
 
-    def take_message(self) -> bytes:
+    def take_message(self) -> Message:
         """The message that is `ready`; the other side may send as much again."""
         try:
             return self.messages.take()

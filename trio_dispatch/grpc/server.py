@@ -124,8 +124,9 @@ class Server:
             unread_replies=Budget(limits.unread_replies),
             decoding=trio.CapacityLimiter(1),
             counts=CallCounts(),
+            connections=set(),
         )
-        self._connections: set[ServerConnection] = set()
+        self._connections = self._service.connections
         #: Open transports by IP address, "" without one.
         self._open: Counter[str] = Counter()
         self._refusals_logged: TokenBucket | None = None
