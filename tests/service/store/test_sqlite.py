@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,7 @@ from trio_dispatch.service import (
     open_store,
 )
 from trio_dispatch.service.store import _schema
-from trio_dispatch.service.store._sql_lists import count_of, page_of
+from trio_dispatch.service.store._sql_lists import count_of, pages_of
 from trio_dispatch.service.store.queries import Filter, Query, SortKey, TimeRange
 from trio_dispatch.service.store.sqlite import _Interrupter, open_sqlite
 
@@ -547,12 +548,18 @@ async def test_lists_use_an_index(path: Path, key: SortKey, descending: bool) ->
     async with open_sqlite(path) as store:
         first = Query(1, sort_key=key, descending=descending)
         later = Query(1, sort_key=key, descending=descending, after=(NOW, 5), snapshot=7)
-        for query in (first, later):
-            plan = _plan(store._engine, page_of(query, 7))
-            assert f"USING INDEX {INDEXES[key]} (microgrid_id=?" in plan
-            assert "SCAN dispatches" not in plan
-            # The few dispatches that have moved meanwhile may be sorted.
-            assert "TEMP B-TREE" not in plan.partition("former")[0]
+        present = Filter(end_time=TimeRange(NOW, None), update_time=TimeRange(NOW, None))
+        for query in (first, later, replace(first, filter=present), replace(later, filter=present)):
+            selects = [*pages_of(query, 7)]
+            assert len(selects) == (1 if query.after is None else 2)
+            for number, select in enumerate(selects):
+                plan = _plan(store._engine, select)
+                assert f"USING INDEX {INDEXES[key]} (microgrid_id=?" in plan
+                assert "SCAN dispatches" not in plan
+                # The few dispatches that have moved meanwhile may be sorted.
+                assert "TEMP B-TREE" not in plan.partition("former")[0]
+                if len(selects) == 2 and number == 0:
+                    assert "id" in plan.partition("(microgrid_id=? AND ")[2].partition(")")[0]
         if key is not SortKey.CREATE_TIME:
             assert "USING INTEGER PRIMARY KEY (rowid>?)" in plan
 
@@ -568,7 +575,8 @@ async def test_a_count_by_end_time_reads_only_an_index(path: Path) -> None:
 )
 async def test_ids_in_a_filter_are_looked_up(path: Path, wanted: Filter) -> None:
     async with open_sqlite(path) as store:
-        for select in (page_of(Query(1, filter=wanted), 7), count_of(Query(1, filter=wanted))):
+        query = Query(1, filter=wanted)
+        for select in (*pages_of(query, 7), count_of(query)):
             plan = _plan(store._engine, select)
             assert "SEARCH dispatches USING INTEGER PRIMARY KEY (rowid=?)" in plan
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import TypeAlias, TypeVar
 
 import sqlalchemy as sa
@@ -9,7 +10,7 @@ import sqlalchemy as sa
 from ._schema import dispatches, former
 from .queries import SEARCHED_CHARACTERS, Query, SortKey, TimeRange
 
-__all__ = ["count_of", "page_of"]
+__all__ = ["count_of", "pages_of"]
 
 _d = dispatches.c
 _f = former.c
@@ -21,21 +22,48 @@ _Select = TypeVar("_Select", bound=sa.GenerativeSelect)
 
 def count_of(query: Query) -> sa.Select[int]:
     """Count the dispatches that pass the filter."""
-    return sa.select(sa.func.count()).select_from(dispatches).where(*_filter(query))
+    return sa.select(sa.func.count()).select_from(dispatches).where(*_filter(query, by_time=True))
 
 
-def page_of(
+def pages_of(
     query: Query, snapshot: int
-) -> sa.Select[int, int, bytes] | sa.CompoundSelect[int, int, bytes]:
+) -> Iterator[sa.Select[int, int, bytes] | sa.CompoundSelect[int, int, bytes]]:
     """Select sort key, id and message of what follows `query.after`, in order.
 
-    It selects one row more than the page may have, which shows whether another page follows.
+    All that follows has the same key and another id, or another key: one statement for each, since
+    a comparison of both at a time would look up only the key in an index.  A statement selects one
+    row more than the page may have, which shows whether another page follows.
     """
+    return (_rows(query, snapshot, after) for after in _alternatives(query))
+
+
+_Alternative: TypeAlias = Callable[[_Number, _Number], list[_Condition]]
+
+
+def _alternatives(query: Query) -> list[_Alternative]:
+    """Return the conditions for the key and the id of what follows `query.after`."""
+    if query.after is None:
+        return [lambda key, id_: []]
+    last_key, last_id = query.after
+    if query.descending:
+        return [
+            lambda key, id_: [key == last_key, id_ < last_id],
+            lambda key, id_: [key < last_key],
+        ]
+    return [
+        lambda key, id_: [key == last_key, id_ > last_id],
+        lambda key, id_: [key > last_key],
+    ]
+
+
+def _rows(
+    query: Query, snapshot: int, after: _Alternative
+) -> sa.Select[int, int, bytes] | sa.CompoundSelect[int, int, bytes]:
     key = _d[query.sort_key.value]
     by_create_time = query.sort_key is SortKey.CREATE_TIME
     sequence = _d.created_sequence if by_create_time else _d.updated_sequence
     unmoved = sa.select(key.label("key"), _d.id.label("id"), _d.message).where(
-        *_filter(query), *_after(key, _d.id, query)
+        *_filter(query), *after(key, _d.id)
     )
     if query.snapshot is None:
         # The first page: nothing has changed since the snapshot.
@@ -43,12 +71,12 @@ def page_of(
     unmoved = unmoved.where(sequence <= snapshot)
     if by_create_time:
         return _ordered(unmoved, key, _d.id, query)
-    both = sa.union_all(unmoved, _moved(query, snapshot))
+    both = sa.union_all(unmoved, _moved(query, snapshot, after))
     columns = both.selected_columns
     return _ordered(both, columns.key, columns.id, query)
 
 
-def _moved(query: Query, snapshot: int) -> sa.Select[int, int, bytes]:
+def _moved(query: Query, snapshot: int, after: _Alternative) -> sa.Select[int, int, bytes]:
     """Select the dispatches that have changed since the snapshot, by their keys of that time."""
     key = _f[query.sort_key.value]
     same = sa.and_(_d.id == _f.id, _d.created_sequence == _f.created_sequence)
@@ -56,7 +84,7 @@ def _moved(query: Query, snapshot: int) -> sa.Select[int, int, bytes]:
         sa.select(key.label("key"), _f.id.label("id"), _d.message)
         .select_from(former.join(dispatches, same))
         .where(_f.until > snapshot, _f.updated_sequence <= snapshot)
-        .where(*_filter(query), *_after(key, _f.id, query))
+        .where(*_filter(query), *after(key, _f.id))
     )
 
 
@@ -65,17 +93,14 @@ def _ordered(select: _Select, key: _Number, id_: _Number, query: Query) -> _Sele
     return select.order_by(*order).limit(query.page_size + 1)
 
 
-def _after(key: _Number, id_: _Number, query: Query) -> list[_Condition]:
-    if query.after is None:
-        return []
-    # Not compared as a pair, of which SQLite would look up only the first part in its index.
-    last_key, last_id = query.after
-    if query.descending:
-        return [key <= last_key, sa.or_(key < last_key, id_ < last_id)]
-    return [key >= last_key, sa.or_(key > last_key, id_ > last_id)]
+def _filter(query: Query, *, by_time: bool = False) -> list[_Condition]:
+    """Return the conditions of the filter.
 
-
-def _filter(query: Query) -> list[_Condition]:
+    Args:
+      by_time: Whether the index of a time range may be used.  Pages follow the index of their
+        order, and so look at each dispatch once in a whole walk; otherwise SQLite would sort all
+        dispatches that pass for each page.
+    """
     wanted = query.filter
     # With ids in the filter, SQLite must look them up instead of reading the whole microgrid; it
     # does not know by itself which of the two is less work.
@@ -97,7 +122,8 @@ def _filter(query: Query) -> list[_Condition]:
         (_d.update_time, wanted.update_time),
     ):
         if time_range is not None:
-            conditions += _within(time, time_range)
+            column = time if by_time else sa.func.coalesce(time, sa.null())
+            conditions += _within(column, time_range)
     if wanted.ids is not None:
         conditions.append(_d.id.in_(wanted.ids))
     if wanted.queried_ids is not None:

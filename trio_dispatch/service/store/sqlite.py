@@ -42,7 +42,7 @@ from ..errors import (
 )
 from ._schema import check_writable, counters, prepare
 from ._sql_errors import DRIVER_ERRORS, copy_of, mapped_to_store_errors
-from ._sql_lists import count_of, page_of
+from ._sql_lists import count_of, pages_of
 from ._sqlite_files import copy_database, ensure_file, lock, make_engine, raw_connection, unlock
 from ._transaction import Transaction, find, latest_stamp, read_counters
 from .base import Store
@@ -205,9 +205,9 @@ class SqliteStore(Store):
             if total is None:
                 total = connection.scalars(count_of(query)).one()
             builder = PageBuilder(query)
-            with connection.execute(page_of(query, snapshot)) as rows:
-                for key, id_, message in rows:
-                    if not builder.add(key, id_, message):
+            for select in pages_of(query, snapshot):
+                with connection.execute(select) as rows:
+                    if not all(builder.add(key, id_, message) for key, id_, message in rows):
                         break
             return builder.page(snapshot=snapshot, total=total)
 
