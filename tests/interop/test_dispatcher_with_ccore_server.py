@@ -14,6 +14,7 @@ import trio.testing
 
 from tests.helpers.interop.ccore import KEY, MICROGRID, CCoreService, start_service
 from tests.helpers.interop.peers import within
+from tests.helpers.interop.silencing import silencing_proxy
 from trio_dispatch import (
     Created,
     Deleted,
@@ -268,6 +269,51 @@ async def test_service_that_is_killed_and_comes_back() -> None:
                 assert (status.id, status.running()) == (1, RunningState.STOPPED)
                 await until_phase(dispatcher, SyncPhase.LIVE)
                 assert dispatcher.dispatches.keys() == {2, 3, 4, 5}
+
+
+@within(45)
+@pytest.mark.parametrize("change", ["create", "update", "delete"])
+async def test_stream_whose_data_a_proxy_swallows_is_noticed(
+    ccore: CCoreService, change: str
+) -> None:
+    await ccore.create(3)
+    async with (
+        silencing_proxy(ccore.port) as proxy,
+        open_dispatcher(
+            microgrid_id=MICROGRID,
+            server_url=f"grpc://127.0.0.1:{proxy.port}?ssl=false",
+            key=KEY,
+            probe_interval=timedelta(seconds=0.2),
+        ) as dispatcher,
+    ):
+        events = dispatcher.lifecycle_events.new_receiver()
+        await ccore.ask("until_watched")
+        await ccore.ask("update", id=1, data={"isDryRun": True})
+        assert [await next_of(events) for _ in range(4)] == [
+            *((Created, number) for number in (1, 2, 3)),
+            (Updated, 1),
+        ]
+        # The first list, and some probes that agree.
+        await ccore.ask("until_called", method="ListMicrogridDispatches", times=4)
+        proxy.silence()
+        match change:
+            case "create":
+                await ccore.create()
+                expected: tuple[type, int] = (Created, 4)
+            case "update":
+                await ccore.ask("update", id=2, data={"isActive": False})
+                expected = (Updated, 2)
+            case _:
+                await ccore.ask("delete", id=2)
+                expected = (Deleted, 2)
+        assert await next_of(events) == expected
+        assert proxy.dropped == 1
+        # Another stream takes the place of the silent one, and delivers.
+        await ccore.ask("until_called", method="StreamMicrogridDispatches", times=2)
+        await ccore.ask("update", id=3, data={"isActive": False})
+        assert await next_of(events) == (Updated, 3)
+        statistics = dispatcher.statistics()
+        assert (statistics.stale_streams, statistics.reconnects) == (1, 0)
 
 
 @within(30)

@@ -48,6 +48,8 @@ class Service(dispatch_pb2_grpc.MicrogridDispatchServiceServicer):  # type: igno
     async def ListMicrogridDispatches(self, request: Any, context: Context) -> Any:
         await self._admit("ListMicrogridDispatches", request, context)
         rows = [row for row in reversed(self.rows.values()) if passes(row, request.filter)]
+        if request.sort_options.sort_field == pb.SORT_FIELD_LAST_UPDATE_TIME:
+            rows.sort(key=lambda row: -row.metadata.update_time.ToNanoseconds())
         offset, size = 0, request.pagination_params.page_size or PAGE_SIZE
         if request.pagination_params.page_token:
             offset, size = map(int, request.pagination_params.page_token.split("+"))
