@@ -321,6 +321,136 @@ def test_while_suspended_nothing_runs_whatever_the_schedule_says() -> None:
     assert told(agenda.advance(START + HOUR)) == ["1:00:00 start 1", "1:00:00 start 2"]
 
 
+def test_run_that_starts_and_ends_while_suspended_is_missed() -> None:
+    agenda = Agenda()
+    agenda.upsert(make_dispatch(1, start_time=START + HOUR, duration=MINUTE), START)
+    agenda.upsert(make_dispatch(2, start_time=START + HOUR, duration=timedelta()), START)
+    assert told(agenda.suspend(START + MINUTE)) == []
+    assert told(agenda.advance(START + HOUR)) == ["1:00:00 missed 2"]
+    assert told(agenda.advance(START + 2 * HOUR)) == ["1:01:00 missed 1"]
+    agenda.resume(START + 2 * HOUR)
+    assert told(agenda.advance(START + 2 * HOUR)) == []
+
+
+def test_run_that_was_interrupted_by_a_suspension_is_not_missed() -> None:
+    agenda = Agenda()
+    agenda.upsert(make_dispatch(1), START)
+    assert told(agenda.suspend(START + MINUTE)) == ["0:01:00 stop 1"]
+    assert told(agenda.advance(START + 2 * HOUR)) == []
+    agenda.resume(START + 2 * HOUR)
+    assert told(agenda.advance(START + 2 * HOUR)) == []
+
+
+def test_run_that_starts_while_suspended_is_announced_late_if_it_goes_on() -> None:
+    agenda = Agenda()
+    agenda.upsert(make_dispatch(1, start_time=START + HOUR), START)
+    agenda.suspend(START)
+    assert told(agenda.advance(START + 1.5 * HOUR)) == []
+    agenda.resume(START + 1.5 * HOUR)
+    assert told(agenda.advance(START + 1.5 * HOUR)) == ["1:30:00 start 1"]
+    assert told(agenda.advance(START + 2 * HOUR)) == ["2:00:00 stop 1"]
+
+
+@pytest.mark.parametrize("how", ["moved away", "deactivated", "deleted"])
+def test_run_that_is_withdrawn_while_it_is_withheld_is_missed(how: str) -> None:
+    agenda = Agenda()
+    dispatch = make_dispatch(1, start_time=START + HOUR)
+    agenda.upsert(dispatch, START)
+    agenda.suspend(START)
+    now = START + HOUR + MINUTE
+    agenda.advance(now)
+    if how == "deleted":
+        notices = agenda.remove(replace(dispatch, deleted=True), now)
+    elif how == "deactivated":
+        notices = agenda.upsert(replace(dispatch, active=False, update_time=now), now)
+    else:
+        moved = replace(dispatch, start_time=START + 9 * HOUR, update_time=now)
+        notices = agenda.upsert(moved, now)
+    assert told(notices) == ["1:01:00 missed 1"]
+    (missed,) = [n.message for n in notices if isinstance(n.message, MissedRun)]
+    assert missed == MissedRun(dispatch, START + HOUR)
+
+
+def test_further_occurrences_while_suspended_are_each_missed_once() -> None:
+    agenda = Agenda()
+    rule = RecurrenceRule(Frequency.HOURLY, end_criteria=EndCriteria(count=3))
+    agenda.upsert(make_dispatch(1, duration=1.5 * HOUR, recurrence=rule), START - SECOND)
+    agenda.suspend(START - SECOND)
+    notices = agenda.advance(START + 9 * HOUR)
+    starts = [n.message.start - START for n in notices if isinstance(n.message, MissedRun)]
+    assert starts == [timedelta(), HOUR, 2 * HOUR]
+    assert len(told(notices)) == 3
+
+
+def test_run_that_was_over_before_its_dispatch_was_seen_is_missed_if_created_before() -> None:
+    now = START + 10 * MINUTE
+    for created, expected in ((START, ["0:01:00 missed 1"]), (START + 2 * MINUTE, [])):
+        agenda = Agenda()
+        dispatch = make_dispatch(
+            start_time=START + MINUTE,
+            duration=MINUTE,
+            create_time=created,
+            update_time=created,
+        )
+        assert told(agenda.upsert(dispatch, now)) == expected
+        assert told(agenda.advance(now + HOUR)) == []
+
+
+def test_run_of_a_change_that_arrives_when_it_is_over_is_missed() -> None:
+    agenda = Agenda()
+    dispatch = make_dispatch(start_time=START + 9 * HOUR)
+    agenda.upsert(dispatch, START)
+    moved = replace(
+        dispatch, start_time=START + MINUTE, duration=MINUTE, update_time=START + SECOND
+    )
+    assert told(agenda.upsert(moved, START + HOUR / 2)) == ["0:01:00 missed 1"]
+    # A later change of the same run does not report it again.
+    later = replace(moved, duration=2 * MINUTE)
+    assert told(agenda.upsert(later, START + HOUR / 2)) == []
+
+
+def test_run_that_was_due_when_the_process_was_down_is_missed() -> None:
+    agenda = Agenda()
+    dispatch = make_dispatch(start_time=START + HOUR, duration=MINUTE)
+    notices = agenda.upsert(dispatch, START + 100 * HOUR, dealt_with=START)
+    assert told(notices) == ["1:00:00 missed 1"]
+
+
+def test_run_that_is_due_is_dealt_with_before_its_dispatch_is_removed() -> None:
+    agenda = Agenda()
+    dispatch = make_dispatch(start_time=START + HOUR, duration=MINUTE)
+    agenda.upsert(dispatch, START)
+    notices = agenda.remove(replace(dispatch, deleted=True), START + 2 * HOUR)
+    assert told(notices) == ["1:00:00 missed 1"]
+
+
+@pytest.mark.parametrize(
+    ("created", "expected"),
+    [(START, ["0:00:50 missed 1"]), (START + MINUTE, ["0:00:50 pulse 1"])],
+)
+def test_pulse_before_the_agenda_was_opened_is_not_announced(
+    created: datetime, expected: list[str]
+) -> None:
+    agenda = Agenda(opened=START + MINUTE)
+    pulse = make_dispatch(start_time=START + 50 * SECOND, duration=timedelta(), create_time=created)
+    assert told(agenda.upsert(pulse, START + MINUTE)) == expected
+
+
+def test_long_backlog_is_dealt_with_in_slices() -> None:
+    agenda = Agenda(catch_up=timedelta(days=1))
+    now = START + timedelta(days=2)
+    minutely = RecurrenceRule(Frequency.MINUTELY)
+    dispatch = make_dispatch(duration=10 * SECOND, recurrence=minutely)
+    notices = agenda.upsert(dispatch, now, limit=7)
+    assert len(notices) == 7
+    while (due := agenda.next_due) is not None and due <= now:
+        slice_ = agenda.advance(now, 100)
+        assert len(slice_) <= 100
+        notices += slice_
+    assert [n.kind.name for n in notices] == ["START", "STOP"] * 1440 + ["START"]
+    assert agenda.running_ids() == [1]
+
+
 def test_what_runs_for_ever_or_never() -> None:
     agenda = Agenda()
     assert told(agenda.upsert(make_dispatch(1, duration=None, recurrence=HOURLY), START)) == [

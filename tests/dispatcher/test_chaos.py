@@ -30,7 +30,7 @@ from trio_dispatch.testing import LocalService, make_dispatch, open_test_service
 
 SECOND = timedelta(seconds=1)
 HISTORY = timedelta(minutes=2)
-SEEDS = 10_000 if os.environ.get("TRIO_DISPATCH_LONG") == "1" else 300
+SEEDS = 10_000 if os.environ.get("TRIO_DISPATCH_LONG") == "1" else 100
 
 
 class BadWire(trio.abc.Stream):
@@ -90,6 +90,8 @@ class Chaos:
         chance = rng.random()
         if chance < 0.75:
             await self._change()
+        elif chance < 0.8:
+            self.service.mute_streams(rng.choice([0, 0.5, 1]))
         elif chance < 0.85:
             await self.service.drop_connections()
         elif chance < 0.93:
@@ -181,7 +183,11 @@ async def test_in_the_end_everyone_agrees(
     caplog.set_level(logging.CRITICAL)
     rng = random.Random(seed)
     async with (
-        open_test_service(keepalive=False) as service,
+        open_test_service(
+            keepalive=False,
+            totals=rng.random() < 0.7,
+            offset_paging=rng.random() < 0.3,
+        ) as service,
         trio.open_nursery() as nursery,
     ):
         chaos = Chaos(service, rng)

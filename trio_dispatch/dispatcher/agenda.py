@@ -25,7 +25,8 @@ import heapq
 from collections import deque
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from enum import Enum, IntEnum, auto
+from enum import IntEnum, auto
+from operator import attrgetter
 
 from ..model.dispatch import Dispatch
 from ..model.events import MissedRun
@@ -43,7 +44,7 @@ wait long behind what is over."""
 _RECENT_LIMIT = 20
 
 
-class _State(Enum):
+class _State(IntEnum):
     """What was last announced of a dispatch."""
 
     NOTHING = auto()
@@ -58,7 +59,7 @@ class _State(Enum):
     """Nothing, although a run started, since the agenda is suspended."""
 
 
-class _Holds(Enum):
+class _Holds(IntEnum):
     """What holds for a dispatch at a moment."""
 
     RUNS = auto()
@@ -106,7 +107,7 @@ _RULES: dict[tuple[_State, _Holds], tuple[_State, NoticeKind]] = {
 }
 
 
-class _Lateness(Enum):
+class _Lateness(IntEnum):
     """What becomes of an occurrence that is due."""
 
     ANNOUNCED = auto()
@@ -446,9 +447,8 @@ class Agenda:
     def _differs(self, entry: _Entry, start: datetime) -> bool:
         """Whether what runs is no longer what was announced."""
         old, new = entry.announced, entry.dispatch
-        return entry.until != new.end_of(start) or any(
-            getattr(old, name) != getattr(new, name)
-            for name in ("type", "target", "payload", "dry_run", "duration")
+        return entry.until != new.end_of(start) or (
+            old is not new and _shown_of(old) != _shown_of(new)
         )
 
     def _replace(self, entry: _Entry, now: datetime, notices: list[Notice]) -> None:
@@ -552,8 +552,9 @@ class Agenda:
         return entry is not None and entry.item is item
 
 
-def _schedule_of(dispatch: Dispatch) -> tuple[object, ...]:
-    return dispatch.start_time, dispatch.duration, dispatch.recurrence
+_schedule_of = attrgetter("start_time", "duration", "recurrence")
+# What a change of is announced while a dispatch runs.
+_shown_of = attrgetter("type", "target", "payload", "dry_run", "duration")
 
 
 def _minus(moment: datetime, delta: timedelta) -> datetime:

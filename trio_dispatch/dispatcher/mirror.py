@@ -28,7 +28,7 @@ from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from enum import Enum, auto
+from enum import IntEnum, auto
 from itertools import filterfalse
 from types import MappingProxyType
 
@@ -41,7 +41,10 @@ __all__ = ["Listed", "Mirror"]
 EXPIRED_LIMIT = 100_000
 
 
-class _Evidence(Enum):
+# Not plain enumerations: those are hashed in Python, which takes long for each row of a long list.
+
+
+class _Evidence(IntEnum):
     """What was learned about a dispatch."""
 
     EVENT = auto()
@@ -56,7 +59,7 @@ class _Evidence(Enum):
     """It was asked for by id, and is not in the answer."""
 
 
-class _Said(Enum):
+class _Said(IntEnum):
     """What the stream has said about a dispatch since the list began."""
 
     NOTHING = auto()
@@ -64,7 +67,7 @@ class _Said(Enum):
     DELETED = auto()
 
 
-class _Verdict(Enum):
+class _Verdict(IntEnum):
     """What a piece of evidence means."""
 
     TAKE = auto()
