@@ -13,7 +13,7 @@ from trio_dispatch.concurrency.broadcast import LimitedBroadcast, Receiver, Rule
 
 @dataclass(frozen=True)
 class Word:
-    """A message: what is said about a thing."""
+    """A message about a subject."""
 
     about: str
     text: str
@@ -41,7 +41,7 @@ def make(*, always_merge: bool = False, snapshot: tuple[Word, ...] = ()) -> Limi
 
 
 def waiting(receiver: Receiver[Word]) -> list[str]:
-    """All that waits, as text."""
+    """The queued messages, as text."""
     texts = []
     try:
         while True:
@@ -59,7 +59,7 @@ async def test_every_receiver_gets_every_message() -> None:
         assert waiting(other) == ["first", "second"]
 
 
-async def test_a_new_receiver_starts_with_what_is() -> None:
+async def test_new_receiver_starts_with_the_present_state() -> None:
     broadcast = make(snapshot=(Word("a", "is"),))
     early = broadcast.new_receiver()
     broadcast.publish(Word("b", "comes"))
@@ -68,7 +68,7 @@ async def test_a_new_receiver_starts_with_what_is() -> None:
     assert waiting(late) == ["is"]
 
 
-async def test_receive_waits_for_a_message_and_cancelling_it_loses_none(
+async def test_cancelled_receive_loses_no_message(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     broadcast = make()
@@ -90,7 +90,7 @@ async def test_receive_waits_for_a_message_and_cancelling_it_loses_none(
     assert [word.text for word in got] + waiting(receiver) == ["at last"]
 
 
-async def test_below_the_limit_every_message_is_kept_above_it_they_merge() -> None:
+async def test_messages_merge_at_the_limit() -> None:
     broadcast = make()
     receiver = broadcast.new_receiver(limit=3)
     for number in range(5):
@@ -100,7 +100,7 @@ async def test_below_the_limit_every_message_is_kept_above_it_they_merge() -> No
     assert waiting(receiver) == ["0", "1", "4", "another"]
 
 
-async def test_always_merging_keeps_one_message_for_each_thing_where_the_first_stood() -> None:
+async def test_replacing_keeps_the_place_of_the_queued_message() -> None:
     broadcast = make(always_merge=True)
     receiver = broadcast.new_receiver()
     for text in ("a1", "b1", "a2", "b2", "a3"):
@@ -110,7 +110,7 @@ async def test_always_merging_keeps_one_message_for_each_thing_where_the_first_s
     assert waiting(receiver) == ["a4"]
 
 
-async def test_messages_that_cancel_each_other_out_leave_nothing_and_grow_nothing() -> None:
+async def test_messages_that_cancel_out_leave_nothing() -> None:
     broadcast = make()
     receiver = broadcast.new_receiver(limit=1)
     broadcast.publish(Word("other", "x"))
@@ -124,7 +124,7 @@ async def test_messages_that_cancel_each_other_out_leave_nothing_and_grow_nothin
     assert [word.text for word in await receiver.receive_batch()] == ["after"]
 
 
-async def test_a_left_over_token_does_not_wake_anyone_for_nothing(
+async def test_left_over_token_wakes_no_task(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     broadcast = make()
@@ -138,7 +138,7 @@ async def test_a_left_over_token_does_not_wake_anyone_for_nothing(
     assert scope.cancelled_caught
 
 
-async def test_receive_batch_returns_all_that_waits(
+async def test_receive_batch_returns_all_queued_messages(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     broadcast = make()
@@ -151,7 +151,7 @@ async def test_receive_batch_returns_all_that_waits(
     assert scope.cancelled_caught
 
 
-async def test_a_clone_gets_what_is_yet_to_be_received_and_is_independent() -> None:
+async def test_clone_gets_what_is_yet_to_be_received_and_is_independent() -> None:
     broadcast = make(always_merge=True)
     receiver = broadcast.new_receiver()
     broadcast.publish(Word("a", "read"))
@@ -165,7 +165,7 @@ async def test_a_clone_gets_what_is_yet_to_be_received_and_is_independent() -> N
     assert waiting(clone) == ["newer", "only for the clone"]
 
 
-async def test_closing_the_broadcast_ends_receivers_after_what_waits() -> None:
+async def test_closed_broadcast_ends_receivers_after_their_queues() -> None:
     broadcast = make()
     receiver = broadcast.new_receiver()
     broadcast.publish(Word("a", "last words"))
@@ -197,7 +197,7 @@ async def test_closing_a_receiver_wakes_the_task_that_waits_on_it() -> None:
     receiver.close()
 
 
-async def test_a_receiver_of_a_type_is_told_when_something_leaves_the_type() -> None:
+async def test_receiver_of_a_type_gets_the_message_that_leaves_it() -> None:
     broadcast = make()
     receiver = broadcast.new_receiver(type="red")
     broadcast.publish(Word("a", "not ours", type="blue"))
@@ -210,7 +210,7 @@ async def test_a_receiver_of_a_type_is_told_when_something_leaves_the_type() -> 
     assert not receiver._of_type
 
 
-async def test_amending_changes_what_waits_and_nothing_else() -> None:
+async def test_replace_queued_changes_only_queued_messages() -> None:
     broadcast = make()
     reader, sleeper = broadcast.new_receiver(), broadcast.new_receiver()
     broadcast.publish(Word("a", "pulse"))
@@ -220,13 +220,13 @@ async def test_amending_changes_what_waits_and_nothing_else() -> None:
     assert waiting(sleeper) == ["no pulse"]
 
 
-def test_a_limit_below_one_is_refused() -> None:
+def test_limit_below_one_is_rejected() -> None:
     with pytest.raises(ValueError, match="limit 0"):
         make().new_receiver(limit=0)
 
 
 @pytest.mark.parametrize("seed", range(20))
-async def test_whatever_the_pace_the_last_word_about_each_thing_arrives(seed: int) -> None:
+async def test_last_message_about_each_subject_arrives_at_any_pace(seed: int) -> None:
     rng = random.Random(seed)
     broadcast = make(always_merge=rng.random() < 0.5)
     last: dict[str, str] = {}
@@ -251,7 +251,7 @@ async def test_whatever_the_pace_the_last_word_about_each_thing_arrives(seed: in
         assert seen == last
 
 
-async def test_a_receiver_that_never_reads_is_bounded_by_the_things_there_are() -> None:
+async def test_receiver_that_never_reads_is_bounded_by_the_subjects() -> None:
     broadcast = make()
     sleeper = broadcast.new_receiver()
     for number in range(1_000_000):
@@ -330,7 +330,7 @@ async def test_tasks_that_share_a_receiver_in_every_way_get_each_message_once(
     assert receiver.statistics().waiting == 0
 
 
-async def test_who_was_told_that_something_left_the_type_is_not_told_again() -> None:
+async def test_subject_leaves_the_type_once() -> None:
     broadcast = make()
     receiver = broadcast.new_receiver(type="red", limit=1)
     broadcast.publish(Word("a", "ours", type="red"))
@@ -339,7 +339,7 @@ async def test_who_was_told_that_something_left_the_type_is_not_told_again() -> 
     assert waiting(receiver) == ["left"]
 
 
-async def test_what_is_amended_to_be_of_the_type_again_may_leave_it_again() -> None:
+async def test_replaced_message_of_the_type_may_leave_it_again() -> None:
     broadcast = make(always_merge=True)
     receiver = broadcast.new_receiver(type="red")
     broadcast.publish(Word("a", "ours", type="red"))

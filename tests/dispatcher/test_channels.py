@@ -1,4 +1,4 @@
-"""What a receiver of lifecycle events is told, compared with what there is."""
+"""Lifecycle events as receivers get them, compared with what exists."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Reader:
             self.picture[dispatch.id] = dispatch
 
 
-async def test_whatever_is_merged_the_picture_is_right_in_the_end() -> None:
+async def test_merged_events_lead_to_the_right_picture() -> None:
     for seed in range(ROUNDS):
         rng = random.Random(seed)
         mirror = Mirror()
@@ -90,7 +90,7 @@ async def test_whatever_is_merged_the_picture_is_right_in_the_end() -> None:
         channel.close()
 
 
-async def test_a_deletion_is_not_lost_on_who_is_slow_and_wants_one_type() -> None:
+async def test_slow_receiver_of_one_type_learns_of_a_deletion() -> None:
     here, away = make_dispatch(1, type="A"), make_dispatch(1, type="B")
     channel = lifecycle_channel(lambda _: ())
     receiver = channel.new_receiver(type="A", limit=1)
@@ -109,7 +109,7 @@ async def test_a_deletion_is_not_lost_on_who_is_slow_and_wants_one_type() -> Non
 
 
 @pytest.mark.parametrize("type_", ["A", "B"])
-async def test_what_left_the_type_unread_was_never_there(type_: str) -> None:
+async def test_dispatch_that_left_the_type_unread_is_no_event(type_: str) -> None:
     channel = lifecycle_channel(lambda _: ())
     receiver = channel.new_receiver(type="A", limit=1)
     here, changed = make_dispatch(1, type="A"), make_dispatch(1, type=type_, payload={"a": 1})
@@ -118,7 +118,7 @@ async def test_what_left_the_type_unread_was_never_there(type_: str) -> None:
     assert receiver.statistics().waiting == (type_ == "A")
 
 
-def test_what_is_deleted_and_created_again_is_compared_with_what_was_told() -> None:
+def test_recreated_dispatch_is_compared_with_what_was_reported() -> None:
     one, two = make_dispatch(1), make_dispatch(1, payload={"a": 1})
     (deleted,) = Mirror([one]).deleted(two)
     assert merge_events(deleted, Created(one)) is None

@@ -1,4 +1,4 @@
-"""Everything goes wrong at random, and in the end everyone agrees."""
+"""Random faults of the service and the network: in the end everything agrees."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class BadWire(trio.abc.Stream):
 
 
 class Chaos:
-    """A service that is changed, cut off and restarted, until it is left in peace."""
+    """Changes a service, mutes, cuts and restarts it, and finally leaves it in peace."""
 
     def __init__(self, service: LocalService, rng: random.Random) -> None:
         self.service = service
@@ -131,7 +131,7 @@ class Chaos:
 
 
 class Fold:
-    """What a receiver makes of its messages, at its own pace; sometimes it makes a clone."""
+    """Folds the messages of receivers at their own pace, and sometimes clones one."""
 
     def __init__(self, rng: random.Random, nursery: trio.Nursery, chaos: Chaos) -> None:
         self._rng = rng
@@ -177,7 +177,7 @@ class Fold:
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
-async def test_in_the_end_everyone_agrees(
+async def test_everything_agrees_after_random_faults(
     seed: int, autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.CRITICAL)
@@ -221,7 +221,7 @@ async def test_in_the_end_everyone_agrees(
 
 
 def unended(dispatches: Mapping[int, Dispatch], bound: datetime) -> dict[int, Dispatch]:
-    """What has not ended before a moment; the service's own word for the end does not matter."""
+    """The dispatches that have not ended before a moment, without `end_time`."""
     return {
         id_: replace(dispatch, end_time=None)
         for id_, dispatch in dispatches.items()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -27,6 +27,8 @@ from trio_dispatch import (
 )
 from trio_dispatch.clock import VIRTUAL_START as START
 from trio_dispatch.dispatcher.channels import merge_events, merge_statuses
+from trio_dispatch.dispatcher.notices import Notice
+from trio_dispatch.dispatcher.scheduler import Scheduler
 from trio_dispatch.grpc import GRPCError, Status
 from trio_dispatch.model.recurrence.rule import Frequency, RecurrenceRule
 from trio_dispatch.testing import LocalService, make_dispatch, open_test_service
@@ -63,7 +65,7 @@ async def create(service: LocalService, **fields: Any) -> Dispatch:
     return await service.client.create(1, **(defaults | fields))
 
 
-async def test_what_exists_is_known_and_what_runs_is_told_at_the_start(
+async def test_new_receivers_start_with_what_exists_and_what_runs(
     autojump_clock: trio.testing.MockClock,
     service: LocalService,
 ) -> None:
@@ -83,7 +85,7 @@ async def test_what_exists_is_known_and_what_runs_is_told_at_the_start(
         assert dispatcher.sync_state.value.phase is SyncPhase.LIVE
 
 
-async def test_created_updated_and_deleted_dispatches_are_told_as_it_happens(
+async def test_changes_are_announced_as_they_happen(
     autojump_clock: trio.testing.MockClock,
     service: LocalService,
 ) -> None:
@@ -108,7 +110,7 @@ async def test_created_updated_and_deleted_dispatches_are_told_as_it_happens(
         assert dispatcher.dispatches == {}
 
 
-async def test_starts_and_stops_come_at_their_moments(
+async def test_starts_and_stops_arrive_on_time(
     autojump_clock: trio.testing.MockClock, service: LocalService
 ) -> None:
     async with dispatching(service) as dispatcher:
@@ -122,7 +124,7 @@ async def test_starts_and_stops_come_at_their_moments(
         assert dispatcher.statistics().worst_lateness == timedelta()
 
 
-async def test_a_pulse_is_one_message(
+async def test_pulse_is_one_message(
     autojump_clock: trio.testing.MockClock, service: LocalService
 ) -> None:
     async with dispatching(service) as dispatcher:
@@ -132,7 +134,7 @@ async def test_a_pulse_is_one_message(
         assert (clock.now(), message.pulse) == (START + HOUR, START + HOUR)
         assert message.running() is RunningState.RUNNING
         with trio.move_on_after(24 * 3600):
-            pytest.fail(f"told again: {await status.receive()}")
+            pytest.fail(f"announced again: {await status.receive()}")
 
 
 @pytest.mark.parametrize("how", ["delete", "deactivate"])
@@ -158,7 +160,7 @@ async def test_withdrawing_a_dispatch_after_its_pulse_is_announced_as_one_stop(
             assert message.pulse is None
 
 
-async def test_the_schedule_goes_on_when_the_service_is_gone(
+async def test_schedule_continues_without_the_service(
     autojump_clock: trio.testing.MockClock, service: LocalService
 ) -> None:
     daily = RecurrenceRule(Frequency.DAILY)
@@ -176,7 +178,7 @@ async def test_the_schedule_goes_on_when_the_service_is_gone(
 
 
 @pytest.mark.parametrize("how", ["dropped", "restarted"])
-async def test_after_a_reconnect_only_true_differences_come(
+async def test_reconnect_reports_only_differences(
     autojump_clock: trio.testing.MockClock, service: LocalService, how: str
 ) -> None:
     kept, changed, deleted = [await create(service) for _ in range(3)]
@@ -186,7 +188,7 @@ async def test_after_a_reconnect_only_true_differences_come(
         await service.stop()
         await service.restart()
         await service.stop()
-        # While nobody listens:
+        # While there is no stream:
         await service.put(make_dispatch(changed.id, payload={"a": 1}))
         await service.store.delete(1, deleted.id)
         await service.put(make_dispatch(99))
@@ -204,7 +206,7 @@ async def test_after_a_reconnect_only_true_differences_come(
         assert dispatcher.dispatches.keys() == {kept.id, changed.id, 99}
 
 
-async def test_a_stream_that_ends_cleanly_is_opened_again(
+async def test_stream_that_ends_cleanly_is_opened_again(
     autojump_clock: trio.testing.MockClock, service: LocalService
 ) -> None:
     async with dispatching(service) as dispatcher:
@@ -216,18 +218,18 @@ async def test_a_stream_that_ends_cleanly_is_opened_again(
             assert await events.receive() == Created(dispatch)
 
 
-async def test_a_wrong_key_is_told_at_once(
+async def test_invalid_api_key_is_raised_at_once(
     autojump_clock: trio.testing.MockClock, service: LocalService
 ) -> None:
     with pytest.raises(ServiceError, match="UNAUTHENTICATED") as info:
         async with open_dispatcher(microgrid_id=1, channel=service.channel, key="wrong"):
-            pytest.fail("let in")
+            pytest.fail("the block was entered")
     assert info.value.status is Status.UNAUTHENTICATED
     assert isinstance(info.value.error, GRPCError)
     assert "microgrid 1" in str(info.value)
 
 
-async def test_a_service_that_is_away_is_waited_for(
+async def test_unreachable_service_is_waited_for(
     autojump_clock: trio.testing.MockClock, service: LocalService
 ) -> None:
     await service.put(make_dispatch(1))
@@ -244,7 +246,7 @@ async def test_a_service_that_is_away_is_waited_for(
             assert dispatcher.dispatches.keys() == {1}
 
 
-async def test_receivers_end_when_the_dispatcher_does(
+async def test_receivers_end_with_the_dispatcher(
     autojump_clock: trio.testing.MockClock, service: LocalService
 ) -> None:
     async with dispatching(service) as dispatcher:
@@ -258,10 +260,10 @@ async def test_receivers_end_when_the_dispatcher_does(
         dispatcher.lifecycle_events.new_receiver()
 
 
-async def test_the_dispatcher_works_on_in_finally_blocks(
+async def test_dispatcher_keeps_running_in_finally_blocks(
     autojump_clock: trio.testing.MockClock, service: LocalService
 ) -> None:
-    told = []
+    received = []
     with trio.move_on_after(10):
         async with dispatching(service) as dispatcher:
             status = dispatcher.running_status_change.new_receiver()
@@ -270,11 +272,11 @@ async def test_the_dispatcher_works_on_in_finally_blocks(
             finally:
                 with trio.CancelScope(shield=True):
                     await create(service)
-                    told.append(await status.receive())
-    assert len(told) == 1
+                    received.append(await status.receive())
+    assert len(received) == 1
 
 
-async def test_an_error_in_the_body_comes_out_as_itself(
+async def test_error_in_the_body_is_raised_as_itself(
     autojump_clock: trio.testing.MockClock, service: LocalService
 ) -> None:
     with pytest.raises(KeyError, match="mine"):
@@ -286,7 +288,7 @@ async def test_an_error_in_the_body_comes_out_as_itself(
     assert [type(exc) for exc in info.value.exceptions] == [KeyError]
 
 
-async def test_a_step_of_the_clock_is_acted_upon(
+async def test_clock_step_starts_and_stops_runs(
     autojump_clock: trio.testing.MockClock, service: LocalService
 ) -> None:
     async with dispatching(service) as dispatcher:
@@ -301,7 +303,7 @@ async def test_a_step_of_the_clock_is_acted_upon(
         assert clock.now() == START + 2 * HOUR
 
 
-async def test_runs_that_were_slept_through_are_missed_not_replayed(
+async def test_runs_during_a_suspension_of_the_process_are_missed(
     autojump_clock: trio.testing.MockClock,
     service: LocalService,
 ) -> None:
@@ -323,10 +325,10 @@ async def test_runs_that_were_slept_through_are_missed_not_replayed(
         assert clock.now() == START + 3 * HOUR
 
 
-async def test_a_rule_that_makes_no_sense_harms_nothing_else(
+async def test_invalid_rule_affects_no_other_dispatch(
     autojump_clock: trio.testing.MockClock, service: LocalService, caplog: pytest.LogCaptureFixture
 ) -> None:
-    nonsense = RecurrenceRule.unchecked(
+    invalid = RecurrenceRule.unchecked(
         frequency=42,
         interval=0,
         end_criteria=None,
@@ -336,10 +338,10 @@ async def test_a_rule_that_makes_no_sense_harms_nothing_else(
         bymonthdays=(),
         bymonths=(),
     )
-    await service.put(make_dispatch(1, recurrence=nonsense))
+    await service.put(make_dispatch(1, recurrence=invalid))
     await service.put(make_dispatch(2))
     async with dispatching(service) as dispatcher:
-        assert dispatcher.dispatches[1].recurrence == nonsense
+        assert dispatcher.dispatches[1].recurrence == invalid
         status = dispatcher.running_status_change.new_receiver()
         assert [dispatch.id for dispatch in drained(status)] == [2]
         await trio.sleep(3600)
@@ -347,15 +349,15 @@ async def test_a_rule_that_makes_no_sense_harms_nothing_else(
     assert "never runs" in warning.getMessage()
 
 
-async def test_only_a_naive_time_or_a_negative_interval_is_refused(
+async def test_negative_duration_is_rejected(
     autojump_clock: trio.testing.MockClock, service: LocalService
 ) -> None:
     with pytest.raises(ValueError, match="catch_up -1 day"):
         async with dispatching(service, catch_up=-SECOND):
-            pytest.fail("let in")
+            pytest.fail("the block was entered")
 
 
-def test_what_is_left_of_two_events() -> None:
+def test_merging_two_events() -> None:
     one, two, three = (make_dispatch(1, payload={"a": n}) for n in range(3))
     assert merge_events(Created(one), Updated(two)) == Created(two)
     assert merge_events(Created(one), Deleted(two)) is None
@@ -370,7 +372,7 @@ def test_what_is_left_of_two_events() -> None:
     assert merge_events(Deleted(one), Created(two)) == Updated(two)
 
 
-def test_a_pulse_survives_everything_but_its_end() -> None:
+def test_queued_pulse_is_kept_until_its_dispatch_is_withdrawn() -> None:
     pulse = make_dispatch(duration=timedelta()).sent_for(START, pulse=START)
     kept = merge_statuses(pulse, make_dispatch(payload={"a": 1}))
     assert (kept.pulse, kept.payload) == (START, {"a": 1})
@@ -380,21 +382,21 @@ def test_a_pulse_survives_everything_but_its_end() -> None:
         assert merge_statuses(pulse, end).pulse is None
 
 
-async def test_a_stop_that_waits_is_not_replaced_by_a_pulse(
+async def test_pulse_does_not_replace_a_queued_stop(
     autojump_clock: trio.testing.MockClock, service: LocalService
 ) -> None:
     async with dispatching(service) as dispatcher:
         status = dispatcher.running_status_change.new_receiver()
         dispatch = await create(service)
         assert (await status.receive()).running() is RunningState.RUNNING
-        # While nobody reads, it becomes a pulse, and fires.
+        # Before the stop is read, the dispatch becomes a pulse, which is announced.
         at = START + HOUR
         await service.client.update(1, dispatch.id, duration=timedelta(), start_time=at)
         await trio.sleep(2 * 3600)
         assert [message.pulse for message in drained(status)] == [None, at]
 
 
-async def test_what_waits_is_read_with_what_has_silently_become_of_it(
+async def test_queued_stop_stays_a_stop_after_silent_updates(
     autojump_clock: trio.testing.MockClock, service: LocalService
 ) -> None:
     async with dispatching(service) as dispatcher:
@@ -423,3 +425,70 @@ async def test_the_plan_of_a_component(
             (first.id, START, START + HOUR)
         ]
         assert list(dispatcher.plan(1, START, START + HOUR, type="OTHER")) == []
+
+
+async def test_long_catch_up_is_dealt_with_in_slices(
+    autojump_clock: trio.testing.MockClock,
+    service: LocalService,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = START + timedelta(days=2)
+    clock.virtual_clock().set(now)
+    for id_ in range(50):
+        await service.put(
+            make_dispatch(
+                id_,
+                start_time=START,
+                duration=30 * SECOND,
+                recurrence=RecurrenceRule(Frequency.MINUTELY),
+            )
+        )
+    slices = []
+    announce = Scheduler._announce
+
+    def count(self: Scheduler, notices: Sequence[Notice], **options: bool) -> None:
+        slices.append(len(notices))
+        announce(self, notices, **options)
+
+    monkeypatch.setattr(Scheduler, "_announce", count)
+    async with dispatching(service, catch_up=timedelta(days=1)) as dispatcher:
+        status = dispatcher.running_status_change.new_receiver()
+        await trio.sleep(1)
+        assert len(await status.receive_batch()) == 50
+        assert dispatcher.statistics().announced == 50 * (2 * 1440 + 1)
+    assert max(slices) <= 200
+
+
+async def test_max_offline_reports_what_was_due_meanwhile_as_missed(
+    autojump_clock: trio.testing.MockClock, service: LocalService
+) -> None:
+    async with dispatching(service, max_offline=HOUR) as dispatcher:
+        await create(service, start_time=START + 2 * HOUR, duration=timedelta())
+        await create(service, start_time=START + 2 * HOUR, duration=MINUTE)
+        await create(service, start_time=START + 2 * HOUR, duration=9 * HOUR)
+        await trio.sleep(1)
+        await service.stop()
+        status = dispatcher.running_status_change.new_receiver()
+        missed = dispatcher.missed_runs.new_receiver()
+        await clock.sleep_until(START + 3 * HOUR)
+        assert drained(status) == []
+        await service.restart()
+        message = await status.receive()
+        assert message.until == START + 11 * HOUR
+        assert {run.dispatch.id for run in drained(missed)} == {1, 2}
+        assert dispatcher.statistics().missed == 2
+
+
+async def test_new_receiver_of_missed_runs_starts_with_what_no_receiver_has_read(
+    autojump_clock: trio.testing.MockClock, service: LocalService
+) -> None:
+    async with dispatching(service) as dispatcher:
+        await create(service, start_time=START + HOUR, duration=MINUTE)
+        await trio.sleep(1)
+        clock.virtual_clock().step(2 * HOUR)
+        await trio.sleep(1)
+        receivers = [dispatcher.missed_runs.new_receiver() for _ in range(2)]
+        for receiver in receivers:
+            (missed,) = drained(receiver)
+            assert missed.start == START + HOUR
+        assert drained(dispatcher.missed_runs.new_receiver()) == []

@@ -22,12 +22,12 @@ HOUR = timedelta(hours=1)
 
 
 def version(number: int, id_: int = 1, *, updated: int | None = None) -> Dispatch:
-    """A dispatch whose content and time of update say which version of it this is."""
+    """A dispatch with a version number in its payload and its update time."""
     time = NOW + timedelta(seconds=number if updated is None else updated)
     return make_dispatch(id_, payload={"version": number}, update_time=time)
 
 
-def told(events: list[LifecycleEvent]) -> list[tuple[type, int, object]]:
+def reported(events: list[LifecycleEvent]) -> list[tuple[type, int, object]]:
     return [
         (type(event), event.dispatch.id, event.dispatch.payload.get("version")) for event in events
     ]
@@ -39,45 +39,45 @@ def whole_list(mirror: Mirror, *dispatches: Dispatch | Undecodable) -> list[Life
     return events + mirror.confirm(mirror.end_list().missing, [])
 
 
-def test_created_updated_deleted() -> None:
+def test_stream_creates_updates_and_deletes() -> None:
     mirror = Mirror()
-    assert told(mirror.changed(version(1))) == [(Created, 1, 1)]
-    assert told(mirror.changed(version(2))) == [(Updated, 1, 2)]
+    assert reported(mirror.changed(version(1))) == [(Created, 1, 1)]
+    assert reported(mirror.changed(version(2))) == [(Updated, 1, 2)]
     assert mirror.dispatches == {1: version(2)}
     (event,) = mirror.deleted(version(2))
     assert event == Deleted(replace(version(2), deleted=True))
     assert mirror.dispatches == {}
 
 
-def test_the_same_content_is_no_event() -> None:
+def test_same_content_is_no_event() -> None:
     mirror = Mirror()
     mirror.changed(version(1))
     assert mirror.changed(version(1)) == []
     assert whole_list(mirror, version(1)) == []
 
 
-def test_the_stream_is_believed_whatever_its_times_say() -> None:
+def test_stream_beats_update_times() -> None:
     mirror = Mirror()
     mirror.changed(version(1, updated=100))
-    assert told(mirror.changed(version(2, updated=5))) == [(Updated, 1, 2)]
+    assert reported(mirror.changed(version(2, updated=5))) == [(Updated, 1, 2)]
 
 
-def test_a_page_changes_what_the_stream_has_not_touched_even_to_something_older() -> None:
+def test_page_replaces_what_the_stream_has_not_touched() -> None:
     mirror = Mirror()
     mirror.changed(version(2))
     mirror.begin_list(NOW)
-    assert told(mirror.page([version(1)])) == [(Updated, 1, 1)]
+    assert reported(mirror.page([version(1)])) == [(Updated, 1, 1)]
 
 
-def test_a_page_changes_what_the_stream_touched_only_if_it_is_newer() -> None:
+def test_page_replaces_what_the_stream_touched_only_if_newer() -> None:
     mirror = Mirror()
     mirror.begin_list(NOW)
     mirror.changed(version(2))
     assert mirror.page([version(1)]) == []
-    assert told(mirror.page([version(3)])) == [(Updated, 1, 3)]
+    assert reported(mirror.page([version(3)])) == [(Updated, 1, 3)]
 
 
-def test_newer_is_told_to_the_nanosecond() -> None:
+def test_newer_is_decided_to_the_nanosecond() -> None:
     mirror = Mirror()
     mirror.begin_list(NOW)
     four, five, six = (
@@ -89,36 +89,36 @@ def test_newer_is_told_to_the_nanosecond() -> None:
     assert len(mirror.page([six])) == 1
 
 
-def test_a_deletion_on_the_stream_beats_every_page_of_a_list_that_began_before() -> None:
+def test_deletion_beats_every_page_of_a_list_that_began_before() -> None:
     mirror = Mirror([version(1)])
     mirror.begin_list(NOW)
     mirror.page([version(1)])
-    assert told(mirror.deleted(version(1))) == [(Deleted, 1, 1)]
+    assert reported(mirror.deleted(version(1))) == [(Deleted, 1, 1)]
     assert mirror.page([version(9)]) == []
     assert mirror.confirm(mirror.end_list().missing, [version(9)]) == []
     # A list that begins later is believed.
     mirror.begin_list(NOW)
-    assert told(mirror.page([version(9)])) == [(Created, 1, 9)]
+    assert reported(mirror.page([version(9)])) == [(Created, 1, 9)]
 
 
-def test_a_deletion_of_what_is_not_known_is_no_event_and_still_beats_pages() -> None:
+def test_deletion_of_an_unknown_dispatch_is_no_event_and_beats_pages() -> None:
     mirror = Mirror()
     mirror.begin_list(NOW)
     assert mirror.deleted(version(1)) == []
     assert mirror.page([version(1)]) == []
-    assert told(mirror.changed(version(2))) == [(Created, 1, 2)]
+    assert reported(mirror.changed(version(2))) == [(Created, 1, 2)]
 
 
-def test_what_is_missing_from_a_whole_list_is_deleted_only_when_confirmed() -> None:
+def test_missing_dispatch_is_deleted_only_when_confirmed() -> None:
     mirror = Mirror([version(1, 1), version(1, 2), version(1, 3)])
     mirror.begin_list(NOW)
     mirror.page([version(1, 1)])
     assert mirror.end_list() == Listed((), (2, 3))
-    assert told(mirror.confirm((2, 3), [version(2, 3)])) == [(Updated, 3, 2), (Deleted, 2, 1)]
+    assert reported(mirror.confirm((2, 3), [version(2, 3)])) == [(Updated, 3, 2), (Deleted, 2, 1)]
     assert mirror.dispatches.keys() == {1, 3}
 
 
-def test_what_the_stream_touched_is_not_missing() -> None:
+def test_dispatch_that_the_stream_touched_is_not_missing() -> None:
     mirror = Mirror([version(1, 1), version(1, 2)])
     mirror.begin_list(NOW)
     mirror.changed(version(2, 1))
@@ -129,14 +129,14 @@ def test_what_the_stream_touched_is_not_missing() -> None:
     assert mirror.dispatches.keys() == {1, 2}
 
 
-def test_a_list_that_was_broken_off_deletes_nothing() -> None:
+def test_broken_off_list_deletes_nothing() -> None:
     mirror = Mirror([version(1, 1), version(1, 2)])
     mirror.begin_list(NOW)
     mirror.page([version(1, 1)])
     assert whole_list(mirror, version(1, 1), version(1, 2)) == []
 
 
-def test_what_cannot_be_decoded_counts_as_seen() -> None:
+def test_undecodable_dispatch_counts_as_seen() -> None:
     mirror = Mirror([version(1)])
     assert whole_list(mirror, Undecodable(1, "?")) == []
     # If not even its id can be read, it may be any.
@@ -147,14 +147,14 @@ def test_what_cannot_be_decoded_counts_as_seen() -> None:
     assert mirror.confirm((missing,), [Undecodable(None, "?")]) == []
 
 
-def test_a_deletion_whose_content_cannot_be_decoded_deletes() -> None:
+def test_undecodable_deletion_deletes() -> None:
     mirror = Mirror([version(1)])
-    assert told(mirror.deleted(Undecodable(1, "?"))) == [(Deleted, 1, 1)]
+    assert reported(mirror.deleted(Undecodable(1, "?"))) == [(Deleted, 1, 1)]
     assert mirror.deleted(Undecodable(None, "?")) == []
 
 
 @pytest.mark.parametrize("later", ["update", "delete", "list"])
-def test_what_has_ended_and_is_no_longer_listed_is_expired_without_a_word(later: str) -> None:
+def test_expired_dispatch_is_no_event(later: str) -> None:
     mirror = Mirror()
     ended = make_dispatch(start_time=NOW - 3 * HOUR)
     mirror.changed(ended)
@@ -162,11 +162,11 @@ def test_what_has_ended_and_is_no_longer_listed_is_expired_without_a_word(later:
     assert mirror.end_list() == Listed((1,), ())
     assert mirror.dispatches == {}
     if later == "update":
-        assert told(mirror.changed(version(2))) == [(Updated, 1, 2)]
+        assert reported(mirror.changed(version(2))) == [(Updated, 1, 2)]
     elif later == "list":
-        assert told(whole_list(mirror, version(2))) == [(Updated, 1, 2)]
+        assert reported(whole_list(mirror, version(2))) == [(Updated, 1, 2)]
     else:
-        assert told(mirror.deleted(ended)) == [(Deleted, 1, None)]
+        assert reported(mirror.deleted(ended)) == [(Deleted, 1, None)]
         assert mirror.deleted(ended) == []
 
 
@@ -185,7 +185,7 @@ def test_what_has_ended_and_is_no_longer_listed_is_expired_without_a_word(later:
     ],
     ids=str,
 )
-def test_only_what_ended_before_the_bound_is_expired(
+def test_only_dispatches_that_ended_before_the_bound_expire(
     fields: dict[str, Any], *, expired: bool
 ) -> None:
     mirror = Mirror([make_dispatch(start_time=NOW - 3 * HOUR, **fields)])
@@ -194,7 +194,7 @@ def test_only_what_ended_before_the_bound_is_expired(
 
 
 @pytest.mark.parametrize("seed", range(200))
-def test_after_a_whole_list_the_mirror_is_what_the_service_has(seed: int) -> None:
+def test_mirror_equals_the_service_after_a_whole_list(seed: int) -> None:
     """A service that changes while it is listed, with a stream that never falls behind."""
     rng = random.Random(seed)
     service: dict[int, Dispatch] = {}
@@ -258,7 +258,7 @@ def test_after_a_whole_list_the_mirror_is_what_the_service_has(seed: int) -> Non
             change(streamed=False)
 
 
-def test_a_deletion_between_pages_makes_a_list_doubtful() -> None:
+def test_deletion_between_pages_makes_a_list_doubtful() -> None:
     mirror = Mirror()
     mirror.begin_list(NOW)
     mirror.page([version(1, 1)])

@@ -73,7 +73,7 @@ def occurrences(dispatch: Dispatch) -> set[datetime]:
 
 
 def walk(dispatches: list[Dispatch]) -> Iterator[Note]:
-    """What has to be told, found by looking at every minute of the month."""
+    """The expected messages, found by looking at every minute of the month."""
     starts = {dispatch.id: occurrences(dispatch) for dispatch in dispatches}
     until: dict[int, datetime] = {}
     now = START
@@ -93,7 +93,7 @@ def walk(dispatches: list[Dispatch]) -> Iterator[Note]:
         now += MINUTE
 
 
-async def test_a_month_of_a_hundred_recurring_dispatches(
+async def test_month_of_a_hundred_recurring_dispatches(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     rng = random.Random(1)

@@ -1,4 +1,4 @@
-"""Life without the service: the cache, what a dead process left running, how long to go on."""
+"""Running without the service: the cache, orphans, pulses, and `max_offline`."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from trio_dispatch.testing import make_dispatch, open_test_service
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
 
 
-async def test_a_start_without_the_service_runs_from_the_cache(
+async def test_start_without_the_service_uses_the_cache(
     autojump_clock: trio.testing.MockClock, tmp_path: Path
 ) -> None:
     cache = tmp_path / "cache"
@@ -58,19 +58,19 @@ async def test_a_start_without_the_service_runs_from_the_cache(
             assert waiting(status) == [(1, "RUNNING")]
             phase = dispatcher.sync_state.value.phase
             assert phase in {SyncPhase.WAITING, SyncPhase.CONNECTING}
-            # It comes back, and only what is different is told.
+            # The service is back, and only differences are reported.
             events = dispatcher.lifecycle_events.new_receiver()
             await events.receive_batch()
             await service.store.delete(1, 2)
             await service.put(make_dispatch(1, duration=MINUTE, payload={"a": 1}))
             await service.restart()
             await trio.sleep(120)
-            told = {type(event) for event in await events.receive_batch()}
-            assert told == {Updated, Deleted}
+            reported = {type(event) for event in await events.receive_batch()}
+            assert reported == {Updated, Deleted}
             assert dispatcher.sync_state.value.phase is SyncPhase.LIVE
 
 
-async def test_with_a_cache_a_refusal_is_not_fatal(
+async def test_refusal_is_not_fatal_with_a_cache(
     autojump_clock: trio.testing.MockClock, tmp_path: Path
 ) -> None:
     cache = tmp_path / "cache"
@@ -114,7 +114,7 @@ trio.run(main, Path(sys.argv[1]), clock=trio.testing.MockClock(autojump_threshol
 
 
 @pytest.mark.parametrize("meanwhile", ["over", "deleted", "gone", "still running"])
-async def test_what_ran_when_the_process_was_killed_is_stopped_once(
+async def test_orphan_is_stopped_once_after_a_crash(
     autojump_clock: trio.testing.MockClock, tmp_path: Path, meanwhile: str
 ) -> None:
     cache = tmp_path / "cache"
@@ -141,7 +141,7 @@ async def test_what_ran_when_the_process_was_killed_is_stopped_once(
                 assert waiting(receivers[0]) == [(1, "STOPPED")]
 
 
-async def test_a_run_that_came_and_went_while_nobody_could_listen_does_not_hide_an_orphan(
+async def test_run_while_the_process_was_down_does_not_hide_an_orphan(
     autojump_clock: trio.testing.MockClock, tmp_path: Path
 ) -> None:
     cache = tmp_path / "cache"
@@ -157,7 +157,7 @@ async def test_a_run_that_came_and_went_while_nobody_could_listen_does_not_hide_
             assert waiting(dispatcher.running_status_change.new_receiver()) == [(1, "STOPPED")]
 
 
-async def test_a_large_cache_is_taken_up_in_pieces(
+async def test_large_cache_is_restored_in_slices(
     autojump_clock: trio.testing.MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache = tmp_path / "cache"
@@ -201,7 +201,7 @@ while True:
 """
 
 
-def test_a_writer_that_is_killed_at_any_moment_leaves_a_whole_file(tmp_path: Path) -> None:
+def test_killed_writer_leaves_a_whole_file(tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     rng = random.Random(1)
     for _ in range(8):
@@ -234,7 +234,7 @@ def test_a_writer_that_is_killed_at_any_moment_leaves_a_whole_file(tmp_path: Pat
         (lambda data: b"", "it is not a cache"),
     ],
 )
-async def test_a_cache_that_cannot_be_used_is_set_aside(
+async def test_unusable_cache_is_renamed(
     autojump_clock: trio.testing.MockClock,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
@@ -257,7 +257,7 @@ async def test_a_cache_that_cannot_be_used_is_set_aside(
     assert load(cache, 1) is not None
 
 
-async def test_a_cache_that_cannot_be_written_is_told_once_and_harms_nothing(
+async def test_unwritable_cache_is_logged_once(
     autojump_clock: trio.testing.MockClock, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     cache = tmp_path / "folder" / "cache"
@@ -274,7 +274,7 @@ async def test_a_cache_that_cannot_be_written_is_told_once_and_harms_nothing(
     assert caplog.text.count("cannot be written") == 1
 
 
-async def test_the_cache_is_written_at_most_once_a_second(
+async def test_cache_is_written_at_most_once_a_second(
     autojump_clock: trio.testing.MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written = []
@@ -297,7 +297,7 @@ async def test_the_cache_is_written_at_most_once_a_second(
     assert known.dispatches[0].payload == {"n": 99}
 
 
-async def test_after_too_long_without_the_service_everything_is_stopped(
+async def test_max_offline_stops_all_runs(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     async with open_test_service() as service:
@@ -321,7 +321,7 @@ async def test_after_too_long_without_the_service_everything_is_stopped(
             assert waiting(status) == [(1, "RUNNING"), (2, "RUNNING")]
 
 
-async def test_an_undelivered_pulse_is_kept_for_every_receiver_until_one_has_read_it(
+async def test_undelivered_pulse_is_kept_until_a_receiver_has_read_it(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     async with open_test_service() as service, dispatching(service) as dispatcher:
@@ -333,7 +333,7 @@ async def test_an_undelivered_pulse_is_kept_for_every_receiver_until_one_has_rea
         assert waiting(dispatcher.running_status_change.new_receiver()) == []
 
 
-async def test_an_undelivered_pulse_is_kept_until_it_is_too_late(
+async def test_undelivered_pulse_is_kept_for_catch_up(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     async with open_test_service() as service, dispatching(service) as dispatcher:
@@ -344,7 +344,7 @@ async def test_an_undelivered_pulse_is_kept_until_it_is_too_late(
         assert waiting(dispatcher.running_status_change.new_receiver()) == []
 
 
-async def test_an_undelivered_pulse_is_only_for_receivers_of_its_type(
+async def test_undelivered_pulse_is_for_receivers_of_its_type(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     async with (
@@ -362,7 +362,7 @@ async def test_an_undelivered_pulse_is_only_for_receivers_of_its_type(
         assert waiting(mine) == [(1, "RUNNING")]
 
 
-async def test_without_saved_state_a_pulse_that_was_due_before_is_missed_not_repeated(
+async def test_pulse_before_the_start_is_missed_without_a_cache(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     async with open_test_service() as service:
@@ -379,7 +379,7 @@ async def test_without_saved_state_a_pulse_that_was_due_before_is_missed_not_rep
 
 
 @pytest.mark.parametrize("away", [5, 40, 100])
-async def test_with_a_cache_a_pulse_is_announced_exactly_once_or_missed(
+async def test_pulse_is_announced_exactly_once_with_a_cache(
     autojump_clock: trio.testing.MockClock, tmp_path: Path, away: float
 ) -> None:
     due = START + 30 * SECOND
@@ -418,7 +418,7 @@ trio.run(main, sys.argv[1], clock=trio.testing.MockClock(autojump_threshold=0))
 """
 
 
-async def test_a_process_that_a_pulse_kills_does_not_announce_it_again(
+async def test_pulse_is_not_repeated_after_a_crash(
     autojump_clock: trio.testing.MockClock, tmp_path: Path
 ) -> None:
     cache = tmp_path / "cache"
@@ -435,7 +435,7 @@ async def test_a_process_that_a_pulse_kills_does_not_announce_it_again(
             assert dispatcher.statistics().missed == 0
 
 
-async def test_a_cache_that_cannot_be_read_is_named(
+async def test_unreadable_cache_is_an_error(
     autojump_clock: trio.testing.MockClock, tmp_path: Path
 ) -> None:
     async with open_test_service() as service:
@@ -443,20 +443,20 @@ async def test_a_cache_that_cannot_be_read_is_named(
             DispatchError, match=f"the cache {tmp_path} cannot be used: Is a directory"
         ):
             async with dispatching(service, cache=tmp_path):
-                pytest.fail("let in")
+                pytest.fail("the block was entered")
 
 
-async def test_a_cache_in_a_folder_that_is_not_there_is_an_error_at_once(
+async def test_cache_in_a_missing_folder_is_an_error(
     autojump_clock: trio.testing.MockClock, tmp_path: Path
 ) -> None:
     path = tmp_path / "nowhere" / "cache"
     async with open_test_service() as service:
         with pytest.raises(DispatchError, match=f"the folder {path.parent} does not exist"):
             async with dispatching(service, cache=path):
-                pytest.fail("let in")
+                pytest.fail("the block was entered")
 
 
-def test_a_cache_that_could_not_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_failed_write_leaves_no_file(tmp_path: Path) -> None:
     (tmp_path / "cache").mkdir()  # so that nothing can be moved there
     with pytest.raises(IsADirectoryError):
         save(tmp_path / "cache", 1, START, {}, [])

@@ -1,4 +1,4 @@
-"""Leaving a dispatcher: at every moment, in every way."""
+"""Leaving a dispatcher: at every moment and in every way."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from trio_dispatch.testing import LocalService, make_dispatch, open_test_service
 
 
 async def use(service: LocalService, cache: Path | None, receivers: list[Receiver[object]]) -> None:
-    """Everything that a dispatcher goes through: open, sync, live, reconnect, close."""
+    """Open, sync, receive, reconnect and close."""
     async with open_dispatcher(
         microgrid_id=1, channel=service.channel, key=service.key, cache=cache
     ) as dispatcher:
@@ -36,7 +36,7 @@ async def use(service: LocalService, cache: Path | None, receivers: list[Receive
 
 
 @pytest.mark.parametrize("cached", [False, True])
-async def test_cancelled_at_every_step(
+async def test_cancellation_at_every_step(
     autojump_clock: trio.testing.MockClock, tmp_path: Path, cached: bool
 ) -> None:
     steps = 0
@@ -64,7 +64,7 @@ async def test_cancelled_at_every_step(
 async def break_down(
     service: LocalService, monkeypatch: pytest.MonkeyPatch, error: Exception | None
 ) -> None:
-    """A bug breaks a task of the dispatcher; the body may raise an error of its own at that."""
+    """Break a task of the dispatcher; the body may then raise an error, too."""
 
     def broken(*_: object) -> None:
         raise RuntimeError("a bug in a task")
@@ -81,7 +81,7 @@ async def break_down(
                 raise error
 
 
-async def test_an_error_of_a_task_reaches_the_body_as_itself(
+async def test_error_of_a_task_is_raised_as_itself(
     autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with open_test_service() as service:
@@ -89,7 +89,7 @@ async def test_an_error_of_a_task_reaches_the_body_as_itself(
             await break_down(service, monkeypatch, None)
 
 
-async def test_errors_of_the_body_and_of_a_task_at_once_are_both_told(
+async def test_errors_of_the_body_and_of_a_task_are_raised_together(
     autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with open_test_service() as service:
@@ -98,7 +98,7 @@ async def test_errors_of_the_body_and_of_a_task_at_once_are_both_told(
         assert {type(exc) for exc in info.value.exceptions} == {RuntimeError, KeyError}
 
 
-async def test_a_receiver_that_never_reads_is_bounded_and_slows_nobody(
+async def test_receiver_that_never_reads_is_bounded_and_delays_no_other(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     async with (

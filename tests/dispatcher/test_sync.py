@@ -1,4 +1,4 @@
-"""The streaming task against a service that does everything in every order."""
+"""Keeping in sync with a service that answers in every order."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ async def fold(receiver: Receiver[LifecycleEvent], known: dict[int, Dispatch]) -
             known[dispatch.id] = dispatch
 
 
-@pytest.mark.parametrize("told", ["at once", "after the list"])
+@pytest.mark.parametrize("reported", ["at once", "after the list"])
 @pytest.mark.parametrize("moment", ["stream", "page 0", "page 1", "page 2", "after"])
 @pytest.mark.parametrize("what", ["create", "update", "delete first", "delete last"])
-async def test_a_change_at_any_moment_is_known_in_the_end(
-    autojump_clock: trio.testing.MockClock, what: str, moment: str, told: str
+async def test_change_at_any_moment_is_known_in_the_end(
+    autojump_clock: trio.testing.MockClock, what: str, moment: str, reported: str
 ) -> None:
     service = Scripted(*(version(id_, 1) for id_ in range(1, 6)))
-    if told == "after the list":
+    if reported == "after the list":
         service.held = []
 
     async def change() -> None:
@@ -70,12 +70,12 @@ async def test_a_change_at_any_moment_is_known_in_the_end(
         if moment == "after":
             await change()
         service.release()
-        await trio.sleep(10 if told == "at once" else 400)
+        await trio.sleep(10 if reported == "at once" else 400)
         assert dispatcher.dispatches == service.dispatches == known
         nursery.cancel_scope.cancel()
 
 
-async def test_the_streams_word_counts_although_its_times_go_back(
+async def test_stream_counts_although_its_update_times_go_back(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     service = Scripted(version(1, 100))
@@ -88,19 +88,19 @@ async def test_the_streams_word_counts_although_its_times_go_back(
 
 
 @pytest.mark.parametrize(("after", "lists"), [(None, 2), (2, 2), (20, 2)])
-async def test_a_list_is_read_once_more_when_the_stream_answers_late(
+async def test_late_answer_to_the_stream_request_causes_a_probe(
     autojump_clock: trio.testing.MockClock, after: float | None, lists: int
 ) -> None:
     service = Scripted(version(1, 1))
     service.early = False
 
-    async def create_unheard() -> None:
+    async def create_silently() -> None:
         # A C-core server begins to watch some time after the list was read, and tells nothing.
         service.dispatches[2] = version(2, 1)
 
     async with dispatching(service) as dispatcher:
         await trio.lowlevel.checkpoint()
-        await create_unheard()
+        await create_silently()
         if after is not None:
             await trio.sleep(after)
             service.put(version(3, 1))
@@ -111,7 +111,7 @@ async def test_a_list_is_read_once_more_when_the_stream_answers_late(
         assert service.lists[1] - service.lists[0] == min(after or 5, 5) + 2
 
 
-async def test_lists_are_read_again_and_again_while_the_stream_goes_on(
+async def test_everything_is_listed_every_resync_interval(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     service = Scripted(version(1, 1))
@@ -133,7 +133,7 @@ async def test_lists_are_read_again_and_again_while_the_stream_goes_on(
         assert dispatcher.statistics().stale_streams == 1
 
 
-async def test_a_list_that_fails_deletes_nothing_and_is_tried_again(
+async def test_failed_list_deletes_nothing_and_is_read_again(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     service = Scripted(*(version(id_, 1) for id_ in range(1, 6)))
@@ -157,7 +157,7 @@ async def test_a_list_that_fails_deletes_nothing_and_is_tried_again(
         assert service.streams == 1
 
 
-async def test_a_list_that_hangs_does_not_hold_up_the_stream(
+async def test_list_that_hangs_does_not_delay_the_stream(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     service = Scripted(version(1, 1))
@@ -191,12 +191,12 @@ class Garbled(Scripted):
         while True:
             await trio.sleep(1)
             # A dispatch without a start time.
-            nonsense = replace(version(7, 1))
-            object.__setattr__(nonsense, "start_time", None)
+            invalid = replace(version(7, 1))
+            object.__setattr__(invalid, "start_time", None)
             yield wire.StreamMicrogridDispatchesResponse(event=Event.CREATED)
 
 
-async def test_nonsense_on_the_stream_asks_for_lists_but_not_in_a_loop(
+async def test_undecodable_events_cause_paced_lists(
     autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     service = Garbled(version(1, 1))
@@ -208,7 +208,7 @@ async def test_nonsense_on_the_stream_asks_for_lists_but_not_in_a_loop(
     assert "cannot be decoded" in caplog.text
 
 
-async def test_a_stream_that_ends_again_and_again_is_opened_with_growing_delays(
+async def test_stream_that_ends_at_once_is_opened_with_growing_pauses(
     autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.CRITICAL)
@@ -227,7 +227,7 @@ async def test_a_stream_that_ends_again_and_again_is_opened_with_growing_delays(
         assert dispatcher.dispatches == service.dispatches
 
 
-def test_the_backoff_doubles_up_to_a_minute_and_is_reset_by_health() -> None:
+def test_backoff_doubles_up_to_a_minute_and_is_reset_by_health() -> None:
     backoff = Backoff()
     ceilings = [max(Backoff.FIRST * 2**n, 0) for n in range(7)] + [60, 60]
     for ceiling in ceilings:
@@ -244,7 +244,7 @@ def test_the_backoff_doubles_up_to_a_minute_and_is_reset_by_health() -> None:
         Status.INVALID_ARGUMENT,
     ],
 )
-async def test_a_refusal_is_told_before_the_first_sync_and_waited_out_after_it(
+async def test_permanent_failure_is_raised_before_the_first_sync_only(
     autojump_clock: trio.testing.MockClock, status: Status
 ) -> None:
     async def refuse() -> None:
@@ -254,7 +254,7 @@ async def test_a_refusal_is_told_before_the_first_sync_and_waited_out_after_it(
     service.at["page 0"] = refuse
     with pytest.raises(ServiceError, match=f"microgrid 1: list: {status.name}: not you"):
         async with dispatching(service):
-            pytest.fail("let in")
+            pytest.fail("the block was entered")
     async with dispatching(service) as dispatcher:
         service.at["stream"] = refuse
         service.end_streams()

@@ -1,4 +1,4 @@
-"""A year of a thousand dispatches through everything: service, wire, dispatcher, receiver."""
+"""A year of a thousand dispatches: service, wire, dispatcher, receiver."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Note = tuple[datetime, int, str, datetime | None]
 
 
 class Plan:
-    """What is to happen: when each dispatch begins, and how long it takes from when on."""
+    """When each dispatch starts, and how long it runs from when on."""
 
     def __init__(self, days: int) -> None:
         self.end = START + days * DAY
@@ -46,7 +46,7 @@ class Plan:
 async def live_through(
     plan: Plan, count: int, rng: random.Random, db: Path | None, cache: Path | None
 ) -> list[Note]:
-    """Let it happen, and write down what a receiver is told."""
+    """Carry out the plan, and return what a receiver gets."""
     seen: list[Note] = []
     async with open_test_service(db=db, keepalive=False) as service:
         for _ in range(count):

@@ -1,4 +1,4 @@
-"""A dispatcher on the test service, as several test modules want it."""
+"""A dispatcher that follows the test service, for several test modules."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def dispatching(service: LocalService, **options: Any) -> AsyncIterator[Di
 
 
 def waiting(receiver: Receiver[Dispatch]) -> list[tuple[int, str]]:
-    """What a status receiver was told and has not read: which dispatch, and its state now."""
+    """What is queued in a status receiver: the dispatches, and their states now."""
     messages = []
     try:
         while True:
@@ -35,7 +35,7 @@ def waiting(receiver: Receiver[Dispatch]) -> list[tuple[int, str]]:
 
 
 class CancelAt(trio.abc.Instrument):
-    """Cancels a scope when so many steps of tasks have been made, whichever they are."""
+    """Cancels a scope after a number of task steps, of any tasks."""
 
     def __init__(self, steps: int, scope: trio.CancelScope) -> None:
         self._left = steps

@@ -1,4 +1,4 @@
-"""A foreign dispatch service that does as it is told, and a dispatcher that follows it."""
+"""A foreign dispatch service that is scripted by a test, and a dispatcher that follows it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["Scripted", "dispatching", "serving", "version"]
 
 
 class Scripted(wire.MicrogridDispatchServiceBase):
-    """A foreign service: it finds its pages by counting rows, and does as it is told.
+    """A foreign service: it pages by row number, and is scripted by a test.
 
     Attributes:
       at: What to do when a moment has come: "stream", "page 0", "page 1", ..., "probe".

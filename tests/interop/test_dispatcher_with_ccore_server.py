@@ -144,7 +144,7 @@ async def test_status_by_schedule(ccore: CCoreService) -> None:
 
 
 @within(30)
-async def test_burst_reaches_who_reads(ccore: CCoreService) -> None:
+async def test_burst_reaches_a_reader(ccore: CCoreService) -> None:
     await ccore.create(20)
     async with dispatcher_of(ccore) as dispatcher:
         await until_listed_once_more(dispatcher, ccore)
@@ -157,7 +157,7 @@ async def test_burst_reaches_who_reads(ccore: CCoreService) -> None:
 
 
 @within(30)
-async def test_burst_passes_who_does_not_read(ccore: CCoreService) -> None:
+async def test_burst_does_not_wait_for_a_slow_receiver(ccore: CCoreService) -> None:
     """Who is slow and has little room still learns how it all ended.
 
     The first event of the burst makes the dispatcher list once more, which goes on meanwhile.
@@ -181,7 +181,7 @@ async def test_burst_passes_who_does_not_read(ccore: CCoreService) -> None:
 @pytest.mark.long
 @within(120)
 async def test_twenty_thousand_updates_of_ten_thousand_dispatches(ccore: CCoreService) -> None:
-    """Each update comes, or is merged into a later one, for who reads and for who does not."""
+    """Each update arrives, or is merged into a later one, for a reader and a slow receiver."""
     ids = await ccore.create(10_000)
     last = {id_: 10_000 + number for number, id_ in enumerate(ids)}
     async with dispatcher_of(ccore) as dispatcher:
@@ -199,7 +199,7 @@ async def test_twenty_thousand_updates_of_ten_thousand_dispatches(ccore: CCoreSe
 @pytest.mark.long
 @within(120)
 async def test_a_service_that_is_killed_in_the_middle_of_a_burst() -> None:
-    """What it had not told yet is found when it is back."""
+    """Changes that it had not sent yet are found when it is back."""
     async with start_service() as first:
         ids = await first.create(2_000)
         last = {id_: 18_000 + number for number, id_ in enumerate(ids)}
@@ -238,7 +238,7 @@ async def test_stream_that_ends(ccore: CCoreService, status: str | None) -> None
 
 @within(45)
 async def test_service_that_is_killed_and_comes_back() -> None:
-    """The schedule goes on without it; what changed meanwhile is told once it is back."""
+    """The schedule continues; what changed meanwhile is reported when it is back."""
     async with start_service() as first:
         start = datetime.now(UTC) + timedelta(seconds=1.5)
         await first.create(startTime=just_now(), duration=3600)
@@ -338,7 +338,7 @@ async def test_refusal(ccore: CCoreService, methods: list[str], status: str) -> 
         await ccore.ask("fail", method=f"{method}MicrogridDispatches", status=status)
     with pytest.raises(ServiceError) as caught:
         async with open_dispatcher(microgrid_id=MICROGRID, server_url=ccore.url, key=KEY):
-            pytest.fail("it was let in")
+            pytest.fail("the block was entered")
     assert caught.value.status is Status[status]
     assert "microgrid 1" in str(caught.value)
 

@@ -1,4 +1,4 @@
-"""A process that is suspended over a start and a stop: the one thing that takes real time."""
+"""A process that is suspended during a start and a stop, in real time."""
 
 from __future__ import annotations
 

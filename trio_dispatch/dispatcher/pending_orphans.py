@@ -15,7 +15,7 @@ class PendingOrphans:
     """The dispatches that the last process left running.
 
     One that still runs is announced like any other.  When it stops, or if it had stopped before
-    this process started, its stop is kept for every receiver that is opened later: nobody else
+    this process started, its stop is kept for every receiver that is opened later: nothing else
     would stop it.  It is pending until a receiver has read a message about it.
     """
 

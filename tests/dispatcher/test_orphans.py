@@ -1,4 +1,4 @@
-"""What a process has left running when it died, as the next ones learn of it."""
+"""Orphans: what a crashed process left running."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SECOND, HOUR = timedelta(seconds=1), timedelta(hours=1)
 
 
 @pytest.mark.parametrize("how", ["over", "deleted", "deactivated"])
-async def test_what_a_dead_process_left_running_is_stopped_although_nobody_heard_of_its_end(
+async def test_orphan_that_ends_before_a_receiver_is_opened_is_stopped(
     autojump_clock: trio.testing.MockClock, tmp_path: Path, how: str
 ) -> None:
     cache = tmp_path / "cache"
@@ -39,9 +39,9 @@ async def test_what_a_dead_process_left_running_is_stopped_although_nobody_heard
                 assert waiting(dispatcher.running_status_change.new_receiver()) == [(1, "STOPPED")]
 
 
-@pytest.mark.parametrize("told", [None, "CHARGE", "ANOTHER"])
-async def test_what_is_left_running_is_remembered_until_somebody_is_told(
-    autojump_clock: trio.testing.MockClock, tmp_path: Path, told: str | None
+@pytest.mark.parametrize("read_by", [None, "CHARGE", "ANOTHER"])
+async def test_orphan_is_pending_until_a_receiver_has_read_its_stop(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path, read_by: str | None
 ) -> None:
     cache = tmp_path / "cache"
     async with open_test_service() as service:
@@ -54,8 +54,29 @@ async def test_what_is_left_running_is_remembered_until_somebody_is_told(
             await trio.sleep(5)
         async with dispatching(service, cache=cache) as dispatcher:
             await trio.sleep(5)
-            receiver = dispatcher.running_status_change.new_receiver(type=told)
-            assert waiting(receiver) == ([] if told == "ANOTHER" else [(1, "STOPPED")])
+            receiver = dispatcher.running_status_change.new_receiver(type=read_by)
+            assert waiting(receiver) == ([] if read_by == "ANOTHER" else [(1, "STOPPED")])
         async with dispatching(service, cache=cache) as dispatcher:
             receiver = dispatcher.running_status_change.new_receiver()
-            assert waiting(receiver) == ([(1, "STOPPED")] if told == "ANOTHER" else [])
+            assert waiting(receiver) == ([(1, "STOPPED")] if read_by == "ANOTHER" else [])
+
+
+async def test_opening_a_receiver_without_reading_leaves_an_orphan_pending(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path
+) -> None:
+    cache = tmp_path / "cache"
+    async with open_test_service() as service:
+        await service.put(make_dispatch(1))
+        async with dispatching(service, cache=cache):
+            await trio.sleep(5)
+        clock.virtual_clock().set(START + HOUR + SECOND)
+        for _ in range(2):
+            async with dispatching(service, cache=cache) as dispatcher:
+                receivers = [dispatcher.running_status_change.new_receiver() for _ in range(2)]
+                await trio.sleep(5)
+                assert [receiver.statistics().waiting for receiver in receivers] == [1, 1]
+        async with dispatching(service, cache=cache) as dispatcher:
+            assert waiting(dispatcher.running_status_change.new_receiver()) == [(1, "STOPPED")]
+            await trio.sleep(5)
+        async with dispatching(service, cache=cache) as dispatcher:
+            assert waiting(dispatcher.running_status_change.new_receiver()) == []
