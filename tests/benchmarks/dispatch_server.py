@@ -1,6 +1,6 @@
 """The C-core dispatch service that all contenders sync from: the same bytes for all.
 
-    python -m tests.benchmarks.dispatch_server KIND COUNT
+    python -m tests.benchmarks.dispatch_server KIND COUNT [PORT [STREAMS]]
 
 It runs in the environment of the benchmarks, and prints a line of JSON: the port of the service,
 and the port for orders, see `Control`.  Its answers are encoded beforehand, so that only the client
@@ -171,10 +171,12 @@ class Control:
 
 
 async def main() -> None:
-    service = Service(sys.argv[1], int(sys.argv[2]))
-    server = grpc.aio.server()
+    kind, count, *limits = sys.argv[1:]
+    service = Service(kind, int(count))
+    port, *streams = map(int, limits or [0])
+    server = grpc.aio.server(options=[("grpc.max_concurrent_streams", each) for each in streams])
     server.add_generic_rpc_handlers([service.handler()])
-    port = server.add_insecure_port("127.0.0.1:0")
+    port = server.add_insecure_port(f"127.0.0.1:{port}")
     await server.start()
     control = await asyncio.start_server(Control(service).serve, "127.0.0.1", 0)
     [listener] = control.sockets
