@@ -20,6 +20,7 @@ from .mirror import Mirror
 from .offline import limit_offline
 from .scheduler import Scheduler
 from .sync import Synchronizer
+from .turns import turns_of
 
 __all__ = ["Dispatcher", "open_dispatcher"]
 
@@ -97,6 +98,7 @@ async def open_dispatcher(
             microgrid_id,
             mirror,
             scheduler.apply,
+            turns=turns_of(channel),
             probe_interval=probe_interval,
             resync_interval=resync_interval,
             history=history,

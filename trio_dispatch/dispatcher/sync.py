@@ -36,6 +36,7 @@ from .mirror import Mirror
 from .probe import Changes, Comparison
 from .state import SyncPhase, SyncState
 from .streams import HEALTHY, Lifetimes, Streams
+from .turns import Turns
 
 __all__ = ["Synchronizer"]
 
@@ -46,6 +47,8 @@ _PAGE_SIZE = 100
 _IDS_AT_ONCE = 250
 # How long a stream has to explain what a probe or a list has found, in seconds.
 _EXPLANATION_TIMEOUT = 2.0
+# A list that takes longer than this many seconds does not keep other dispatchers waiting.
+_TURN_TIMEOUT = 5.0
 # The pause after a permanent failure, in seconds.
 _PERMANENT_DELAY = 60.0
 _BEGINNING = datetime(1, 1, 1, tzinfo=UTC)
@@ -56,6 +59,7 @@ class Synchronizer:
 
     Args:
       apply: Takes lifecycle events, and the ids of expired dispatches.
+      turns: Shared by the dispatchers of a channel, see `turns_of`.
       probe_interval: How often a small call confirms that the stream misses nothing.
       resync_interval: How often everything is listed again.
       history: What ended longer ago than this is not asked for.
@@ -78,6 +82,7 @@ class Synchronizer:
         mirror: Mirror,
         apply: Callable[[Sequence[LifecycleEvent], Iterable[int]], None],
         *,
+        turns: Turns,
         probe_interval: timedelta,
         resync_interval: timedelta,
         history: timedelta,
@@ -87,6 +92,7 @@ class Synchronizer:
         self._microgrid_id = microgrid_id
         self._mirror = mirror
         self._publish = apply
+        self._turns = turns
         self._probe_interval = probe_interval.total_seconds()
         self._resync_interval = resync_interval.total_seconds()
         self._history = history
@@ -144,17 +150,25 @@ class Synchronizer:
         Raises:
           DispatchError: it has ended, or could not be opened.
         """
-        self._streams = Streams(
-            self._client,
-            self._microgrid_id,
-            self._lifetimes,
-            take=self._take,
-            replaced=self._stream_was_replaced,
-        )
-        self._is_stream_accountable = False
         async with open_service_nursery() as nursery:
+            await nursery.start(self._take_turn)
+            self._streams = Streams(
+                self._client,
+                self._microgrid_id,
+                self._lifetimes,
+                take=self._take,
+                replaced=self._stream_was_replaced,
+            )
+            self._is_stream_accountable = False
             await nursery.start(self._streams.run)
             await self._keep_confirmed()
+
+    async def _take_turn(self, task_status: trio.TaskStatus[None]) -> None:
+        """Wait for a turn, and keep it until everything was listed, at most for some seconds."""
+        async with self._turns.turn():
+            task_status.started()
+            with trio.move_on_after(_TURN_TIMEOUT):
+                await self.state.wait_value(lambda state: state.phase is SyncPhase.LIVE)
 
     # The stream.
 
