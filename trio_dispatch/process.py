@@ -132,6 +132,8 @@ class _Stop:
             self._token.run_sync_soon(self._cancel)
 
     def _cancel(self) -> None:
+        name = signal.Signals(self._number).name
+        log.info("stopping on %s; a second signal ends the program without cleanup", name)
         self.stopping()
         self.requested.set()
         self._scope.cancel()

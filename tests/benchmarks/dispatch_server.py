@@ -173,7 +173,7 @@ class Control:
 async def main() -> None:
     kind, count, *limits = sys.argv[1:]
     service = Service(kind, int(count))
-    port, *streams = map(int, limits or [0])
+    port, *streams = [int(each) for each in limits] or [0]
     server = grpc.aio.server(options=[("grpc.max_concurrent_streams", each) for each in streams])
     server.add_generic_rpc_handlers([service.handler()])
     port = server.add_insecure_port(f"127.0.0.1:{port}")

@@ -9,6 +9,7 @@ import pty
 import select
 import signal
 import subprocess
+import termios
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -175,6 +176,18 @@ def test_ctrl_c_ends_a_command_whose_reader_pauses(cli: Cli, service_thread: Ser
         process.stderr.close()
 
 
+def wait_until_read(pipe: int) -> None:
+    """Wait until another process has read what is in a pipe."""
+    deadline = time.monotonic() + 30
+    waiting = bytearray(4)
+    while time.monotonic() < deadline:
+        fcntl.ioctl(pipe, termios.FIONREAD, waiting)
+        if not any(waiting):
+            return
+        time.sleep(0.02)
+    pytest.fail("nobody read the pipe")
+
+
 def test_ctrl_c_ends_an_import_that_waits_for_stdin(cli: Cli) -> None:
     process = subprocess.Popen(
         [PROGRAM, "import", "-", "--apply"],
@@ -186,7 +199,7 @@ def test_ctrl_c_ends_an_import_that_waits_for_stdin(cli: Cli) -> None:
     assert process.stdin is not None
     process.stdin.write(b'{"type": ')
     process.stdin.flush()
-    time.sleep(3)
+    wait_until_read(process.stdin.fileno())
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)
     assert (process.returncode, out, err) == (130, b"", b"")

@@ -179,6 +179,8 @@ async def test_lists_are_filtered_sorted_and_paged(autojump_clock: trio.testing.
 
         assert sorted(await ids()) == [1, 2, 3, 4, 5, 6, 7]
         assert await ids(sort_by="start_time", descending=False) == [1, 2, 3, 4, 5, 6, 7]
+        assert await ids(descending=False) == await ids(sort_by="create_time", descending=False)
+        assert await ids() == await ids(sort_by="create_time")
         assert sorted(await ids(queries=["HEAT", "#1"])) == [1, 2, 4, 6]
         assert await ids(active=False) == [3]
         assert await ids(ids=[5], targets=[TargetCategories(BatteryType.LI_ION)]) == [5]

@@ -258,6 +258,21 @@ def test_mirror_equals_the_service_after_a_whole_list(seed: int) -> None:
             change(streamed=False)
 
 
+def test_list_with_fewer_dispatches_than_the_service_counted_is_short() -> None:
+    # A deletion that is still on its way made the second page skip a row.
+    mirror = Mirror()
+    mirror.begin_list(NOW)
+    mirror.page([version(1, 1)], 3)
+    mirror.page([version(1, 3)], 2)
+    listed = mirror.end_list()
+    assert listed.short
+    assert not listed.doubtful
+    mirror.begin_list(NOW)
+    mirror.page([version(1, 2)], 2)
+    mirror.page([version(1, 3)], 2)
+    assert not mirror.end_list().short
+
+
 def test_deletion_between_pages_makes_a_list_doubtful() -> None:
     mirror = Mirror()
     mirror.begin_list(NOW)

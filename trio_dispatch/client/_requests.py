@@ -117,9 +117,10 @@ def list_request(
             queries=[*queries],
         ),
     )
-    if sort_by is not None:
+    if sort_by is not None or not descending:
+        field = _SORT_FIELDS[sort_by or "create_time"]
         order = wire.SortOrder.DESCENDING if descending else wire.SortOrder.ASCENDING
-        request.sort_options = wire.SortOptions(sort_field=_SORT_FIELDS[sort_by], sort_order=order)
+        request.sort_options = wire.SortOptions(sort_field=field, sort_order=order)
     if page_size is not None:
         request.pagination_params = PaginationParams(page_size=page_size)
     return request

@@ -110,11 +110,14 @@ class Listed:
       missing: The ids to be asked for, and then to be passed to `Mirror.confirm`.
       doubtful: Whether the list may have skipped a dispatch that is not known, and has to be read
         again.
+      short: Whether its pages had fewer dispatches than the service counted.  A row was skipped,
+        if the service counts correctly.
     """
 
     expired: tuple[int, ...]
     missing: tuple[int, ...]
     doubtful: bool = False
+    short: bool = False
 
 
 class Mirror:
@@ -139,6 +142,7 @@ class Mirror:
         self._undecodable: set[int] = set()
         self._nameless = 0  # undecodable dispatches without an id
         self._pages = 0
+        self._counted = 0  # the most dispatches that the service counted
         self._shrunk = False
         self._unreported: set[int] = set()
 
@@ -199,12 +203,16 @@ class Mirror:
         self._unreported.clear()
         self._nameless = 0
         self._pages = 0
+        self._counted = 0
         self._shrunk = False
         self.bound = bound
 
-    def page(self, dispatches: Iterable[Dispatch | Undecodable]) -> list[LifecycleEvent]:
-        """A page of the present list has come."""
+    def page(
+        self, dispatches: Iterable[Dispatch | Undecodable], total: int | None = None
+    ) -> list[LifecycleEvent]:
+        """A page of the present list has come; `total` is how many the service counted."""
         self._pages += 1
+        self._counted = max(self._counted, total or 0)
         events: list[LifecycleEvent] = []
         for dispatch in dispatches:
             if dispatch.id is None:
@@ -233,7 +241,8 @@ class Mirror:
             if len(self._expired) > EXPIRED_LIMIT:
                 self._expired.popitem(last=False)
         doubtful = self._pages > 1 and self._shrunk
-        return Listed(tuple(sorted(expired)), tuple(sorted(missing)), doubtful)
+        short = self._pages > 1 and len(self._seen) + self._nameless < self._counted
+        return Listed(tuple(sorted(expired)), tuple(sorted(missing)), doubtful, short)
 
     def confirm(
         self, missing: Iterable[int], found: Iterable[Dispatch | Undecodable]

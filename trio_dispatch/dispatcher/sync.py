@@ -108,6 +108,7 @@ class Synchronizer:
         # Whether what a list finds should have come on the stream.
         self._is_stream_accountable = False
         self._can_probe = True
+        self._was_short = False  # the last list
         self._asked_at = 0.0  # when the last list or probe was sent, in Trio's time
         self._last_error: str | None = None
         self._live_since: float | None = None
@@ -322,7 +323,7 @@ class Synchronizer:
         async with aclosing(pages):
             async for page in pages:
                 self._report(page.undecodable, "in the list")
-                events = self._mirror.page([*page.dispatches, *page.undecodable])
+                events = self._mirror.page([*page.dispatches, *page.undecodable], page.total)
                 if self._live_since is not None:
                     self._changes.add(events)
                 self._apply(events)
@@ -330,8 +331,11 @@ class Synchronizer:
         self._apply((), listed.expired)
         for begin in range(0, len(listed.missing), _IDS_AT_ONCE):
             await self._confirm_deletions(listed.missing[begin : begin + _IDS_AT_ONCE])
-        if listed.doubtful:
+        # The deletion that made it skip a row may still be on its way.  If the service counts
+        # wrongly, every list looks short: reading it again once is enough.
+        if listed.doubtful or (listed.short and not self._was_short):
             self._list_wanted.set()
+        self._was_short = listed.short
         if self._is_stream_accountable:
             await self._check_stream()
 

@@ -204,7 +204,7 @@ class ConnectionPool:
         self.attempts_failed += 1
         reasons = "; ".join(f"{where}{exc}" for where, exc in errors)
         self.last_error = f"cannot connect to {self.dialer.authority}: {reasons}"
-        log.info("%s", self.last_error)
+        log.debug("%s", self.last_error)  # the calls that fail report it
         self._failure = Failure(Status.UNAVAILABLE, self.last_error, errors[-1][1])
         wake_all(self._waiting)
 

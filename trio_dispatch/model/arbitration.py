@@ -2,7 +2,8 @@
 
 Of the dispatches that run for a component, the one with the highest priority drives it; of several
 with this priority the one that started last, and of several that started at the same moment the one
-with the highest id.  When it ends, the next one takes over.  `driving` is this rule.
+with the highest id.  When it ends, the next one takes over.  `rank` states this rule: of the runs
+for a component, the one with the greatest rank drives it.
 
 `Sweep` applies the rule along the time, and `plan` lists what it finds.  A sweep goes from change
 to change.  Between two of them it looks only at dispatches that could win, those of the winner's
@@ -17,7 +18,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Protocol, TypeAlias, TypeVar
+from typing import Protocol, TypeAlias
 
 from .dispatch import Dispatch
 from .expansion import Components, component_resolver
@@ -29,7 +30,6 @@ __all__ = [
     "Priority",
     "Run",
     "Sweep",
-    "driving",
     "equal_priority",
     "plan",
     "rank",
@@ -51,9 +51,6 @@ class Run(Protocol):
     def start(self) -> datetime: ...
 
 
-_R = TypeVar("_R", bound=Run)
-
-
 def equal_priority(dispatch: Dispatch) -> float:
     """Return the same priority for each dispatch."""
     return 0
@@ -62,11 +59,6 @@ def equal_priority(dispatch: Dispatch) -> float:
 def rank(run: Run, priority: float) -> tuple[float, datetime, int]:
     """Return the rank of a run: of all that run for a component, the highest drives it."""
     return priority, run.start, run.dispatch.id
-
-
-def driving(runs: Iterable[_R], priority: Priority = equal_priority) -> _R | None:
-    """Return the run that drives a component, of all that run for it; None if nothing runs."""
-    return max(runs, key=lambda run: rank(run, priority(run.dispatch)), default=None)
 
 
 @dataclass(frozen=True, slots=True)
