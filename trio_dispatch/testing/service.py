@@ -223,7 +223,8 @@ async def open_test_service(
         ):
             await service.client.create(1, type="CHARGE", start_time="NOW", ...)
 
-    Under a `trio.testing.MockClock` a day passes in milliseconds.
+    Under a `trio.testing.MockClock` a day with one dispatcher costs a few seconds of CPU time, or
+    less with a longer `probe_interval` and `resync_interval`, see `open_dispatcher`.
 
     Args:
       key: The API key that the service demands.
