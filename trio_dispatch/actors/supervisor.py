@@ -177,7 +177,9 @@ class _Supervisor(Generic[P]):
 
     def _fold_in(self, message: Dispatch) -> int:
         """Fold in a message; returns the number of groups that it may have changed."""
-        if message.deleted or not message.active:
+        # Without a pulse, a message about a pulse dispatch says that it was withdrawn, even if the
+        # dispatch has become active again before the message was read.
+        if message.deleted or not message.active or (message.is_pulse and message.pulse is None):
             self._withdraw_pulses(message.id)
         start = None
         if message.type == self._options.type:
