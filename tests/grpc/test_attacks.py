@@ -141,8 +141,16 @@ async def test_half_sent_requests_wait_for_memory(
     assert server._service.unfinished_requests.reserved == 0
 
 
+class Terse(Greeter):
+    """Replies with a short message, however long the request is."""
+
+    async def say_hello(self, message: HelloRequest) -> HelloReply:
+        return HelloReply(message="Hello")
+
+
 async def test_long_requests_that_wait_for_memory_succeed(nursery: trio.Nursery) -> None:
-    server = Server([Greeter()], limits=Limits(unfinished_requests=1))
+    # Long replies that the client has not read yet would meet a limit of their own.
+    server = Server([Terse()], limits=Limits(unfinished_requests=1))
     async with open_channel(memory_connector(server, nursery), max_message_size=2**30) as channel:
         stub = GreeterStub(channel)
         async with trio.open_nursery() as calls:
