@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import grpc_tools
@@ -18,14 +19,14 @@ PROTO = Path(__file__).parent
 LIBRARY = PROTO.parent / "trio_dispatch"
 
 OUTPUTS = {
-    "frequenz": LIBRARY / "api" / "_generated",
-    "grpc": LIBRARY / "grpc" / "_generated",
+    LIBRARY / "api" / "_generated": ("frequenz", "trio_dispatch"),
+    LIBRARY / "grpc" / "_generated": ("grpc",),
 }
-"""For each folder of definitions, the folder of its generated code."""
+"""The folders of generated code, and the folders of definitions that each is generated from."""
 
 
-def generate(source: str, output: Path) -> None:
-    """Generate the code of one folder of definitions into `output`, replacing its content."""
+def generate(sources: Iterable[str], output: Path) -> None:
+    """Generate the code of folders of definitions into `output`, replacing its content."""
     shutil.rmtree(output, ignore_errors=True)
     output.mkdir(parents=True)
     status = protoc.main(
@@ -35,7 +36,11 @@ def generate(source: str, output: Path) -> None:
             f"--proto_path={Path(grpc_tools.__file__).parent / '_proto'}",
             f"--python_betterproto2_out={output}",
             "--python_betterproto2_opt=client_generation=async,server_generation=async",
-            *sorted(str(path.relative_to(PROTO)) for path in (PROTO / source).rglob("*.proto")),
+            *sorted(
+                str(path.relative_to(PROTO))
+                for source in sources
+                for path in (PROTO / source).rglob("*.proto")
+            ),
         ]
     )
     if status != 0:
@@ -43,5 +48,5 @@ def generate(source: str, output: Path) -> None:
 
 
 if __name__ == "__main__":
-    for source, output in OUTPUTS.items():
-        generate(source, output)
+    for output, sources in OUTPUTS.items():
+        generate(sources, output)
