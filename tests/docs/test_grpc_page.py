@@ -68,7 +68,7 @@ def read(page: str) -> tuple[dict[str, list[Block]], dict[str, str]]:
 SECTIONS, OTHERS = read(PAGE.read_text())
 SERVER, CLIENT = SECTIONS.pop("A greeter")
 # A mock clock does not see bytes on their way through a socket, nor a signal.
-REAL_TIME = {"Servers", "Stopping", "TLS"}
+REAL_TIME = {"Interceptors on the client", "Servers", "Stopping", "TLS"}
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,10 @@ from ..protobuf.codec import DecodeError, EncodeError, MessageCodec
 from ._client_stream import ClientStream
 from ._deadline import Deadline
 from ._dialer import Connector
+from ._interceptors import ClientInterceptor, Proceed
 from ._limits import Limits
 from ._metadata import Metadata
-from ._server_connection import Interceptor, Proceed
+from ._server_connection import Interceptor
 from ._server_stream import ServerStream, current_call
 from ._services import Servable
 from ._status import grpc_error_in
@@ -27,6 +28,7 @@ __all__ = [
     "Cardinality",
     "Channel",
     "ChannelStatistics",
+    "ClientInterceptor",
     "ClientStream",
     "Connector",
     "Deadline",

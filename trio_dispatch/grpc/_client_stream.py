@@ -6,19 +6,20 @@ import math
 import platform
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Generic, TypeVar, TypeVarTuple
+from typing import Generic, TypeVar, TypeVarTuple, cast
 
 import trio
 from grpclib.const import Cardinality, Status
 from grpclib.encoding.base import CodecBase, StatusDetailsCodecBase
 from grpclib.exceptions import GRPCError, ProtocolError
 from h2.errors import ErrorCodes
+from multidict import MultiDict
 
 from ._counts import CallCounts
-from ._deadline import encode_timeout
+from ._deadline import Deadline, encode_timeout
 from ._framing import ACCEPTED_ENCODINGS, frame_message
 from ._hpack import never_indexed
-from ._metadata import Headers, MetadataLike, encode_metadata
+from ._metadata import Headers, Metadata, MetadataLike, encode_metadata
 from ._pool import ConnectionPool
 from ._response import PENDING, Poll, Response
 
@@ -55,6 +56,11 @@ class ClientStream(Response[S, R], Generic[S, R]):
 
     One task may send while another one receives.
 
+    Attributes:
+      method_name: As in ``/package.Service/Method``.
+      initial_metadata, trailing_metadata: The metadata of the response, None until it has come.
+      peer: The server's address and certificate, None until the request is sent.
+
     Raises:
       GRPCError: the call has failed; from any method, as soon as it is known.  The status is
         DEADLINE_EXCEEDED when an explicit timeout or deadline has passed.  (When the deadline of
@@ -78,19 +84,34 @@ class ClientStream(Response[S, R], Generic[S, R]):
         super().__init__(status_details_codec)
         self._pool = pool
         self._counts = counts
-        self._method_name = method_name
+        self.method_name = method_name
         self._cardinality = cardinality
         self._request_type = request_type
         self._reply_type = reply_type
         self._codec = codec
         self._explicit = deadline
         self._enclosing = math.inf
-        # Metadata may contain an API key, or change with every call.
-        self._headers = [never_indexed(*header) for header in encode_metadata(metadata or {})]
+        self._request_metadata: MetadataLike | None = metadata
         self._first: S | None = None
         self._retries = 0
         self._opening: trio.Event | None = None
         self._taken = 0
+
+    @property
+    def metadata(self) -> Metadata:
+        """The metadata of the request; it may be changed until the request is sent."""
+        if not isinstance(self._request_metadata, MultiDict):
+            self._request_metadata = MultiDict(self._request_metadata or {})
+        return cast(Metadata, self._request_metadata)
+
+    @property
+    def deadline(self) -> Deadline | None:
+        """The explicit deadline of the call, None without one; it may be set at any time."""
+        return None if self._explicit == math.inf else Deadline.at(self._explicit)
+
+    @deadline.setter
+    def deadline(self, deadline: Deadline | None) -> None:
+        self._explicit = math.inf if deadline is None else deadline.time
 
     async def __aenter__(self) -> ClientStream[S, R]:
         self._counts.started += 1
@@ -227,14 +248,18 @@ class ClientStream(Response[S, R], Generic[S, R]):
         headers = [
             (":method", "POST"),
             (":scheme", dialer.scheme),
-            (":path", self._method_name),
+            (":path", self.method_name),
             (":authority", dialer.authority),
             ("te", "trailers"),
             ("content-type", _content_type(self._codec)),
             ("user-agent", USER_AGENT),
             _ACCEPT_ENCODING,
-            *self._headers,
         ]
+        if self._request_metadata:
+            # It may contain an API key, or change with every call.
+            headers += [
+                never_indexed(*header) for header in encode_metadata(self._request_metadata)
+            ]
         if deadline != math.inf:
             timeout = encode_timeout(deadline - trio.current_time())
             headers.append(never_indexed("grpc-timeout", timeout))

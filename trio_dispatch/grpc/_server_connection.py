@@ -32,6 +32,7 @@ from ._deadline import decode_timeout
 from ._framing import ACCEPTED_ENCODINGS
 from ._headers import MalformedError, check_request
 from ._http2 import HTTP2
+from ._interceptors import Proceed
 from ._limits import Limits, TokenBucket
 from ._metadata import Headers, text_headers
 from ._server_stream import ServerStream, enter_call
@@ -41,7 +42,6 @@ from ._stream import HTTP2Stream, StreamLimits
 
 log = logging.getLogger(__name__)
 
-Proceed: TypeAlias = Callable[[], Awaitable[None]]
 Interceptor: TypeAlias = Callable[[ServerStream[Any, Any], Proceed], Awaitable[None]]
 
 # What a client may send of each request before the request is admitted.

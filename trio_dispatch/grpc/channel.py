@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from functools import partial
+from typing import Any, Final, TypeVar
 
 import grpclib.client
 import grpclib.metadata
@@ -20,6 +21,7 @@ from ._client_stream import ClientStream
 from ._counts import CallCounts
 from ._deadline import earliest_deadline
 from ._dialer import Connector, Dialer
+from ._interceptors import ClientInterceptor, InterceptedStream
 from ._metadata import MetadataLike
 from ._pool import ConnectionPool
 from ._url import parse_url
@@ -65,6 +67,7 @@ async def open_channel(
     ssl_context: ssl.SSLContext | None = None,
     codec: CodecBase | None = None,
     status_details_codec: StatusDetailsCodecBase | None = None,
+    interceptors: Sequence[ClientInterceptor] = (),
     authority: str | None = None,
     max_message_size: int = MAX_MESSAGE_SIZE,
     connect_timeout: float = CONNECT_TIMEOUT,
@@ -101,6 +104,12 @@ async def open_channel(
       codec: Turns messages into bytes and back, unless a call brings its own codec; by default a
         `MessageCodec`, for betterproto2's messages.
       status_details_codec: Makes `GRPCError.details` from bytes; without one they stay bytes.
+      interceptors: Async functions ``interceptor(call, proceed)``, called for each call when its
+        block is entered, before anything is sent; the first one is outermost.  ``await proceed()``
+        returns when the block has been left and the call has ended, and raises what has ended it
+        otherwise.  An interceptor runs in the task of the caller.  It may change `call.metadata`
+        and `call.deadline` first, and raise another exception than it gets; one that it does not
+        raise is raised nevertheless.
       authority: The name of the server, in requests and in its certificate.
       max_message_size: A longer message fails its call with RESOURCE_EXHAUSTED.
       connect_timeout: The time to connect, TLS and HTTP/2 included.
@@ -140,7 +149,10 @@ async def open_channel(
         )
         try:
             yield Channel(
-                pool, codec=codec or MessageCodec(), status_details_codec=status_details_codec
+                pool,
+                codec=codec or MessageCodec(),
+                status_details_codec=status_details_codec,
+                interceptors=interceptors,
             )
         finally:
             pool.close()
@@ -156,8 +168,12 @@ class Channel(grpclib.client.Channel):
         *,
         codec: CodecBase,
         status_details_codec: StatusDetailsCodecBase | None,
+        interceptors: Sequence[ClientInterceptor] = (),
     ) -> None:
         self._pool = pool
+        self._new_call: Callable[..., ClientStream[Any, Any]] = ClientStream
+        if interceptors:
+            self._new_call = partial(InterceptedStream, tuple(interceptors))
         self._trio_codec = codec
         self._trio_status_details_codec = status_details_codec
         self._counts = CallCounts()
@@ -190,7 +206,7 @@ class Channel(grpclib.client.Channel):
           metadata: To be sent with the request.  Proxies and servers are asked never to keep it in
             their compression tables: it may contain keys.
         """
-        return ClientStream(
+        return self._new_call(
             self._pool,
             self._counts,
             name,
