@@ -219,6 +219,42 @@ async def test_many_writes_share_a_commit(path: Path) -> None:
         assert (await store.list(Query(1))).total == 200
 
 
+async def test_many_look_ups_share_a_statement_and_fail_alone(path: Path) -> None:
+    """A damaged row fails only the look-ups of it."""
+    found: list[int] = []
+    statements = 0
+
+    async def look_up(id_: int) -> None:
+        found.append((await store.get(1, id_)).id)
+
+    async def fail_to_look_up(id_: int) -> None:
+        with pytest.raises(ValueError, match="isoformat"):
+            await store.get(1, id_)
+
+    async with open_sqlite(path) as store:
+        for _ in range(100):
+            await store.create(1, data(), now=NOW)
+
+        @sa.event.listens_for(store._engine, "before_cursor_execute")
+        def count(*_: object) -> None:
+            nonlocal statements
+            statements += 1
+
+        async with trio.open_nursery() as nursery:
+            for id_ in range(1, 101):
+                nursery.start_soon(look_up, id_)
+        assert sorted(found) == [*range(1, 101)]
+        assert statements <= 4
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute("UPDATE dispatches SET start_time = 'soon' WHERE id = 7")
+        found.clear()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(fail_to_look_up, 7)
+            for id_ in (6, 8):
+                nursery.start_soon(look_up, id_)
+        assert sorted(found) == [6, 8]
+
+
 # Slow reads.
 
 ENDLESS = sa.text(

@@ -1,8 +1,12 @@
-"""The statements by which a transaction reads and writes single dispatches."""
+"""The statements by which a transaction reads and writes single dispatches.
+
+A statement for many rows costs little more than one for a single row.  So a transaction keeps the
+rows that its writes read and change, and writes all of them down at its end.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Sequence
 
 import sqlalchemy as sa
 
@@ -12,14 +16,15 @@ from ._schema import counters, dispatches, former, stamps
 from .edits import Counters, Edit
 from .rows import Change, Row
 
-__all__ = ["Transaction", "find", "latest_stamp", "read_counters"]
+__all__ = ["Transaction", "find_all", "latest_stamp", "read_counters"]
 
 _IDS_AT_ONCE = 500
 _FIELDS = tuple(Row.__dataclass_fields__)
 _wanted = dispatches.c.id == sa.bindparam("wanted")
-_rows = sa.select(*(dispatches.c[name] for name in _FIELDS))
-_FIND = _rows.where(_wanted)
-_FIND_ALL = _rows.where(dispatches.c.id.in_(sa.bindparam("wanted", expanding=True)))
+_FIND_ALL = sa.select(*(dispatches.c[name] for name in _FIELDS)).where(
+    dispatches.c.id.in_(sa.bindparam("wanted", expanding=True))
+)
+_INSERT = dispatches.insert()
 _REPLACE = dispatches.update().where(_wanted)
 _REMOVE = dispatches.delete().where(_wanted)
 _stamp_of_key = stamps.c.key == sa.bindparam("wanted")
@@ -32,10 +37,15 @@ def read_counters(connection: sa.Connection) -> Counters:
     return Counters(*connection.execute(sa.select(counters)).one())
 
 
-def find(connection: sa.Connection, dispatch_id: int) -> Row | None:
-    """Return the dispatch with an id, whatever its microgrid."""
-    found = connection.execute(_FIND, {"wanted": dispatch_id}).one_or_none()
-    return None if found is None else Row(*found)
+def find_all(connection: sa.Connection, ids: Iterable[int]) -> dict[int, Row]:
+    """Return the dispatches with these ids, whatever their microgrids."""
+    found, wanted = {}, [*ids]
+    for begin in range(0, len(wanted), _IDS_AT_ONCE):
+        some = {"wanted": wanted[begin : begin + _IDS_AT_ONCE]}
+        for columns in connection.execute(_FIND_ALL, some):
+            row = Row(*columns)
+            found[row.id] = row
+    return found
 
 
 def latest_stamp(connection: sa.Connection, key: bytes) -> int | None:
@@ -53,10 +63,24 @@ class Transaction:
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
         self._before = self.counters = read_counters(connection)
+        # The dispatches that were read, and what has become of them; None for one that is missing.
+        self._stored: dict[int, Row | None] = {}
+        self._rows: dict[int, Row | None] = {}
+        self._former: list[dict[str, int]] = []
+
+    def read(self, ids: Iterable[int]) -> None:
+        """Read dispatches that edits need, unless they were read before."""
+        missing = {id_ for id_ in ids if id_ not in self._rows}
+        if missing:
+            found = find_all(self._connection, missing)
+            self._stored.update((id_, found.get(id_)) for id_ in missing)
+            self._rows.update((id_, found.get(id_)) for id_ in missing)
 
     def carry_out(self, edit: Edit) -> Sequence[Change]:
-        """Let an edit decide, and write its changes down."""
-        changes = edit.decide(self._find_all(edit.reads), self.counters)
+        """Let an edit decide on its changes."""
+        self.read(edit.reads)
+        found = {id_: row for id_ in edit.reads if (row := self._rows[id_]) is not None}
+        changes = edit.decide(found, self.counters)
         for change in changes:
             self._apply(change)
         self.counters = self.counters.after(changes)
@@ -71,45 +95,47 @@ class Transaction:
             self._connection.execute(_RAISE_STAMP, {"wanted": key, "later": second})
 
     def finish(self) -> None:
-        """Write the counters down, and forget former sort keys that are no longer needed."""
+        """Write all changes down, and forget former sort keys that are no longer needed."""
         if self.counters == self._before:
             return
+        removed, replaced, added = [], [], []
+        for id_, row in self._rows.items():
+            stored = self._stored.get(id_)
+            if row is stored:
+                continue
+            if row is None:
+                removed.append({"wanted": id_})
+            elif stored is None:
+                added.append(_columns(row))
+            else:
+                replaced.append({"wanted": id_, **_columns(row)})
+        for statement, rows in (
+            (_REMOVE, removed),
+            (_REPLACE, replaced),
+            (_INSERT, added),
+            (former.insert(), self._former),
+        ):
+            if rows:
+                self._connection.execute(statement, rows)
         last_id, sequence = self.counters.last_id, self.counters.sequence
         self._connection.execute(counters.update().values(last_id=last_id, sequence=sequence))
         forgotten = former.c.until <= sequence - queries.REMEMBERED_CHANGES
         self._connection.execute(former.delete().where(forgotten))
 
-    def _find_all(self, ids: Collection[int]) -> dict[int, Row]:
-        if len(ids) <= 1:
-            rows = [find(self._connection, id_) for id_ in ids]
-            return {row.id: row for row in rows if row is not None}
-        found, wanted = {}, [*ids]
-        for begin in range(0, len(wanted), _IDS_AT_ONCE):
-            some = {"wanted": wanted[begin : begin + _IDS_AT_ONCE]}
-            for columns in self._connection.execute(_FIND_ALL, some):
-                row = Row(*columns)
-                found[row.id] = row
-        return found
-
     def _apply(self, change: Change) -> None:
         row, moved = change.row, change.moved
-        match change.event:
-            case Event.CREATED:
-                self._connection.execute(dispatches.insert(), [_columns(row)])
-            case Event.UPDATED:
-                self._connection.execute(_REPLACE, {"wanted": row.id, **_columns(row)})
-            case Event.DELETED:
-                self._connection.execute(_REMOVE, {"wanted": row.id})
+        self._rows[row.id] = None if change.event is Event.DELETED else row
         if moved is not None:
-            keys = {
-                "until": row.updated_sequence,
-                "id": moved.id,
-                "created_sequence": moved.created_sequence,
-                "updated_sequence": moved.updated_sequence,
-                "start_time": moved.start_time,
-                "update_time": moved.update_time,
-            }
-            self._connection.execute(former.insert(), [keys])
+            self._former.append(
+                {
+                    "until": row.updated_sequence,
+                    "id": moved.id,
+                    "created_sequence": moved.created_sequence,
+                    "updated_sequence": moved.updated_sequence,
+                    "start_time": moved.start_time,
+                    "update_time": moved.update_time,
+                }
+            )
 
 
 def _columns(row: Row) -> dict[str, object]:

@@ -2,9 +2,10 @@
 
 Theory of operation.  One task carries out the writes.  It takes those that wait, runs them in one
 transaction in a worker thread, and continues with those that have arrived meanwhile: under load
-many writes share the wait for the disk.  Reads run in other threads, each on a connection of its
-own, and see the last commit; in WAL mode readers and the writer do not wait for each other.  A read
-whose caller is cancelled is interrupted.
+many writes share the wait for the disk.  Look-ups of single dispatches are shared in the same way.
+Lists run in other threads, each on a connection of its own.  All reads see the last commit; in WAL
+mode readers and the writer do not wait for each other.  A list whose caller is cancelled is
+interrupted.
 
 A COMMIT that fails may still have taken effect.  Then the database itself is asked on another
 connection, by the sequence number of its last change.  If the changes are there, a further commit
@@ -21,7 +22,7 @@ import math
 import os
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,11 +41,12 @@ from ..errors import (
     StoreFullError,
     StoreUnavailableError,
 )
+from ._lookups import Lookups
 from ._schema import check_writable, counters, prepare
 from ._sql_errors import DRIVER_ERRORS, copy_of, mapped_to_store_errors
 from ._sql_lists import count_of, pages_of
 from ._sqlite_files import copy_database, ensure_file, lock, make_engine, raw_connection, unlock
-from ._transaction import Transaction, find, latest_stamp, read_counters
+from ._transaction import Transaction, latest_stamp, read_counters
 from .base import Store
 from .edits import Edit
 from .queries import Page, PageBuilder, Query
@@ -59,7 +61,7 @@ LIST_TIMEOUT: Final = 10.0
 
 # Lists can be slow, so they have connections of their own and never delay a look-up by id.
 _LISTS_AT_ONCE: Final = 3
-_LOOKUPS_AT_ONCE: Final = 2
+_STAMPS_AT_ONCE: Final = 1
 _CHANGES_AT_ONCE: Final = 500
 _CLOSE_TIMEOUT: Final = 10.0
 _STEPS_BETWEEN_CHECKS: Final = 100_000  # A few milliseconds.
@@ -89,6 +91,7 @@ async def open_sqlite(
         await clock.run_in_thread(store._open)
         async with open_service_nursery() as nursery:
             nursery.start_soon(store._run_writes)
+            nursery.start_soon(store._lookups.run)
             yield store
             nursery.cancel_scope.cancel()
     finally:
@@ -134,15 +137,20 @@ class _Write:
 
     Attributes:
       microgrid_id: The microgrid whose watchers set the pace, if any.
-      size: How many changes it may make.
+      reads: The ids of the dispatches that it reads.
     """
 
     work: Callable[[Transaction], Sequence[Change]]
     microgrid_id: int | None = None
-    size: int = 1
+    reads: Collection[int] = ()
     outcome: Outcome[Sequence[Change]] | None = None
     done: trio.Event = field(default_factory=trio.Event)
     abandoned: bool = False
+
+    @property
+    def size(self) -> int:
+        """How many changes it may make."""
+        return max(1, len(self.reads))
 
     def attempt(self, transaction: Transaction) -> None:
         """Set the outcome; errors of the database are raised, since they concern all writes."""
@@ -155,6 +163,16 @@ class _Write:
 
 
 _Writes: TypeAlias = list[_Write]
+
+
+def _read_ahead(transaction: Transaction, batch: Sequence[_Write]) -> None:
+    """Read at once what all writes will read; the write that reads a damaged row fails later."""
+    try:
+        transaction.read(id_ for write in batch for id_ in write.reads)
+    except DRIVER_ERRORS:
+        raise
+    except Exception:
+        log.debug("a dispatch is damaged", exc_info=True)
 
 
 class _CommitError(Exception):
@@ -183,17 +201,20 @@ class SqliteStore(Store):
         self._closed = False
         # Limiters of its own: other work in Trio's threads must not stop it.
         self._lists = trio.CapacityLimiter(_LISTS_AT_ONCE)
-        self._lookups = trio.CapacityLimiter(_LOOKUPS_AT_ONCE)
+        self._stamps = trio.CapacityLimiter(_STAMPS_AT_ONCE)
         self._writer = trio.CapacityLimiter(1)
         self._lock: int | None = None
-        connections = _LISTS_AT_ONCE + _LOOKUPS_AT_ONCE + 1
+        # Two more: for the writer, and for look-ups.
+        connections = _LISTS_AT_ONCE + _STAMPS_AT_ONCE + 2
         self._engine = make_engine(self.path, busy_timeout, connections=connections)
+        self._lookups = Lookups(self.path, self._engine)
         self._writing = self._engine.execution_options(begin="BEGIN IMMEDIATE")
 
     # Reads.
 
     async def get(self, microgrid_id: int, dispatch_id: int) -> Row:
-        row = await self._look_up(lambda connection: find(connection, dispatch_id))
+        self._check_open()
+        row = await self._lookups.find(dispatch_id)
         if row is None or row.microgrid_id != microgrid_id:
             raise NotFoundError(microgrid_id, dispatch_id)
         return row
@@ -216,7 +237,7 @@ class SqliteStore(Store):
         raise StoreBusyError("the list took too long: use a simpler filter")
 
     async def latest_stamp(self, key: bytes) -> int | None:
-        return await self._look_up(lambda connection: latest_stamp(connection, key))
+        return await self._read(lambda connection: latest_stamp(connection, key), self._stamps)
 
     async def backup(self, path: str | os.PathLike[str]) -> None:
         target = Path(path)
@@ -227,9 +248,6 @@ class SqliteStore(Store):
                 copy_database(raw_connection(connection), target)
 
         await clock.run_in_thread(copy, limiter=self._lists)
-
-    async def _look_up(self, work: Callable[[sa.Connection], _R]) -> _R:
-        return await self._read(work, self._lookups)
 
     async def _read(self, work: Callable[[sa.Connection], _R], limiter: trio.CapacityLimiter) -> _R:
         """Read in a thread, in a transaction that sees a single state.
@@ -260,7 +278,7 @@ class SqliteStore(Store):
     async def _wait_for_reads(self) -> None:
         """Wait until the threads of all reads have ended."""
         self._closed = True
-        for limiter in (self._lists, self._lookups):
+        for limiter in (self._lists, self._stamps):
             for _ in range(int(limiter.total_tokens)):
                 await limiter.acquire_on_behalf_of(object())
 
@@ -271,7 +289,7 @@ class SqliteStore(Store):
             _Write(
                 lambda transaction: transaction.carry_out(edit),
                 edit.microgrid_id,
-                size=max(1, len(edit.reads)),
+                edit.reads,
             )
         )
 
@@ -385,6 +403,7 @@ class SqliteStore(Store):
             sql_transaction = connection.begin()
             transaction = Transaction(connection)
             before = transaction.counters.sequence
+            _read_ahead(transaction, batch)
             for write in batch:
                 write.attempt(transaction)
             transaction.finish()
