@@ -7,6 +7,10 @@ STAMP := .venv/.ready
 INTEROP := .venv-interop/.ready
 BENCH := .venv-bench/.ready
 SOURCES := $(wildcard *.py) trio_dispatch proto tests docs
+# One module's tests stay together, so that they share its fixtures.
+PYTEST := -m pytest -n auto --dist worksteal
+# Otherwise each program that a test starts compiles the library.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help demo test test-long test-all test-lowest coverage check lint types imports generated proto docs \
 	pictures bench clean
@@ -48,10 +52,10 @@ demo: $(STAMP)
 	$(BIN)/trio-dispatch demo
 
 test: $(STAMP) $(INTEROP)
-	$(BIN)/python -m pytest -n auto $(ARGS)
+	$(BIN)/python $(PYTEST) $(ARGS)
 
 test-long: $(STAMP) $(INTEROP)
-	TRIO_DISPATCH_LONG=1 $(BIN)/python -m pytest -n auto $(ARGS)
+	TRIO_DISPATCH_LONG=1 $(BIN)/python $(PYTEST) $(ARGS)
 
 test-all: $(INTEROP)
 	.ci/every-python $(ARGS)
@@ -62,7 +66,7 @@ test-lowest: $(INTEROP)
 # Not pytest-cov: pytest imports the plugin of trio-dispatch before pytest-cov begins to measure.
 coverage: $(STAMP) $(INTEROP)
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -n auto $(ARGS)
+	$(BIN)/coverage run $(PYTEST) $(ARGS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

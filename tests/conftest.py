@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
+from hypothesis import HealthCheck, settings
 
-LONG = os.environ.get("TRIO_DISPATCH_LONG") == "1"
+from tests.helpers.effort import LONG, cases
+
+# A test never depends on how fast the machine is.
+settings.register_profile(
+    "trio-dispatch",
+    max_examples=cases(50, long=500),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("trio-dispatch")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

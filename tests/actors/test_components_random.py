@@ -7,7 +7,6 @@ dispatcher can know of the store, minute by minute.  It shares no code with the 
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ import trio.testing
 
 from tests.helpers.acting import HOUR, MINUTE, START, at
 from tests.helpers.dispatching import dispatching
+from tests.helpers.effort import cases
 from trio_dispatch import (
     ActorRun,
     BatteryType,
@@ -37,7 +37,7 @@ from trio_dispatch import (
 from trio_dispatch.model.recurrence.rule import Frequency
 from trio_dispatch.testing import LocalService, make_dispatch, open_test_service
 
-SEEDS = 10_000 if os.environ.get("TRIO_DISPATCH_LONG") == "1" else 1_000
+SEEDS = cases(300, long=10_000)
 TOGETHER = 100
 MINUTES = 14
 IDS = 5

@@ -6,7 +6,6 @@ no longer reach the hardware, and whose cache file stays as it was at that momen
 
 from __future__ import annotations
 
-import os
 import random
 from functools import partial
 from pathlib import Path
@@ -18,6 +17,7 @@ import trio.testing
 
 from tests.helpers.acting import MINUTE, SECOND, at
 from tests.helpers.dispatching import dispatching
+from tests.helpers.effort import cases
 from trio_dispatch import (
     ActorRun,
     Dispatch,
@@ -28,7 +28,7 @@ from trio_dispatch import (
 )
 from trio_dispatch.testing import LocalService, make_dispatch, open_test_service
 
-SEEDS = 200 if os.environ.get("TRIO_DISPATCH_LONG") == "1" else 20
+SEEDS = cases(10, long=200)
 COMPONENTS = range(1, 9)
 MERGE = MergeByComponent(dict.fromkeys(COMPONENTS, ElectricalComponentCategory.BATTERY))
 GRACE = 5 * SECOND

@@ -8,7 +8,6 @@ may have changed.
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -20,6 +19,7 @@ import trio
 import trio.testing
 
 from tests.helpers.acting import SECOND, START, at
+from tests.helpers.effort import cases
 from trio_dispatch import (
     ActorRun,
     Dispatch,
@@ -34,7 +34,7 @@ from trio_dispatch import (
 from trio_dispatch.model.recurrence.rule import Frequency
 from trio_dispatch.testing import LocalService, make_dispatch, open_test_service
 
-SEEDS = 10_000 if os.environ.get("TRIO_DISPATCH_LONG") == "1" else 1_000
+SEEDS = cases(300, long=10_000)
 TOGETHER = 50
 END = 595  # at which nothing starts or ends by itself
 IDS = 6

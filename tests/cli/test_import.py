@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import signal
 import time
@@ -21,6 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.helpers.commanding import Cli, ServiceThread, on_virtual_time, settings_for
+from tests.helpers.effort import cases
 from trio_dispatch import Dispatch, DispatchClient, TargetIds
 from trio_dispatch.cli.app.run import Failure
 from trio_dispatch.cli.app.settings import Settings
@@ -31,7 +31,6 @@ from trio_dispatch.testing import make_dispatch, open_test_service
 
 LATER = datetime(2090, 1, 1, 7, tzinfo=UTC)
 HOUR = timedelta(hours=1)
-LONG = os.environ.get("TRIO_DISPATCH_LONG") == "1"
 
 
 def plan_of(*dispatches: Dispatch) -> str:
@@ -189,7 +188,7 @@ class _DyingSettings(Settings):
             yield _DyingClient(client, self.lives, self.answered)
 
 
-@settings(max_examples=2000 if LONG else 40, deadline=None)
+@settings(max_examples=cases(40, long=2000))
 @given(st.data())
 def test_nothing_is_created_twice_whenever_the_process_dies(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

@@ -15,7 +15,7 @@ import pytest
 import trio
 import trustme
 from click.testing import CliRunner, Result
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 from trio.testing import (
@@ -396,7 +396,6 @@ pieces = st.one_of(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(pieces, max_size=12))
 def test_random_requests_cause_no_error(said: list[bytes]) -> None:
     async def main() -> None:

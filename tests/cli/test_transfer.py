@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.helpers.commanding import Cli, ServiceThread, on_virtual_time, settings_for
+from tests.helpers.effort import cases
 from tests.helpers.random_dispatches import dispatches, exactly
 from trio_dispatch import Dispatch, TargetIds
 from trio_dispatch.cli.app.settings import Settings
@@ -27,13 +27,12 @@ from trio_dispatch.testing import make_dispatch, open_test_service
 
 LATER = datetime(2090, 1, 1, 7, tzinfo=UTC)
 HOUR = timedelta(hours=1)
-LONG = os.environ.get("TRIO_DISPATCH_LONG") == "1"
 
 
 # Export, import --db, export.
 
 
-@settings(max_examples=1000 if LONG else 30, deadline=None)
+@settings(max_examples=cases(30, long=1000))
 @given(
     st.lists(dispatches(), max_size=12, unique_by=lambda dispatch: dispatch.id),
     st.sampled_from(["jsonl", "csv"]),

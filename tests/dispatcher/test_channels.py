@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import random
 from typing import Any
 
 import pytest
 import trio
 
+from tests.helpers.effort import cases
 from trio_dispatch import Created, Deleted, Dispatch, LifecycleEvent, Receiver, Updated
 from trio_dispatch.dispatcher.channels import lifecycle_channel, merge_events
 from trio_dispatch.dispatcher.mirror import Mirror
 from trio_dispatch.testing import make_dispatch
 
-ROUNDS = 20_000 if os.environ.get("TRIO_DISPATCH_LONG") == "1" else 1_000
+ROUNDS = cases(1_000, long=20_000)
 
 
 class Reader:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import random
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,6 +13,7 @@ import pytest
 import trio
 import trio.testing
 
+from tests.helpers.effort import cases
 from trio_dispatch import (
     Created,
     Deleted,
@@ -30,7 +30,7 @@ from trio_dispatch.testing import LocalService, make_dispatch, open_test_service
 
 SECOND = timedelta(seconds=1)
 HISTORY = timedelta(minutes=2)
-SEEDS = 10_000 if os.environ.get("TRIO_DISPATCH_LONG") == "1" else 100
+SEEDS = cases(50, long=10_000)
 
 
 class BadWire(trio.abc.Stream):

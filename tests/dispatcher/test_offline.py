@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -113,15 +114,24 @@ trio.run(main, Path(sys.argv[1]), clock=trio.testing.MockClock(autojump_threshol
 """
 
 
+@pytest.fixture(scope="module")
+def cache_of_a_crash(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The cache of a process that was killed in the middle of a run."""
+    cache = tmp_path_factory.mktemp("crash") / "cache"
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(cache)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    return cache.read_bytes()
+
+
 @pytest.mark.parametrize("meanwhile", ["over", "deleted", "gone", "still running"])
 async def test_orphan_is_stopped_once_after_a_crash(
-    autojump_clock: trio.testing.MockClock, tmp_path: Path, meanwhile: str
+    autojump_clock: trio.testing.MockClock,
+    tmp_path: Path,
+    cache_of_a_crash: bytes,
+    meanwhile: str,
 ) -> None:
     cache = tmp_path / "cache"
-    killed = await clock.run_in_thread(
-        partial(subprocess.run, [sys.executable, "-c", KILLED, str(cache)], check=False)
-    )
-    assert killed.returncode == -signal.SIGKILL
+    cache.write_bytes(cache_of_a_crash)
     later = HOUR / 2 if meanwhile == "still running" else 2 * HOUR
     clock.virtual_clock().set(START + later)
     async with open_test_service() as service:
@@ -186,39 +196,47 @@ async def test_large_cache_is_restored_in_slices(
 
 
 WRITER = """
+import os
 import sys
 from pathlib import Path
 from trio_dispatch.dispatcher.cache_file import save
 from trio_dispatch.clock import VIRTUAL_START
 from trio_dispatch.testing import make_dispatch
 
-number = 0
-print("ready", flush=True)
-while True:
-    number += 1
-    entries = {id_: make_dispatch(id_, payload={"n": number}) for id_ in range(1, 200)}
-    save(Path(sys.argv[1]), 1, VIRTUAL_START, entries, [number])
+def write():
+    number = 0
+    while True:
+        number += 1
+        entries = {id_: make_dispatch(id_, payload={"n": number}) for id_ in range(1, 200)}
+        save(Path(sys.argv[1]), 1, VIRTUAL_START, entries, [number])
+
+for _ in range(8):
+    child = os.fork()
+    if not child:
+        write()
+    print(child, flush=True)
+    os.waitpid(child, 0)
+    print("killed", flush=True)
 """
 
 
 def test_killed_writer_leaves_a_whole_file(tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     rng = random.Random(1)
-    for _ in range(8):
-        with subprocess.Popen(
-            [sys.executable, "-c", WRITER, str(cache)], stdout=subprocess.PIPE
-        ) as writer:
-            assert writer.stdout is not None
-            writer.stdout.readline()
-            try:
-                writer.wait(timeout=rng.uniform(0.01, 0.15))
-            except subprocess.TimeoutExpired:
-                writer.kill()
-        known = load(cache, 1)
-        if known is not None:
-            (number,) = known.running
-            assert len(known.dispatches) == 199
-            assert {dispatch.payload["n"] for dispatch in known.dispatches} == {number}
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(cache)], stdout=subprocess.PIPE, text=True
+    ) as writer:
+        assert writer.stdout is not None
+        for _ in range(8):
+            child = int(writer.stdout.readline())
+            time.sleep(rng.uniform(0.01, 0.15))
+            os.kill(child, signal.SIGKILL)
+            assert writer.stdout.readline() == "killed\n"
+            known = load(cache, 1)
+            if known is not None:
+                (number,) = known.running
+                assert len(known.dispatches) == 199
+                assert {dispatch.payload["n"] for dispatch in known.dispatches} == {number}
     assert known is not None
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import random
 from collections import Counter
 from dataclasses import dataclass
@@ -14,13 +13,14 @@ import trio
 import trio.testing
 
 from tests.helpers.dispatching import dispatching
+from tests.helpers.effort import cases
 from trio_dispatch import Created, Dispatch, Dispatcher, Updated, clock
 from trio_dispatch.testing import LocalService, make_dispatch, open_test_service
 
 SECOND = timedelta(seconds=1)
 PROBE_INTERVAL = timedelta(seconds=30)
 FOUND_WITHIN = PROBE_INTERVAL + 5 * SECOND
-SEEDS = 10_000 if os.environ.get("TRIO_DISPATCH_LONG") == "1" else 300
+SEEDS = cases(100, long=10_000)
 
 
 @dataclass

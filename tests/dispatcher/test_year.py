@@ -95,9 +95,13 @@ async def live_through(
     return seen
 
 
-@pytest.mark.parametrize("where", ["memory", "disk"])
 @pytest.mark.parametrize(
-    ("days", "count"), [(20, 50), pytest.param(365, 1000, marks=pytest.mark.long)]
+    ("days", "count", "where"),
+    [
+        (15, 30, "disk"),
+        pytest.param(365, 1000, "disk", marks=pytest.mark.long),
+        pytest.param(365, 1000, "memory", marks=pytest.mark.long),
+    ],
 )
 async def test_a_year(
     autojump_clock: trio.testing.MockClock, tmp_path: Path, days: int, count: int, where: str

@@ -24,18 +24,17 @@ from hyperframe.frame import (
     SettingsFrame,
     WindowUpdateFrame,
 )
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.helpers.effort import cases
 from tests.helpers.greeter import GreeterStub, HelloRequest
 from tests.helpers.greeting import Greeter, memory_connector
 from tests.helpers.http2_peer import OK, REQUEST, RESPONSE, hello, played_server
 from trio_dispatch.grpc import GRPCError, Server, open_channel
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-fuzzed = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+fuzzed = settings(max_examples=cases(40, long=1000))
 
 streams = st.sampled_from([1, 1, 1, 3, 3, 5, 2, 7, 2**31 - 1])
 small = st.binary(max_size=40)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import struct
 import zlib
 from dataclasses import dataclass
@@ -12,7 +11,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from hypothesis import settings
 from hypothesis import strategies as st
 
 from trio_dispatch import Dispatch, Frequency, RecurrenceRule, TargetIds
@@ -20,8 +18,6 @@ from trio_dispatch.testing import make_dispatch
 
 BEGIN = datetime(2026, 6, 15, tzinfo=UTC)
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
-LONG = os.environ.get("TRIO_DISPATCH_LONG") == "1"
-RANDOM = settings(deadline=None, max_examples=1000 if LONG else 60)
 NASTY = [
     "<script>alert(1)</script>",
     "</script><!--",

@@ -8,7 +8,6 @@ group, which is invalid.  So the runtime in C++ decides about messages that only
 from __future__ import annotations
 
 import json
-import os
 import random
 import time
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.helpers.effort import cases
 from tests.helpers.interop.cpp import (
     OURS,
     Every,
@@ -39,7 +39,7 @@ CLASSES = [
     wire.ListMicrogridDispatchesResponse,
     wire.UpdateMicrogridDispatchRequest,
 ]
-EXAMPLES = 25_000 if os.environ.get("TRIO_DISPATCH_LONG") == "1" else 150  # of each class
+EXAMPLES = cases(100, long=25_000)  # of each class
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,6 @@ def test_golden_messages(googles: GooglesDecoder, row: dict[str, Any]) -> None:
 @pytest.mark.parametrize("cls", CLASSES)
 @settings(
     max_examples=EXAMPLES,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(st.integers(0, 300).flatmap(lambda size: st.binary(min_size=size, max_size=size)))

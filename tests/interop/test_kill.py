@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import math
-import os
 import random
 import sqlite3
 from collections.abc import AsyncIterator, Callable
@@ -17,6 +16,7 @@ from typing import Any
 
 import trio
 
+from tests.helpers.effort import LONG, cases
 from tests.helpers.interop.peers import within
 from tests.helpers.interop.service_runner import run_service
 from trio_dispatch import Dispatch, DispatchClient, ServiceError, TargetIds, open_client
@@ -24,7 +24,6 @@ from trio_dispatch.api.replies import EventKind
 
 KEY, MICROGRID = "k", 1
 WRITERS = 12
-LONG = os.environ.get("TRIO_DISPATCH_LONG") == "1"
 
 
 @dataclass
@@ -214,7 +213,7 @@ async def until(condition: Callable[[], bool]) -> None:
 async def test_acknowledged_writes_survive_repeated_kills(tmp_path: Path) -> None:
     seed = random.randrange(1 << 32) if LONG else 4711
     db = tmp_path / "dispatches.db"
-    known = await kill_again_and_again(db, 50 if LONG else 12, seed)
+    known = await kill_again_and_again(db, cases(6, long=50), seed)
     assert known.acknowledged > 100
     with sqlite3.connect(db) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)

@@ -5,7 +5,6 @@ That the service does what the API says is checked in ``tests/service/test_model
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -13,6 +12,7 @@ from typing import Any, TypeVar
 
 import pytest
 
+from tests.helpers.effort import LONG, cases
 from tests.helpers.interop.ccore import MICROGRID
 from tests.helpers.interop.ours import as_shown
 from tests.helpers.interop.peers import Peer, PeerError, within
@@ -28,8 +28,7 @@ from trio_dispatch import (
 )
 from trio_dispatch.grpc import Status
 
-LONG = os.environ.get("TRIO_DISPATCH_LONG") == "1"
-CALLS = 3000 if LONG else 300
+CALLS = cases(300, long=3000)
 
 T = TypeVar("T")
 

@@ -9,7 +9,7 @@ from itertools import islice, pairwise
 from typing import Any, TypeAlias
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.helpers.drawing import RULES
@@ -198,7 +198,6 @@ def by_definition(
     return None if best is None else (best[2], best[1])
 
 
-@settings(deadline=None)
 @given(dispatches(), st.integers(1, 3), st.booleans())
 def test_at_every_minute_the_plan_is_the_definition(
     found: list[Dispatch], component: int, dry_runs: bool
@@ -221,7 +220,6 @@ def test_at_every_minute_the_plan_is_the_definition(
         moment += MINUTE
 
 
-@settings(deadline=None)
 @given(dispatches())
 def test_the_one_that_drives_is_the_same_for_an_actors_members(found: list[Dispatch]) -> None:
     for minutes in range(0, 360, 17):
@@ -234,7 +232,6 @@ def test_the_one_that_drives_is_the_same_for_an_actors_members(found: list[Dispa
             assert (best.dispatch, best.start) == (expected.dispatch, expected.start)
 
 
-@settings(deadline=None)
 @given(dispatches(), st.lists(st.integers(0, 400), max_size=8).map(sorted))
 def test_a_sweep_may_leap(found: list[Dispatch], minutes: list[int]) -> None:
     sweep = Sweep(found, priority)

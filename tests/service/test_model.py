@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Callable
 from datetime import timedelta
@@ -12,7 +11,7 @@ from typing import Any
 
 import pytest
 import trio
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
@@ -30,6 +29,7 @@ from tests.helpers.api_model import (
     update_message,
     updated_entry,
 )
+from tests.helpers.effort import cases
 from tests.helpers.service import Wired, wired
 from trio_dispatch import Dispatch, clock
 from trio_dispatch.api import wire
@@ -39,7 +39,6 @@ from trio_dispatch.api.wire import FieldMask, PaginationParams
 from trio_dispatch.grpc import GRPCError, Status
 from trio_dispatch.service import open_store
 
-LONG = os.environ.get("TRIO_DISPATCH_LONG") == "1"
 QUERIES = ["CHARGE", "arge", "#4", "#", "#0001", "", "#99999999999999999999999", "FAST"]
 SORTS = [(field, order) for field in range(4) for order in range(3)]
 
@@ -417,16 +416,13 @@ def run(main: Callable[[], Any]) -> None:
     trio.run(main, clock=MockClock(autojump_threshold=0))
 
 
-quickly = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-
-
-@settings(quickly, max_examples=3000 if LONG else 200)
+@settings(max_examples=cases(100, long=3000))
 @given(scripts)
 def test_the_service_in_memory_agrees_with_the_model(script: list[tuple[Any, ...]]) -> None:
     run(partial(play, None, script))
 
 
-@settings(quickly, max_examples=1000 if LONG else 50)
+@settings(max_examples=cases(30, long=1000))
 @given(scripts)
 def test_the_service_on_disk_agrees_with_the_model(script: list[tuple[Any, ...]]) -> None:
     with tempfile.TemporaryDirectory() as directory:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.helpers.counting import calls
-from tests.helpers.drawing import BEGIN, DAY, HOUR, MINUTE, RANDOM, dispatches, minutely
+from tests.helpers.drawing import BEGIN, DAY, HOUR, MINUTE, dispatches, minutely
 from trio_dispatch import (
     BatteryType,
     Dispatch,
@@ -151,7 +151,6 @@ def test_a_run_without_an_end_is_an_arrow_only_where_it_drives_to_the_end() -> N
 # Against the plan of a component, and what runs.
 
 
-@RANDOM
 @given(dispatches(), st.sampled_from([1, 2]))
 def test_at_each_minute_the_row_is_the_plan(found: list[Dispatch], component: int) -> None:
     shown = window()
@@ -185,7 +184,6 @@ def covers(bar: Bar, moment: datetime) -> bool:
     return bar.run.start <= moment and (bar.run.end is None or moment < bar.run.end)
 
 
-@RANDOM
 @given(dispatches(most=12), st.integers(1, 90), st.integers(1, 4))
 def test_at_a_resolution_lanes_do_not_overlap(
     found: list[Dispatch], minutes: int, lanes: int

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.helpers.counting import calls
-from tests.helpers.drawing import BEGIN, DAY, HOUR, MINUTE, RANDOM, dispatches, minutely
+from tests.helpers.drawing import BEGIN, DAY, HOUR, MINUTE, dispatches, minutely
 from trio_dispatch import Dispatch, Frequency, RecurrenceRule, TargetCategories, TargetIds
 from trio_dispatch.model.target import BatteryType, ElectricalComponentCategory
 from trio_dispatch.testing import make_dispatch
@@ -34,7 +34,6 @@ def runs_at(run: Run, moment: datetime) -> bool:
     return run.start <= moment and (run.end is None or moment < run.end)
 
 
-@RANDOM
 @given(dispatches(), st.sampled_from(["type", "target"]))
 def test_at_each_minute_the_layout_has_what_runs(found: list[Dispatch], by: By) -> None:
     shown = window()
@@ -61,7 +60,6 @@ def occurrences(dispatch: Dispatch, shown: Window) -> list[datetime]:
     return found
 
 
-@RANDOM
 @given(dispatches())
 def test_bars_are_clipped_at_the_window(found: list[Dispatch]) -> None:
     shown = window()
@@ -72,7 +70,6 @@ def test_bars_are_clipped_at_the_window(found: list[Dispatch]) -> None:
         assert bar.endless == (bar.run.end is None)
 
 
-@RANDOM
 @given(dispatches(), st.integers(1, 90))
 def test_runs_that_cannot_be_told_apart_are_merged(found: list[Dispatch], minutes: int) -> None:
     shown, resolution = window(), minutes * MINUTE
@@ -101,7 +98,6 @@ def runs_within(run: Run, coarse: Run, every: list[Run]) -> bool:
 # Lanes.
 
 
-@RANDOM
 @given(dispatches(most=12))
 def test_lanes_do_not_overlap_and_are_as_few_as_possible(found: list[Dispatch]) -> None:
     shown = window()
@@ -126,7 +122,6 @@ def no_overlap(spans: list[tuple[datetime, datetime, int]]) -> None:
         assert lane != other or end <= start
 
 
-@RANDOM
 @given(dispatches(most=14), st.integers(1, 4), st.integers(0, 40))
 def test_bars_without_a_lane_share_the_last(
     found: list[Dispatch], lanes: int, minutes: int

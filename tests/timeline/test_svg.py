@@ -17,7 +17,6 @@ from tests.helpers.drawing import (
     DAY,
     HOUR,
     NASTY,
-    RANDOM,
     dispatches,
     documentation,
     minutely,
@@ -126,7 +125,6 @@ def test_pictures_in_one_page_share_no_styles() -> None:
     assert day([dry]).svg() == one
 
 
-@RANDOM
 @given(dispatches(), st.integers(400, 2000), st.sampled_from(["type", "target"]))
 def test_random_pictures_stay_within_their_size(found: list[Dispatch], width: int, by: str) -> None:
     svg = day(found, by=by).svg(width)
@@ -206,7 +204,6 @@ def test_the_work_grows_with_the_dispatches_and_no_faster() -> None:
 # Colours.
 
 
-@RANDOM
 @given(st.sets(st.text(max_size=8), max_size=30))
 def test_colours(names: set[str]) -> None:
     found = colours_of(names)

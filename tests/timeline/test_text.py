@@ -16,7 +16,6 @@ from tests.helpers.drawing import (
     DAY,
     HOUR,
     NASTY,
-    RANDOM,
     dispatches,
     documentation,
     minutely,
@@ -110,7 +109,6 @@ def test_lines_keep_to_the_width(width: int, by: str, days: float) -> None:
     assert coloured.count("\x1b[0m") > 20
 
 
-@RANDOM
 @given(dispatches(), st.integers(40, 120))
 def test_random_pictures(found: list[Dispatch], width: int) -> None:
     lines = draw(found, width)

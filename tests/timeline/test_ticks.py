@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.helpers.drawing import RANDOM
 from trio_dispatch.timeline.ticks import Axis, make_axis, offsets
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -106,7 +105,6 @@ MOMENTS = st.integers(0, 50 * 365 * 86_400).map(
 )
 
 
-@RANDOM
 @given(
     MOMENTS,
     st.floats(60, 20 * 365 * 86_400.0).map(lambda seconds: timedelta(seconds=seconds)),
@@ -142,7 +140,6 @@ def test_ticks_are_round_in_order_and_have_room(
             assert gap >= len(one.label) or one.label.isdecimal()
 
 
-@RANDOM
 @given(MOMENTS, st.integers(1, 900), st.sampled_from(ZONES))
 def test_spans_are_contiguous(begin: datetime, hours: int, zone: ZoneInfo) -> None:
     end = begin + hours * HOUR
@@ -153,7 +150,6 @@ def test_spans_are_contiguous(begin: datetime, hours: int, zone: ZoneInfo) -> No
     assert all(span.begin < span.end for span in spans)
 
 
-@RANDOM
 @given(MOMENTS, st.integers(1, 4000), st.sampled_from(ZONES))
 def test_offsets(begin: datetime, days: int, zone: ZoneInfo) -> None:
     known = offsets(begin, begin + days * DAY, zone)

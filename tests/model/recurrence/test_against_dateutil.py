@@ -8,7 +8,6 @@ rule.
 
 from __future__ import annotations
 
-import os
 from bisect import bisect_left, bisect_right
 from calendar import monthrange
 from collections.abc import Iterator
@@ -22,9 +21,9 @@ from dateutil import rrule
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.helpers.effort import cases
 from trio_dispatch.model.recurrence.rule import EndCriteria, Frequency, RecurrenceRule
 
-LONG = os.environ.get("TRIO_DISPATCH_LONG") == "1"
 FREQUENCIES = list(Frequency)[1:]
 MINUTELY, HOURLY, DAILY, WEEKLY, MONTHLY, YEARLY = FREQUENCIES
 STEPS = 50_000
@@ -44,8 +43,7 @@ LATEST = datetime.max.replace(tzinfo=UTC)
 
 def examples(number: int) -> settings:
     return settings(
-        max_examples=number * 10 if LONG else number,
-        deadline=None,
+        max_examples=cases(number, long=30 * number),
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )
 
@@ -284,7 +282,7 @@ def shifted(moment: datetime, by: timedelta) -> datetime:
 
 
 @pytest.mark.parametrize("frequency", FREQUENCIES, ids=lambda frequency: frequency.name)
-@examples(340)
+@examples(120)
 @given(data=st.data(), start=starts(), age=ages())
 def test_occurrences_are_those_of_dateutil(
     frequency: Frequency, data: st.DataObject, start: datetime, age: timedelta
@@ -312,7 +310,7 @@ def test_occurrences_are_those_of_dateutil(
 
 
 @pytest.mark.parametrize("frequency", FREQUENCIES, ids=lambda frequency: frequency.name)
-@examples(50)
+@examples(30)
 @given(data=st.data(), start=starts(), age=ages())
 def test_occurrences_around_a_moment_match_the_definition(
     frequency: Frequency, data: st.DataObject, start: datetime, age: timedelta
@@ -355,7 +353,7 @@ def time_of_day(rule: RecurrenceRule, start: datetime) -> dict[str, Any]:
     }
 
 
-@examples(100)
+@examples(50)
 @given(data=st.data(), start=starts(), years=st.integers(0, 3000))
 def test_counting_agrees_with_seeking_at_any_age(
     data: st.DataObject, start: datetime, years: int

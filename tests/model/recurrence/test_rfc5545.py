@@ -8,7 +8,7 @@ from itertools import islice, takewhile
 
 import pytest
 from dateutil.rrule import rrulestr
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from trio_dispatch import EndCriteria, Frequency, RecurrenceRule, Weekday
@@ -47,7 +47,6 @@ def test_parsing_reverses_formatting(rule: RecurrenceRule) -> None:
     assert parse_rrule(f"rrule:{format_rrule(rule).lower()};") == rule
 
 
-@settings(deadline=None)  # dateutil is slow
 @given(rules, moments)
 def test_text_means_the_same_to_dateutil(rule: RecurrenceRule, start: datetime) -> None:
     # dateutil takes minutes for fine rules that rarely match.  Some of them are tested below.

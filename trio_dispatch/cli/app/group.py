@@ -9,7 +9,6 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from importlib import import_module
-from importlib.metadata import version
 from typing import Any, NoReturn
 
 import click
@@ -131,7 +130,7 @@ def _one_line(error: click.ClickException) -> str:
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-@click.version_option(version("trio-dispatch"), prog_name="trio-dispatch")
+@click.version_option(package_name="trio-dispatch", prog_name="trio-dispatch")
 @click.pass_context
 def cli(context: click.Context) -> None:
     """Manage the dispatches of a microgrid: what its components do, and when."""
