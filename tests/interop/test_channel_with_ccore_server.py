@@ -320,11 +320,12 @@ async def test_keepalive_leaves_a_quiet_call_alone() -> None:
 
 @within(30)
 async def test_gzip() -> None:
-    """The server compresses its messages."""
-    async with connected(gzip=True) as (channel, _):
+    """Both sides compress their messages."""
+    async with connected(gzip=True, compression="gzip") as (channel, _):
         message = b"a" * 100_000
         assert await echo(channel, message) == message
         assert channel.statistics().bytes_received < 50_000
+        assert channel.statistics().bytes_sent < 50_000
         async with call(channel, "Repeat", metadata={"count": "10"}) as repeat:
             await repeat.send_message(message)
             assert [reply async for reply in repeat] == [message] * 10

@@ -313,9 +313,10 @@ async def test_keepalive_leaves_a_quiet_call_alone() -> None:
 
 @within(30)
 async def test_gzip() -> None:
-    """The client compresses its messages."""
-    async with connected(Calls(), gzip=True) as (server, client):
+    """Both sides compress their messages."""
+    async with connected(Calls(), gzip=True, compression="gzip") as (server, client):
         for name in ("Echo", "Chat"):
             answer = await client.ask("call", name=name, sizes=[100_000])
             assert answer["intact"]
         assert server.statistics().bytes_received < 50_000
+        assert server.statistics().bytes_sent < 50_000

@@ -11,6 +11,7 @@ from ..protobuf.codec import DecodeError, EncodeError, MessageCodec
 from ._client_stream import ClientStream
 from ._deadline import Deadline
 from ._dialer import Connector
+from ._framing import Compression
 from ._interceptors import ClientInterceptor, Proceed
 from ._limits import Limits
 from ._metadata import Metadata
@@ -30,6 +31,7 @@ __all__ = [
     "ChannelStatistics",
     "ClientInterceptor",
     "ClientStream",
+    "Compression",
     "Connector",
     "Deadline",
     "DecodeError",

@@ -15,9 +15,16 @@ from grpclib.exceptions import GRPCError, ProtocolError
 from h2.errors import ErrorCodes
 from multidict import MultiDict
 
+from ..clock import run_in_thread
 from ._counts import CallCounts
 from ._deadline import Deadline, encode_timeout
-from ._framing import ACCEPTED_ENCODINGS, frame_message
+from ._framing import (
+    ACCEPTED_ENCODINGS,
+    COMPRESSED_AT_ONCE,
+    Compression,
+    frame_compressed,
+    frame_message,
+)
 from ._hpack import never_indexed
 from ._metadata import Headers, Metadata, MetadataLike, encode_metadata
 from ._pool import ConnectionPool
@@ -58,6 +65,8 @@ class ClientStream(Response[S, R], Generic[S, R]):
 
     Attributes:
       method_name: As in ``/package.Service/Method``.
+      compression: How the messages from here on are sent: ``"gzip"`` or ``"identity"``.  A call can
+        compress only if this is ``"gzip"`` when its request is sent.
       initial_metadata, trailing_metadata: The metadata of the response, None until it has come.
       peer: The server's address and certificate, None until the request is sent.
 
@@ -80,6 +89,7 @@ class ClientStream(Response[S, R], Generic[S, R]):
         status_details_codec: StatusDetailsCodecBase | None,
         deadline: float,
         metadata: MetadataLike | None,
+        compression: Compression = "identity",
     ) -> None:
         super().__init__(status_details_codec)
         self._pool = pool
@@ -91,7 +101,9 @@ class ClientStream(Response[S, R], Generic[S, R]):
         self._codec = codec
         self._explicit = deadline
         self._enclosing = math.inf
+        self.compression = compression
         self._request_metadata: MetadataLike | None = metadata
+        self._announces_gzip = False
         self._first: S | None = None
         self._retries = 0
         self._opening: trio.Event | None = None
@@ -166,7 +178,11 @@ class ClientStream(Response[S, R], Generic[S, R]):
         """
         if self._end_done:
             raise ProtocolError("the request has ended")
-        data = frame_message(self._encode(message))
+        payload = self._encode(message)
+        if self.compression == "gzip":
+            data = await self._in_time(self._compress, payload)
+        else:
+            data = frame_message(payload)
         if not self._cardinality.client_streaming:
             end = True
             self._request = data
@@ -255,6 +271,9 @@ class ClientStream(Response[S, R], Generic[S, R]):
             ("user-agent", USER_AGENT),
             _ACCEPT_ENCODING,
         ]
+        if self.compression == "gzip" or self._announces_gzip:
+            self._announces_gzip = True
+            headers.append(("grpc-encoding", "gzip"))
         if self._request_metadata:
             # It may contain an API key, or change with every call.
             headers += [
@@ -264,6 +283,16 @@ class ClientStream(Response[S, R], Generic[S, R]):
             timeout = encode_timeout(deadline - trio.current_time())
             headers.append(never_indexed("grpc-timeout", timeout))
         return headers
+
+    async def _compress(self, payload: bytes) -> bytes:
+        """The message as it is sent, compressed if the headers of the request announce it."""
+        if not self._send_request_done:
+            self._announces_gzip = True
+        if not self._announces_gzip:
+            return frame_message(payload)
+        if len(payload) <= COMPRESSED_AT_ONCE:
+            return frame_compressed(payload)
+        return await run_in_thread(frame_compressed, payload)
 
     async def _send(self, data: bytes, end: bool) -> None:
         await trio.lowlevel.checkpoint_if_cancelled()

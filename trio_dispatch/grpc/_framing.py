@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias, cast
 
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError
@@ -14,11 +14,38 @@ _PREFIX = struct.Struct(">BI")
 _GZIP_WINDOW = 16 + zlib.MAX_WBITS
 
 ACCEPTED_ENCODINGS = ("identity", "gzip")
+Compression: TypeAlias = Literal["identity", "gzip"]
+
+# A shorter message hardly becomes shorter still: its headers weigh more.
+_MIN_COMPRESSED = 1024
+# Longer messages are compressed in a thread: this takes a few milliseconds.
+COMPRESSED_AT_ONCE = 64 * 1024
 
 
 def frame_message(payload: bytes) -> bytes:
     """The message as it is sent, uncompressed."""
     return _PREFIX.pack(0, len(payload)) + payload
+
+
+def frame_compressed(payload: bytes) -> bytes:
+    """The message as it is sent, compressed with gzip if that makes it shorter."""
+    if len(payload) >= _MIN_COMPRESSED:
+        deflate = zlib.compressobj(wbits=_GZIP_WINDOW)
+        compressed = deflate.compress(payload) + deflate.flush()
+        if len(compressed) < len(payload):
+            return _PREFIX.pack(1, len(compressed)) + compressed
+    return frame_message(payload)
+
+
+def check_compression(compression: str) -> Compression:
+    """Check the name of a compression.
+
+    Raises:
+      ValueError: it is unknown.
+    """
+    if compression not in ACCEPTED_ENCODINGS:
+        raise ValueError(f"unknown compression {compression!r}, expected 'gzip' or 'identity'")
+    return cast(Compression, compression)
 
 
 class Message(NamedTuple):

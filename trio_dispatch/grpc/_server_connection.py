@@ -29,7 +29,7 @@ from ._budget import Budget
 from ._connection import Connection
 from ._counts import CallCounts
 from ._deadline import decode_timeout
-from ._framing import ACCEPTED_ENCODINGS
+from ._framing import ACCEPTED_ENCODINGS, Compression
 from ._headers import MalformedError, check_request
 from ._http2 import HTTP2
 from ._interceptors import Proceed
@@ -67,8 +67,9 @@ class Service:
     keepalive_timeout: float
     unfinished_requests: Budget
     unread_replies: Budget
-    #: Long requests are decoded in a thread, one after the other.
-    decoding: trio.CapacityLimiter
+    compression: Compression
+    #: Long messages are decoded and compressed in a thread, one after the other.
+    threads: trio.CapacityLimiter
     counts: CallCounts
     connections: set[ServerConnection]
 
@@ -278,7 +279,8 @@ class ServerConnection(Connection):
             deadline=None if timeout is None else deadline,
             codec=service.codec,
             status_details_codec=service.status_details_codec,
-            decoding=service.decoding,
+            threads=service.threads,
+            compression=service.compression,
         )
         enter_call(call)
         stream.scope = trio.CancelScope(deadline=min(deadline, self._grace_until))

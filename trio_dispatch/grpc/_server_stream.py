@@ -19,7 +19,13 @@ from h2.errors import ErrorCodes
 from ..clock import run_in_thread
 from ..protobuf.codec import limit_elements
 from ._deadline import Deadline
-from ._framing import Message, frame_message
+from ._framing import (
+    COMPRESSED_AT_ONCE,
+    Compression,
+    Message,
+    frame_compressed,
+    frame_message,
+)
 from ._metadata import Headers, Metadata, MetadataLike, decode_metadata, encode_metadata
 from ._status import Failure, status_headers
 from ._stream import HTTP2Stream
@@ -63,6 +69,9 @@ class ServerStream(grpclib.server.Stream[R, S], Generic[R, S]):
       deadline: When the call has to end; None if the client gave no deadline.
       peer: The client's address and certificate.
       user_agent: The client's name for itself, if it gave one.
+      compression: How the messages from here on are sent: ``"gzip"`` or ``"identity"``; at first as
+        on the server.  A call can compress only if this is ``"gzip"`` when the headers of its
+        response are sent, and if the client accepts that.
     """
 
     def __init__(
@@ -74,7 +83,8 @@ class ServerStream(grpclib.server.Stream[R, S], Generic[R, S]):
         deadline: float | None,
         codec: CodecBase,
         status_details_codec: StatusDetailsCodecBase | None,
-        decoding: trio.CapacityLimiter,
+        threads: trio.CapacityLimiter,
+        compression: Compression = "identity",
     ) -> None:
         fields = dict(headers)
         self.method_name: str = fields[":path"]
@@ -90,7 +100,10 @@ class ServerStream(grpclib.server.Stream[R, S], Generic[R, S]):
         self._reply_type = method.reply_type
         self._codec = codec
         self._status_details_codec = status_details_codec
-        self._decoding = decoding
+        self._threads = threads
+        self.compression = compression
+        self._accepted_encodings = fields.get("grpc-accept-encoding", "")
+        self._announces_gzip = False
         self._trailing_metadata: MetadataLike = {}
         # Without parameters, which may be of any length.
         self._reply_content_type = fields["content-type"].partition(";")[0].strip()
@@ -161,7 +174,7 @@ class ServerStream(grpclib.server.Stream[R, S], Generic[R, S]):
             else:
                 decode = partial(_decode_with_limit, limits.message_elements, self._codec)
                 message = await run_in_thread(
-                    decode, received, self._request_type, limiter=self._decoding
+                    decode, received, self._request_type, limiter=self._threads
                 )
         except GRPCError:
             raise
@@ -182,9 +195,8 @@ class ServerStream(grpclib.server.Stream[R, S], Generic[R, S]):
         if self._send_initial_metadata_done:
             raise ProtocolError("the initial metadata was already sent")
         await trio.lowlevel.checkpoint_if_cancelled()
-        self._send_initial_metadata_done = True
         await self._http2.send_headers(
-            [*self._response_headers(), *encode_metadata(metadata or {})]
+            [*self._headers_before_messages(), *encode_metadata(metadata or {})]
         )
         await trio.lowlevel.cancel_shielded_checkpoint()
 
@@ -204,12 +216,14 @@ class ServerStream(grpclib.server.Stream[R, S], Generic[R, S]):
         if self._send_trailing_metadata_done:
             raise ProtocolError("the call has ended")
         encode, reply_type = self._codec.encode, self._reply_type
-        data = b"".join(frame_message(encode(message, reply_type)) for message in messages)
+        if self.compression == "identity":
+            data = b"".join(frame_message(encode(message, reply_type)) for message in messages)
+        else:
+            data = await self._compress([encode(message, reply_type) for message in messages])
         await trio.lowlevel.checkpoint_if_cancelled()
         stream = self._http2
         if not self._send_initial_metadata_done:
-            self._send_initial_metadata_done = True
-            await stream.send_headers(self._response_headers(), flush=False)
+            await stream.send_headers(self._headers_before_messages(), flush=False)
         self._send_message_done = True
         # A single reply is sent with the status, without which it does not count.
         flush = self._cardinality.server_streaming
@@ -217,6 +231,23 @@ class ServerStream(grpclib.server.Stream[R, S], Generic[R, S]):
             await self._failed(stream.failure)
         self.messages_sent += len(messages)
         await trio.lowlevel.cancel_shielded_checkpoint()
+
+    async def _compress(self, payloads: Sequence[bytes]) -> bytes:
+        """The messages as they are sent, compressed if the client accepts that."""
+        if not self._may_compress():
+            return b"".join(map(frame_message, payloads))
+        if sum(map(len, payloads)) <= COMPRESSED_AT_ONCE:
+            return b"".join(map(frame_compressed, payloads))
+        return await run_in_thread(
+            lambda: b"".join(map(frame_compressed, payloads)), limiter=self._threads
+        )
+
+    def _may_compress(self) -> bool:
+        """Whether messages may be compressed, which the headers of the response announce."""
+        if self.compression == "gzip" and not self._send_initial_metadata_done:
+            accepted = self._accepted_encodings.replace(" ", "").split(",")
+            self._announces_gzip = "gzip" in accepted
+        return self._announces_gzip
 
     def set_trailing_metadata(self, metadata: MetadataLike) -> None:
         """Set metadata that is sent with the status when the handler returns or raises."""
@@ -281,6 +312,13 @@ class ServerStream(grpclib.server.Stream[R, S], Generic[R, S]):
             ("content-type", self._reply_content_type),
             _ACCEPT_ENCODING,
         ]
+
+    def _headers_before_messages(self) -> Headers:
+        headers = self._response_headers()
+        if self._may_compress():
+            headers.append(("grpc-encoding", "gzip"))
+        self._send_initial_metadata_done = True
+        return headers
 
 
 def _decode_with_limit(

@@ -13,6 +13,7 @@ from grpclib.const import Cardinality
 from grpclib.encoding.base import CodecBase
 
 from ._client_stream import ClientStream
+from ._framing import Compression
 from ._metadata import MetadataLike
 
 S = TypeVar("S")
@@ -29,6 +30,7 @@ def open_call(
     timeout: float | None = None,
     deadline: grpclib.metadata.Deadline | None = None,
     metadata: MetadataLike | None = None,
+    compression: Compression | None = None,
 ) -> ClientStream[S, R]: ...
 
 
@@ -40,6 +42,7 @@ def open_call(
     timeout: float | None = None,
     deadline: grpclib.metadata.Deadline | None = None,
     metadata: MetadataLike | None = None,
+    compression: Compression | None = None,
 ) -> ClientStream[S, R]: ...
 
 
@@ -52,6 +55,7 @@ def open_call(
     timeout: float | None = None,
     deadline: grpclib.metadata.Deadline | None = None,
     metadata: MetadataLike | None = None,
+    compression: Compression | None = None,
 ) -> ClientStream[S, R]: ...
 
 
@@ -64,6 +68,7 @@ def open_call(
     timeout: float | None = None,
     deadline: grpclib.metadata.Deadline | None = None,
     metadata: MetadataLike | None = None,
+    compression: Compression | None = None,
 ) -> ClientStream[S, R]: ...
 
 
@@ -75,6 +80,7 @@ def open_call(
     timeout: float | None = None,
     deadline: grpclib.metadata.Deadline | None = None,
     metadata: MetadataLike | None = None,
+    compression: Compression | None = None,
 ) -> ClientStream[Any, Any]:
     """Open a call of a stub's method, to send and receive message by message::
 
@@ -95,6 +101,7 @@ def open_call(
         entered.
       codec: Turns this call's messages into bytes and back; by default the channel's codec.
       timeout, deadline, metadata: As for the method; by default those of the stub.
+      compression: How this call's messages are sent; by default as on the channel.
 
     Raises:
       TypeError: `method` is not a stub's method; or a request is missing, or not expected.
@@ -115,6 +122,7 @@ def open_call(
         timeout=stub.timeout if timeout is None else timeout,
         deadline=stub.deadline if deadline is None else deadline,
         metadata=stub.metadata if metadata is None else metadata,
+        compression=compression,
     )
     if not streaming:
         call.send_on_entry(request)

@@ -21,6 +21,7 @@ from ._client_stream import ClientStream
 from ._counts import CallCounts
 from ._deadline import earliest_deadline
 from ._dialer import Connector, Dialer
+from ._framing import Compression, check_compression
 from ._interceptors import ClientInterceptor, InterceptedStream
 from ._metadata import MetadataLike
 from ._pool import ConnectionPool
@@ -68,6 +69,7 @@ async def open_channel(
     codec: CodecBase | None = None,
     status_details_codec: StatusDetailsCodecBase | None = None,
     interceptors: Sequence[ClientInterceptor] = (),
+    compression: Compression = "identity",
     authority: str | None = None,
     max_message_size: int = MAX_MESSAGE_SIZE,
     connect_timeout: float = CONNECT_TIMEOUT,
@@ -110,6 +112,9 @@ async def open_channel(
         otherwise.  An interceptor runs in the task of the caller.  It may change `call.metadata`
         and `call.deadline` first, and raise another exception than it gets; one that it does not
         raise is raised nevertheless.
+      compression: How messages are sent, unless a call says otherwise: with ``"gzip"`` those of
+        1 KiB or more are compressed, which the server must support.  Compressed replies are
+        always taken.
       authority: The name of the server, in requests and in its certificate.
       max_message_size: A longer message fails its call with RESOURCE_EXHAUSTED.
       connect_timeout: The time to connect, TLS and HTTP/2 included.
@@ -153,6 +158,7 @@ async def open_channel(
                 codec=codec or MessageCodec(),
                 status_details_codec=status_details_codec,
                 interceptors=interceptors,
+                compression=check_compression(compression),
             )
         finally:
             pool.close()
@@ -169,8 +175,10 @@ class Channel(grpclib.client.Channel):
         codec: CodecBase,
         status_details_codec: StatusDetailsCodecBase | None,
         interceptors: Sequence[ClientInterceptor] = (),
+        compression: Compression = "identity",
     ) -> None:
         self._pool = pool
+        self._compression = compression
         self._new_call: Callable[..., ClientStream[Any, Any]] = ClientStream
         if interceptors:
             self._new_call = partial(InterceptedStream, tuple(interceptors))
@@ -195,6 +203,7 @@ class Channel(grpclib.client.Channel):
         timeout: float | None = None,
         deadline: grpclib.metadata.Deadline | None = None,
         metadata: MetadataLike | None = None,
+        compression: Compression | None = None,
     ) -> ClientStream[S, R]:
         """Begin a call: the async context manager on which the stubs are built.
 
@@ -205,6 +214,10 @@ class Channel(grpclib.client.Channel):
           deadline: When the call has to end; the earlier of both counts.
           metadata: To be sent with the request.  Proxies and servers are asked never to keep it in
             their compression tables: it may contain keys.
+          compression: How its messages are sent; by default as on the channel.
+
+        Raises:
+          ValueError: the compression is unknown.
         """
         return self._new_call(
             self._pool,
@@ -217,6 +230,9 @@ class Channel(grpclib.client.Channel):
             status_details_codec=self._trio_status_details_codec,
             deadline=earliest_deadline(timeout, deadline),
             metadata=metadata,
+            compression=self._compression
+            if compression is None
+            else check_compression(compression),
         )
 
     def statistics(self) -> ChannelStatistics:

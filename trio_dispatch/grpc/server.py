@@ -21,6 +21,7 @@ from grpclib.encoding.base import CodecBase, StatusDetailsCodecBase
 from ..protobuf.codec import MessageCodec
 from ._budget import Budget
 from ._counts import CallCounts
+from ._framing import Compression, check_compression
 from ._limits import Limits, TokenBucket
 from ._peer import Peer
 from ._server_connection import Interceptor, ServerConnection, Service
@@ -88,6 +89,9 @@ class Server:
       interceptors: Async functions ``interceptor(call, proceed)``, called for each call when its
         headers have come, before its messages are read; the first one is outermost.
         ``await proceed()`` goes on; raising `GRPCError` instead refuses the call.
+      compression: How replies are sent to clients that accept it, unless the handler sets
+        `current_call().compression`: with ``"gzip"`` those of 1 KiB or more are compressed.
+        Compressed requests are always taken.
       max_message_size: A longer message ends its call with RESOURCE_EXHAUSTED.
       limits: Limits on the clients.
       keepalive_interval: A connection on which nothing was received for this many seconds is tested
@@ -95,7 +99,7 @@ class Server:
       keepalive_timeout: Seconds until an unanswered ping closes the connection.
 
     Raises:
-      ValueError: two services have a method of the same name.
+      ValueError: two services have a method of the same name, or the compression is unknown.
     """
 
     def __init__(
@@ -105,6 +109,7 @@ class Server:
         codec: CodecBase | None = None,
         status_details_codec: StatusDetailsCodecBase | None = None,
         interceptors: Sequence[Interceptor] = (),
+        compression: Compression = "identity",
         max_message_size: int = MAX_MESSAGE_SIZE,
         limits: Limits | None = None,
         keepalive_interval: float = KEEPALIVE_INTERVAL,
@@ -122,7 +127,8 @@ class Server:
             keepalive_timeout=keepalive_timeout,
             unfinished_requests=Budget(limits.unfinished_requests),
             unread_replies=Budget(limits.unread_replies),
-            decoding=trio.CapacityLimiter(1),
+            compression=check_compression(compression),
+            threads=trio.CapacityLimiter(1),
             counts=CallCounts(),
             connections=set(),
         )
