@@ -58,8 +58,14 @@ EXPECTED = {
         "_prepare_for_sending",
         "_terminate_connection",
         "_receive_goaway_frame",
-        "_stream_is_closed_by_end",
-        "_stream_is_closed_by_reset",
+        "_receive_headers_frame",
+        "_receive_priority_frame",
+        "_receive_rst_stream_frame",
+        "_receive_naked_continuation",
+        "_handle_data_on_closed_stream",
+        "_get_stream_by_id",
+        "_stream_closed_by",
+        "MAX_CLOSED_STREAMS",
         "open_inbound_streams",
         "open_outbound_streams",
     ],
@@ -89,6 +95,8 @@ def test_attributes_of_instances() -> None:
     assert connection.state_machine.state is h2.connection.ConnectionState.CLIENT_OPEN
     assert connection.streams[1].open
     assert connection.streams[1].closed_by is None
+    assert connection.streams[1]._expected_content_length is None
+    assert callable(connection.streams[1]._track_content_length)
     for name in ("_data_to_send", "_closed_streams", "_frame_dispatch_table", "streams"):
         assert hasattr(connection, name)
     assert type(connection.encoder) is hpack.Encoder

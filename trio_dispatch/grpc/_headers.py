@@ -21,6 +21,7 @@ _USUAL_NAMES: Final = frozenset(
 
 _REQUEST: Final = frozenset({":method", ":scheme", ":path", ":authority"})
 _REQUIRED: Final = frozenset({":method", ":scheme", ":path"})
+_REQUIRED_OF_CONNECT: Final = frozenset({":method", ":authority"})
 _RESPONSE: Final = frozenset({":status"})
 _SPACE: Final = frozenset({" ", "\t"})
 # 8.2.2.
@@ -44,13 +45,17 @@ def check_request(headers: Headers) -> None:
     for name, value in headers:
         if value[:1] in _SPACE or value[-1:] in _SPACE:
             raise MalformedError(f"the value of the field {name!r} begins or ends with a space")
-    missing = _REQUIRED - pseudo.keys()
-    if missing:
+    if pseudo.get(":method") == "CONNECT":
+        if pseudo.keys() != _REQUIRED_OF_CONNECT:
+            raise MalformedError("a CONNECT request has :authority and nothing else")
+    elif missing := _REQUIRED - pseudo.keys():
         raise MalformedError(f"the request has no {min(missing)}")
-    if not pseudo[":path"]:
+    elif not pseudo[":path"]:
         raise MalformedError("the :path is empty")
     host = [value for name, value in headers if name == "host"]
     authority = pseudo.get(":authority")
+    if authority is not None and "@" in authority:
+        raise MalformedError("the :authority contains user information")
     if len(host) > 1 or (host and authority is not None and host[0] != authority):
         raise MalformedError("the request names several hosts")
 

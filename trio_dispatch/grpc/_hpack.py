@@ -20,6 +20,7 @@ _Headers: TypeAlias = tuple[hpack.HeaderTuple, ...]
 # A connection repeats few blocks, and they are short; others are not worth the memory.
 _MAX_BLOCKS: Final = 32
 _MAX_BLOCK_SIZE: Final = 512
+_MAX_TABLE_SIZE: Final = 4096
 
 # At DEBUG, hpack logs every header and every block: API keys and signatures among them.
 for _name in ("hpack.hpack", "hpack.table"):
@@ -48,6 +49,8 @@ class Encoder(hpack.Encoder):
 
     @header_table_size.setter
     def header_table_size(self, size: int) -> None:
+        # The other side allows a size, but does not make this side keep so much.
+        size = min(size, _MAX_TABLE_SIZE)
         # Given the same size again, hpack forgets that the other side has yet to be told.
         if size != self.header_table.maxsize:
             hpack.Encoder.header_table_size.fset(self, size)  # type: ignore[attr-defined]

@@ -149,6 +149,10 @@ class ServerConnection(Connection):
         if isinstance(frame, HeadersFrame):  # its call counts, if it is refused or reset
             return
         if isinstance(frame, DataFrame):
+            if frame.stream_id not in self.streams and len(frame.data) < _SMALL:
+                if not self._small_frames.spend():
+                    self._cut_off("small frames")
+                return
             if frame.data or "END_STREAM" in frame.flags:
                 return
         elif (
