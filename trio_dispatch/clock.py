@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Protocol, TypeVar, TypeVarTuple, cast
@@ -19,6 +20,7 @@ import trio
 __all__ = [
     "VIRTUAL_START",
     "VirtualClock",
+    "held_still",
     "now",
     "run_in_thread",
     "sleep_towards",
@@ -212,8 +214,8 @@ async def sleep_until(moment: datetime) -> None:
         await sleep_towards(moment)
 
 
-class _StillClock:
-    """Holds a `MockClock` while threads work."""
+class _StillClock(AbstractContextManager[None]):
+    """Holds a `MockClock` while threads or other processes work."""
 
     def __init__(self, clock: trio.testing.MockClock) -> None:
         self._clock = clock
@@ -245,13 +247,21 @@ async def run_in_thread(
     `abandon_on_cancel`.
     """
     run = partial(trio.to_thread.run_sync, limiter=limiter, abandon_on_cancel=abandon_on_cancel)
+    with held_still():
+        return await run(function, *args)
+
+
+def held_still() -> AbstractContextManager[None]:
+    """A ``with`` block in which virtual time stands, for what other processes or threads do.
+
+    Without a `MockClock` it has no effect.
+    """
     clock = _mock_clock()
     if clock is None:
-        return await run(function, *args)
+        return nullcontext()
     try:
-        still = _threads.get()
+        return _threads.get()
     except LookupError:
         still = _StillClock(clock)
         _threads.set(still)
-    with still:
-        return await run(function, *args)
+        return still
