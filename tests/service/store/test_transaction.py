@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from tests.helpers.service import NOW, data
 from trio_dispatch.api import wire
-from trio_dispatch.service import NotFoundError
 from trio_dispatch.service.store import _schema, edits
-from trio_dispatch.service.store._transaction import Transaction, find_all
+from trio_dispatch.service.store._transaction import find_all, read_batch, write_batch
 from trio_dispatch.service.store.edits import Edit
 from trio_dispatch.service.store.rows import Change
+from trio_dispatch.service.store.write_queue import Write
 
 IDS = st.integers(1, 6)
 
@@ -48,11 +48,15 @@ def database() -> Iterator[sa.Connection]:
     engine.dispose()
 
 
-def carry_out(transaction: Transaction, edit: Edit) -> list[Change]:
-    try:
-        return [*transaction.carry_out(edit)]
-    except (NotFoundError, ValueError):
-        return []
+def carry_out(connection: sa.Connection, wanted: list[Edit]) -> list[list[Change]]:
+    """Carry out edits in one transaction; the changes of each."""
+    writes = [Write.of(edit) for edit in wanted]
+    batch = read_batch(connection, [id_ for edit in wanted for id_ in edit.reads])
+    before = batch.counters
+    for write in writes:
+        write.attempt(batch)
+    write_batch(connection, batch, before)
+    return [[*write.changes] for write in writes]
 
 
 def content(connection: sa.Connection) -> list[list[sa.Row[tuple[object, ...]]]]:
@@ -63,13 +67,8 @@ def content(connection: sa.Connection) -> list[list[sa.Row[tuple[object, ...]]]]
 @given(st.lists(EDITS, max_size=12))
 def test_a_shared_transaction_is_equal_to_many(wanted: list[Edit]) -> None:
     with database() as shared, database() as separate:
-        transaction = Transaction(shared)
-        changes = [carry_out(transaction, edit) for edit in wanted]
-        transaction.finish()
-        for edit, expected in zip(wanted, changes, strict=True):
-            alone = Transaction(separate)
-            assert carry_out(alone, edit) == expected
-            alone.finish()
+        changes = carry_out(shared, wanted)
+        assert changes == [carry_out(separate, [edit])[0] for edit in wanted]
         assert content(shared) == content(separate)
 
 
@@ -79,13 +78,10 @@ def test_a_transaction_reads_each_dispatch_once() -> None:
         sa.event.listen(
             connection, "before_cursor_execute", lambda *args: statements.append(args[2])
         )
-        transaction = Transaction(connection)
-        for _ in range(100):
-            transaction.carry_out(edits.create(1, data(), now=NOW))
-        for id_ in (3, 3, 4):
-            transaction.carry_out(edits.update(1, id_, lengthen, now=NOW))
-        transaction.finish()
+        creations = [edits.create(1, data(), now=NOW) for _ in range(100)]
+        updates = [edits.update(1, id_, lengthen, now=NOW) for id_ in (3, 3, 4)]
+        carry_out(connection, [*creations, *updates])
         assert len(find_all(connection, range(1, 101))) == 100
     assert len([each for each in statements if each.startswith("INSERT INTO dispatches")]) == 1
-    # The counters and, at the end, what the test itself looks up.
-    assert len([each for each in statements if each.startswith("SELECT")]) == 2
+    # The dispatches, the counters and, at the end, what the test itself looks up.
+    assert len([each for each in statements if each.startswith("SELECT")]) == 3

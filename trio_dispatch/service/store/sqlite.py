@@ -18,19 +18,17 @@ is.
 from __future__ import annotations
 
 import logging
-import math
 import os
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, TypeAlias, TypeVar
+from typing import Final, TypeVar
 
 import sqlalchemy as sa
 import trio
-from outcome import Error, Outcome, Value
+from outcome import Error
 
 from ... import clock
 from ...concurrency.nursery import open_service_nursery
@@ -46,11 +44,13 @@ from ._schema import check_writable, counters, prepare
 from ._sql_errors import DRIVER_ERRORS, copy_of, mapped_to_store_errors
 from ._sql_lists import count_of, pages_of
 from ._sqlite_files import copy_database, ensure_file, lock, make_engine, raw_connection, unlock
-from ._transaction import Transaction, latest_stamp, read_counters
+from ._transaction import latest_stamp, read_batch, read_counters, write_batch
 from .base import Store
+from .batch import Batch
 from .edits import Edit
 from .queries import Page, PageBuilder, Query
 from .rows import Change, Row
+from .write_queue import Write, WriteQueue
 
 __all__ = ["SqliteStore", "open_sqlite"]
 
@@ -62,7 +62,6 @@ LIST_TIMEOUT: Final = 10.0
 # Lists can be slow, so they have connections of their own and never delay a look-up by id.
 _LISTS_AT_ONCE: Final = 3
 _STAMPS_AT_ONCE: Final = 1
-_CHANGES_AT_ONCE: Final = 500
 _CLOSE_TIMEOUT: Final = 10.0
 _STEPS_BETWEEN_CHECKS: Final = 100_000  # A few milliseconds.
 
@@ -90,7 +89,7 @@ async def open_sqlite(
     try:
         await clock.run_in_thread(store._open)
         async with open_service_nursery() as nursery:
-            nursery.start_soon(store._run_writes)
+            nursery.start_soon(store._queue.run, store._commit)
             nursery.start_soon(store._lookups.run)
             yield store
             nursery.cancel_scope.cancel()
@@ -131,50 +130,6 @@ class _Interrupter:
                 self._reading.interrupt()
 
 
-@dataclass(eq=False, slots=True)
-class _Write:
-    """A write that waits for its turn, then for its outcome.
-
-    Attributes:
-      microgrid_id: The microgrid whose watchers set the pace, if any.
-      reads: The ids of the dispatches that it reads.
-    """
-
-    work: Callable[[Transaction], Sequence[Change]]
-    microgrid_id: int | None = None
-    reads: Collection[int] = ()
-    outcome: Outcome[Sequence[Change]] | None = None
-    done: trio.Event = field(default_factory=trio.Event)
-    abandoned: bool = False
-
-    @property
-    def size(self) -> int:
-        """How many changes it may make."""
-        return max(1, len(self.reads))
-
-    def attempt(self, transaction: Transaction) -> None:
-        """Set the outcome; errors of the database are raised, since they concern all writes."""
-        try:
-            self.outcome = Value(self.work(transaction))
-        except DRIVER_ERRORS:
-            raise
-        except Exception as exc:  # noqa: BLE001 - it is raised in the caller's task
-            self.outcome = Error(exc)
-
-
-_Writes: TypeAlias = list[_Write]
-
-
-def _read_ahead(transaction: Transaction, batch: Sequence[_Write]) -> None:
-    """Read at once what all writes will read; the write that reads a damaged row fails later."""
-    try:
-        transaction.read(id_ for write in batch for id_ in write.reads)
-    except DRIVER_ERRORS:
-        raise
-    except Exception:
-        log.debug("a dispatch is damaged", exc_info=True)
-
-
 class _CommitError(Exception):
     """A COMMIT failed and may have taken effect.
 
@@ -197,7 +152,7 @@ class SqliteStore(Store):
     ) -> None:
         super().__init__(watcher_limit=watcher_limit)
         self.path = Path(path).absolute()
-        self._waiting: list[_Write] = []
+        self._queue = WriteQueue(str(self.path), self.watchers)
         self._closed = False
         # Limiters of its own: other work in Trio's threads must not stop it.
         self._lists = trio.CapacityLimiter(_LISTS_AT_ONCE)
@@ -285,95 +240,32 @@ class SqliteStore(Store):
     # Writes.
 
     async def write(self, edit: Edit) -> Sequence[Change]:
-        return await self._write(
-            _Write(
-                lambda transaction: transaction.carry_out(edit),
-                edit.microgrid_id,
-                edit.reads,
-            )
-        )
+        return await self._queue.submit(Write.of(edit))
 
     async def raise_stamp(self, key: bytes, second: int) -> None:
-        def work(transaction: Transaction) -> Sequence[Change]:
-            transaction.raise_stamp(key, second)
+        def work(batch: Batch) -> Sequence[Change]:
+            batch.raise_stamp(key, second)
             return ()
 
-        await self._write(_Write(work))
+        await self._queue.submit(Write(work))
 
-    async def _write(self, write: _Write) -> Sequence[Change]:
-        self._check_open()
-        self._waiting.append(write)
-        self._wake()
-        try:
-            await write.done.wait()
-        finally:
-            write.abandoned = True
-        assert write.outcome is not None
-        return write.outcome.unwrap()
+    def _wake(self) -> None:
+        self._queue.wake()
 
-    async def _run_writes(self) -> None:
-        """Carry out writes for ever, in the task that owns them."""
-        try:
-            while True:
-                batch, patience = self._next_batch()
-                if batch:
-                    await self._commit(batch)
-                else:
-                    with trio.move_on_after(patience):
-                        await self._wakeup.wait()
-        finally:
-            self._closed = True
-            for write in self._waiting:
-                write.outcome = Error(StoreUnavailableError(f"{self.path} is closed"))
-                write.done.set()
-            self._waiting.clear()
-
-    def _next_batch(self) -> tuple[Sequence[_Write], float]:
-        """Take the next writes; returns them, and how long to wait for watchers without any."""
-        batch: _Writes = []
-        rest: _Writes = []
-        patience: dict[int, float] = {}
-        size = 0
-        for write in self._waiting:
-            if write.abandoned:
-                continue
-            microgrid_id = write.microgrid_id
-            if microgrid_id is not None and microgrid_id not in patience:
-                patience[microgrid_id] = self.watchers.patience(microgrid_id)
-            held_up = microgrid_id is not None and patience[microgrid_id] > 0
-            if held_up or (batch and size + write.size > _CHANGES_AT_ONCE):
-                rest.append(write)
-            else:
-                batch.append(write)
-                size += write.size
-        self._waiting = rest
-        return batch, min(patience.values(), default=math.inf)
-
-    async def _commit(self, batch: Sequence[_Write]) -> None:
-        """Carry out writes, publish their changes, and let the callers continue."""
-        # From here on a caller that is cancelled cannot withdraw its write.  There is no checkpoint
-        # between the return of the thread and the last watcher.
+    async def _commit(self, writes: Sequence[Write]) -> None:
+        """Carry out writes in a transaction, and publish their changes."""
+        # There is no checkpoint between the return of the thread and the last watcher.
         began = trio.current_time()
-        certain = await clock.run_in_thread(self._transact, batch, limiter=self._writer)
-        outcomes = [write.outcome for write in batch]
-        self.watchers.publish(
-            [
-                change
-                for outcome in outcomes
-                if isinstance(outcome, Value)
-                for change in outcome.value
-            ]
-        )
+        certain = await clock.run_in_thread(self._transact, writes, limiter=self._writer)
+        self.watchers.publish([change for write in writes for change in write.changes])
         if not certain:
             self.watchers.disconnect_all()
-        for write in batch:
-            write.done.set()
         if self.on_commit is not None:
-            self.on_commit(len(batch), trio.current_time() - began)
+            self.on_commit(len(writes), trio.current_time() - began)
 
     # In worker threads.
 
-    def _transact(self, batch: Sequence[_Write]) -> bool:
+    def _transact(self, writes: Sequence[Write]) -> bool:
         """Carry out writes in one transaction; return whether it is certain what became of them.
 
         If the database fails, each write is tried in a transaction of its own, since a small one
@@ -384,35 +276,34 @@ class SqliteStore(Store):
         try:
             with mapped_to_store_errors(self.path):
                 try:
-                    self._transact_all(batch)
+                    self._transact_all(writes)
                 except _CommitError as failed:
                     took_effect = self._took_effect(failed)
                     if not took_effect:
                         certain = took_effect is not None
                         raise failed.error from None
         except StoreError as error:
-            if certain and len(batch) > 1 and not isinstance(error, StoreUnavailableError):
-                certainties = [self._transact([write]) for write in batch]
+            if certain and len(writes) > 1 and not isinstance(error, StoreUnavailableError):
+                certainties = [self._transact([write]) for write in writes]
                 return all(certainties)
-            for write in batch:
+            for write in writes:
                 write.outcome = Error(copy_of(error))
         return certain
 
-    def _transact_all(self, batch: Sequence[_Write]) -> None:
+    def _transact_all(self, writes: Sequence[Write]) -> None:
         with self._writing.connect() as connection:
-            sql_transaction = connection.begin()
-            transaction = Transaction(connection)
-            before = transaction.counters.sequence
-            _read_ahead(transaction, batch)
-            for write in batch:
-                write.attempt(transaction)
-            transaction.finish()
+            transaction = connection.begin()
+            batch = read_batch(connection, (id_ for write in writes for id_ in write.reads))
+            before = batch.counters
+            for write in writes:
+                write.attempt(batch)
+            write_batch(connection, batch, before)
             try:
-                sql_transaction.commit()
+                transaction.commit()
             except DRIVER_ERRORS as exc:
                 # Its state is unknown: it must not be used again.
                 connection.invalidate()
-                raise _CommitError(before, exc) from exc
+                raise _CommitError(before.sequence, exc) from exc
 
     def _took_effect(self, failed: _CommitError) -> bool | None:
         """Whether a COMMIT that failed has taken effect durably; None if that is unknown."""
