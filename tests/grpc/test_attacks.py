@@ -129,7 +129,7 @@ async def test_half_sent_requests_wait_for_memory(
             while True:
                 await peer.receive()
     (connection,) = server._connections
-    held = sum(len(stream.messages) for stream in connection.streams.values())
+    held = sum(stream.messages.size for stream in connection.streams.values())
     assert held < 12 * MIB
     assert server._service.unfinished_requests.reserved <= 8 * MIB
     async with open_channel(memory_connector(server, nursery)) as channel:

@@ -1,16 +1,30 @@
-"""The fast path of HPACK yields what hpack yields, and hpack logs no header."""
+"""Fast paths yield what the ordinary paths yield: HPACK, DATA frames, messages of one frame."""
 
 from __future__ import annotations
 
 import logging
+from itertools import accumulate, pairwise
 from typing import Any
 
 import hpack
 import pytest
+from grpclib.exceptions import GRPCError
+from h2.events import DataReceived
+from h2.exceptions import ProtocolError
+from hyperframe.frame import (
+    DataFrame,
+    Frame,
+    HeadersFrame,
+    PingFrame,
+    RstStreamFrame,
+    SettingsFrame,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trio_dispatch.grpc._framing import MessageBuffer, frame_message
 from trio_dispatch.grpc._hpack import Decoder, Encoder, never_indexed
+from trio_dispatch.grpc._http2 import HTTP2
 
 NAMES = [b":path", b"content-type", b"user-agent", b"x", b"y"]
 VALUES = [b"", b"/", b"/index.html", b"1", b"a" * 60, b"b" * 700]
@@ -88,3 +102,140 @@ def test_hpack_logs_no_header(caplog: pytest.LogCaptureFixture) -> None:
         decoder.decode(encoder.encode(headers, huffman=False), raw=True)
     decoder.header_table_size = 0
     assert caplog.records == []
+
+
+def data_frame(stream_id: int, size: int, padding: int, flags: tuple[str, ...]) -> DataFrame:
+    padded = ("PADDED",) if padding else ()
+    return DataFrame(stream_id, bytes(size), pad_length=padding, flags=(*flags, *padded))
+
+
+# What a client receives on the streams 1 and 3, of which it has ended 3; 5 does not exist.
+SIZES = st.sampled_from([0, 1, 20, 64, 99, 100, 101, 150])
+RECEIVED = st.lists(
+    st.one_of(
+        st.builds(
+            data_frame,
+            st.sampled_from([1, 1, 1, 3, 3, 5]),
+            SIZES,
+            st.sampled_from([0, 0, 0, 7]),
+            st.sampled_from([(), (), (), ("END_STREAM",)]),
+        ),
+        st.sampled_from([RstStreamFrame(1, error_code=8), PingFrame(0, bytes(8))]),
+    ),
+    max_size=12,
+)
+
+
+def open_connection(content_length: bytes | None) -> HTTP2:
+    """A client's connection with two responses that have begun, and windows of 300 bytes."""
+    connection = HTTP2(client_side=True, stream_window=300, max_header_list_size=10_000)
+    connection.initiate_connection()
+    headers = [(b":status", b"200")]
+    if content_length is not None:
+        headers.append((b"content-length", content_length))
+    received = SettingsFrame(0).serialize() + SettingsFrame(0, flags=("ACK",)).serialize()
+    for stream_id in (1, 3):
+        connection.send_headers(stream_id, [(":path", "/")], end_stream=stream_id == 3)
+        block = hpack.Encoder().encode(headers)
+        received += HeadersFrame(stream_id, block, flags=("END_HEADERS",)).serialize()
+    connection.feed(received)
+    while (frame := connection.next_frame()) is not None:
+        connection.receive_frame(frame)
+    connection._inbound_flow_control_window_manager.current_window_size = 400
+    connection.clear_outbound_data_buffer()
+    return connection
+
+
+def receive(connection: HTTP2, *, fast: bool) -> tuple[list[Any], int]:
+    """What has happened, and the number of frames that took the fast path."""
+    happened: list[Any] = []
+    plain = 0
+    try:
+        while True:
+            data = connection.next_plain_data() if fast else None
+            if data is not None:
+                plain += 1
+                happened.append((*data, len(data[1])))
+                continue
+            frame = connection.next_frame()
+            if frame is None:
+                break
+            for event in connection.receive_frame(frame):
+                if isinstance(event, DataReceived):
+                    size = event.flow_controlled_length
+                    happened.append((event.stream_id, event.data, size))
+                else:
+                    happened.append(repr(event))
+    except ProtocolError as exc:
+        happened.append(repr(exc))
+    return happened, plain
+
+
+@given(RECEIVED, st.sampled_from([None, b"120"]), st.integers(1, 200))
+def test_plain_data_means_the_same_on_the_fast_path(
+    frames: list[Frame], content_length: bytes | None, cut: int
+) -> None:
+    data = b"".join(frame.serialize() for frame in frames)
+    fast, slow = open_connection(content_length), open_connection(content_length)
+    for connection in (fast, slow):
+        connection.feed(data[:-cut])
+    happened, _ = receive(fast, fast=True)
+    assert happened == receive(slow, fast=False)[0]
+    for connection in (fast, slow):
+        connection.feed(data[-cut:])
+    assert receive(fast, fast=True)[0] == receive(slow, fast=False)[0]
+    assert fast.data_to_send() == slow.data_to_send()
+    for stream_id in (0, 1, 3):
+        assert window(fast, stream_id) == window(slow, stream_id)
+
+
+def window(connection: HTTP2, stream_id: int) -> int | None:
+    if stream_id == 0:
+        return connection._inbound_flow_control_window_manager.current_window_size
+    stream = connection.streams.get(stream_id)
+    return None if stream is None else stream._inbound_window_manager.current_window_size
+
+
+def test_plain_data_takes_the_fast_path() -> None:
+    connection = open_connection(None)
+    connection.feed(b"".join(data_frame(1, 20, 0, ()).serialize() for _ in range(3)))
+    assert receive(connection, fast=True) == ([(1, bytes(20), 20)] * 3, 3)
+
+
+@given(
+    st.lists(st.sampled_from([0, 1, 58, 59, 60, 200]), max_size=8),
+    st.sets(st.integers(0, 8)),
+    st.sets(st.integers(0, 500), max_size=4),
+    st.integers(0, 255),
+)
+def test_messages_are_the_same_however_they_are_cut(
+    sizes: list[int], joints: set[int], cuts: set[int], takes: int
+) -> None:
+    """Pieces are whole messages, several of them, or parts; messages are taken in between."""
+    messages = [bytes([number]) * size for number, size in enumerate(sizes)]
+    framed = [*map(frame_message, messages)]
+    ends = [*accumulate(map(len, framed))]
+    cuts |= {end for number, end in enumerate(ends) if number not in joints}
+    buffer = MessageBuffer(200)
+    taken: list[bytes] = []
+    for number, (begin, end) in enumerate(pairwise(sorted({0, *cuts, *ends[-1:]}))):
+        buffer.feed(b"".join(framed)[begin:end])
+        while buffer.ready and takes >> number & 1:
+            taken.append(buffer.take().content())
+        assert buffer.size == min(end, ends[-1] if ends else 0) - sum(
+            map(len, framed[: len(taken)])
+        )
+    while buffer.ready:
+        taken.append(buffer.take().content())
+    assert taken == messages
+    assert buffer.size == 0
+
+
+def test_a_long_message_in_one_piece_is_refused() -> None:
+    buffer = MessageBuffer(100)
+    for size in (100, 101):
+        buffer.feed(frame_message(bytes(size)))
+    assert buffer.take().content() == bytes(100)
+    assert buffer.ready
+    with pytest.raises(GRPCError, match="101 bytes"):
+        buffer.take()

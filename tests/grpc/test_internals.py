@@ -18,6 +18,7 @@ import grpclib.stream
 import h2.connection
 import h2.exceptions
 import h2.frame_buffer
+import h2.stream
 import hpack
 import hpack.table
 import pytest
@@ -95,14 +96,22 @@ def test_attributes_of_instances() -> None:
     assert connection.state_machine.state is h2.connection.ConnectionState.CLIENT_OPEN
     assert connection.streams[1].open
     assert connection.streams[1].closed_by is None
+    assert connection.streams[1].state_machine.state is h2.stream.StreamState.OPEN
+    assert not connection.streams[1].state_machine.headers_received
     assert connection.streams[1]._expected_content_length is None
     assert callable(connection.streams[1]._track_content_length)
+    for window in (
+        connection._inbound_flow_control_window_manager,
+        connection.streams[1]._inbound_window_manager,
+    ):
+        assert window.current_window_size == 65_535
     for name in ("_data_to_send", "_closed_streams", "_frame_dispatch_table", "streams"):
         assert hasattr(connection, name)
     assert type(connection.encoder) is hpack.Encoder
     assert type(connection.decoder) is hpack.Decoder
     assert isinstance(connection.incoming_buffer, h2.frame_buffer.FrameBuffer)
     assert isinstance(connection.incoming_buffer._data, bytearray)
+    assert connection.incoming_buffer._headers_buffer == []
     for coder in (connection.encoder, connection.decoder):
         assert type(coder.header_table) is hpack.table.HeaderTable
         assert hasattr(coder.header_table, "dynamic_entries")

@@ -325,7 +325,7 @@ class ClientStream(Response[S, R], Generic[S, R]):
             await self._see_it_open()
         waited = False
         while True:
-            while self._may_be_sent_again:
+            while self._stream_now.failure is not None and self._may_be_sent_again:
                 await self._send_again()
             try:
                 result = poll()

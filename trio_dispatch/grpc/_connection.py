@@ -287,6 +287,14 @@ class Connection(ABC):
         try:
             self.h2.feed(data)
             for _ in range(self._frames_per_turn):
+                plain = self.h2.next_plain_data()
+                if plain is not None:
+                    more = True
+                    stream_id, payload = plain
+                    self._take_data(stream_id, payload, len(payload), ended=False)
+                    if self.failure is not None:
+                        return False
+                    continue
                 frame = self.h2.next_frame()
                 more = frame is not None
                 if frame is None:
@@ -327,10 +335,14 @@ class Connection(ABC):
                 stream.headers_received(headers)
 
     def _data_received(self, event: events.DataReceived) -> None:
-        size = event.flow_controlled_length
-        stream = self.streams.get(event.stream_id)
+        ended = event.stream_ended is not None
+        self._take_data(event.stream_id, event.data, event.flow_controlled_length, ended=ended)
+
+    def _take_data(self, stream_id: int, data: bytes, size: int, *, ended: bool) -> None:
+        """Take data; `size` is what counts for flow control, padding included."""
+        stream = self.streams.get(stream_id)
         if stream is not None:
-            stream.data_received(event.data, size)
+            stream.data_received(data, size)
         self._credit += size
         if self._credit >= _CREDIT_STEP:
             self.h2.increment_flow_control_window(self._credit)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections import deque
 from typing import Literal, NamedTuple, TypeAlias, cast
 
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 
 _PREFIX = struct.Struct(">BI")
+# A shorter message is kept with others: as an object of its own it would take several times its
+# size, which the limits of memory do not count.
+_MIN_WHOLE = 64
 # Asks zlib for the header and trailer of gzip.
 _GZIP_WINDOW = 16 + zlib.MAX_WBITS
 
@@ -89,18 +93,20 @@ class MessageBuffer:
       limit: The greatest length of a message, compressed or not.
       ready: Whether `take` can be called: a message is complete, or known to exceed the limit,
         which its first five bytes tell.
+      size: The number of bytes that wait here.
     """
 
     def __init__(self, limit: int) -> None:
         self.encoding = "identity"
         self.ready = False
+        self.size = 0
         self._limit = limit
+        # Messages that came as one piece, before everything in `_data`: the usual case, in which
+        # there is nothing to put together and to take apart.
+        self._whole: deque[bytes] = deque()
         self._data = bytearray()
         self._compressed = 0
         self._length: int | None = None
-
-    def __len__(self) -> int:
-        return len(self._data)
 
     @property
     def limit(self) -> int:
@@ -117,8 +123,18 @@ class MessageBuffer:
         return _PREFIX.size if self._length is None else _PREFIX.size + self._length
 
     def feed(self, data: bytes) -> None:
-        self._data += data
-        self._parse_prefix()
+        size = len(data)
+        self.size += size
+        if (
+            size >= _MIN_WHOLE
+            and not self._data
+            and _PREFIX.unpack_from(data)[1] == size - _PREFIX.size
+        ):
+            self._whole.append(data)
+            self.ready = True
+        else:
+            self._data += data
+            self._parse_prefix()
 
     def take(self) -> Message:
         """The next message.
@@ -128,30 +144,45 @@ class MessageBuffer:
             this stream then.
         """
         assert self.ready
-        assert self._length is not None
-        if self._length > self.limit:
-            raise _too_long(self._length, self.limit)
-        end = _PREFIX.size + self._length
-        with memoryview(self._data) as view:
-            payload = bytes(view[_PREFIX.size : end])
-        del self._data[:end]
-        compressed = self._compressed
-        self._length = None
-        self._parse_prefix()
+        if self._whole:
+            data = self._whole.popleft()
+            compressed = data[0]
+            payload = data[_PREFIX.size :]
+            if len(payload) > self._limit:
+                raise _too_long(len(payload), self._limit)
+        else:
+            assert self._length is not None
+            if self._length > self._limit:
+                raise _too_long(self._length, self._limit)
+            compressed = self._compressed
+            end = _PREFIX.size + self._length
+            with memoryview(self._data) as view:
+                payload = bytes(view[_PREFIX.size : end])
+            del self._data[:end]
+            self._length = None
+        self.size -= _PREFIX.size + len(payload)
+        if not self._whole:
+            self._parse_prefix()
         return Message(payload, self.encoding if compressed else None, self._limit)
 
     def clear(self) -> None:
+        self._whole.clear()
         self._data.clear()
         self._length = None
+        self.size = 0
         self.ready = False
 
     def _parse_prefix(self) -> None:
         if self._length is None:
             if len(self._data) < _PREFIX.size:
-                self.ready = False
+                self.ready = bool(self._whole)
                 return
             self._compressed, self._length = _PREFIX.unpack_from(self._data)
-        self.ready = len(self._data) >= _PREFIX.size + self._length or self._length > self._limit
+        self.ready = (
+            bool(self._whole)
+            or len(self._data) >= _PREFIX.size + self._length
+            or self._length > self._limit
+        )
 
 
 def _too_long(length: int, limit: int) -> GRPCError:

@@ -73,7 +73,7 @@ class Response(grpclib.client.Stream[S, R], Generic[S, R]):
         return None
 
     def _poll_next(self) -> bytes | Literal[Pending.PENDING] | None:
-        if self._poll_headers() is PENDING:
+        if not self._recv_initial_metadata_done and self._poll_headers() is PENDING:
             return PENDING
         stream = self._stream_now
         if stream.messages.ready:
@@ -112,7 +112,7 @@ class Response(grpclib.client.Stream[S, R], Generic[S, R]):
         error = status_error(dict(trailers), self._status_details_codec)
         if error is not None:
             raise error
-        if len(stream.messages) and not stream.messages.ready:
+        if stream.messages.size and not stream.messages.ready:
             raise GRPCError(Status.INTERNAL, "the response ended in the middle of a message")
         self._finished = True
         return None

@@ -166,10 +166,10 @@ class ServerConnection(Connection):
         if not bucket.spend():
             self._cut_off(what)
 
-    def _data_received(self, event: events.DataReceived) -> None:
-        super()._data_received(event)
-        if 0 < len(event.data) < _SMALL and event.stream_ended is None:
-            stream = self.streams.get(event.stream_id)
+    def _take_data(self, stream_id: int, data: bytes, size: int, *, ended: bool) -> None:
+        super()._take_data(stream_id, data, size, ended=ended)
+        if 0 < len(data) < _SMALL and not ended:
+            stream = self.streams.get(stream_id)
             complete = stream is not None and stream.messages.ready
             if not complete and not self._small_frames.spend():
                 self._cut_off("small frames")

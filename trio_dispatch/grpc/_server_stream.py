@@ -137,7 +137,9 @@ class ServerStream(grpclib.server.Stream[R, S], Generic[R, S]):
             if stream.failure is not None:
                 await self._failed(stream.failure)
             # A client may take its time between the messages of a stream, but not within one.
-            if deadline == math.inf and (stream.messages or not self._cardinality.client_streaming):
+            if deadline == math.inf and (
+                stream.messages.size or not self._cardinality.client_streaming
+            ):
                 deadline = trio.current_time() + self._message_timeout
             with trio.CancelScope(deadline=deadline) as scope:
                 await stream.arrival()
@@ -301,7 +303,7 @@ class ServerStream(grpclib.server.Stream[R, S], Generic[R, S]):
         return self._cardinality.server_streaming or self._send_message_done
 
     def _check_request(self) -> None:
-        if len(self._http2.messages):
+        if self._http2.messages.size:
             raise GRPCError(Status.INTERNAL, "the request ended in the middle of a message")
         if not self._cardinality.client_streaming and not self.messages_received:
             raise GRPCError(Status.INTERNAL, "the request ended without a message")

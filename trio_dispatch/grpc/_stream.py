@@ -118,7 +118,7 @@ class HTTP2Stream:
             return
         if flow_controlled_length > len(data):  # by padding
             self._consume(flow_controlled_length - len(data))
-        idle = not self.messages
+        idle = not self.messages.size
         self._unread += len(data)
         self.messages.feed(data)
         if not self._arrivals:
@@ -168,9 +168,10 @@ class HTTP2Stream:
             return self.messages.take()
         finally:
             self._release()
-            if self._unread > len(self.messages):
-                self._consume(self._unread - len(self.messages))
-                self._unread = len(self.messages)
+            waiting = self.messages.size
+            if self._unread > waiting:
+                self._consume(self._unread - waiting)
+                self._unread = waiting
 
     def discard(self) -> None:
         """Drop what was received and what comes: nobody reads messages any more."""
