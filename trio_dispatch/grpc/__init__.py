@@ -1,4 +1,6 @@
-"""gRPC on Trio: a channel and a server for the code that betterproto2 and grpclib generate.
+"""gRPC on Trio: a channel and a server for generated code.
+
+That is the code which betterproto2, grpclib or grpcio-tools generates.
 
 It runs over any `trio.abc.Stream`, follows Trio's rules of cancellation and of time, and never
 starts an asyncio event loop.
@@ -17,6 +19,7 @@ from ._limits import Limits
 from ._metadata import Metadata
 from ._server_connection import Interceptor
 from ._server_stream import ServerStream, current_call
+from ._servicers import ServicerContext
 from ._services import Servable
 from ._status import grpc_error_in
 from .calls import open_call
@@ -47,6 +50,7 @@ __all__ = [
     "Server",
     "ServerStatistics",
     "ServerStream",
+    "ServicerContext",
     "ServingStatus",
     "Status",
     "current_call",

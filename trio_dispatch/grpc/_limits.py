@@ -56,7 +56,8 @@ class Limits:
     small_frames: float = 1000.0
     """DATA frames of less than 256 bytes that do not complete a message."""
     message_elements: int = 20_000
-    """Items of lists and maps and unknown fields in one request message, at all levels."""
+    """Items of lists and maps and unknown fields in one request message, at all levels; not counted
+    in messages of google.protobuf, which take less memory for each."""
     handshake_timeout: float = 10.0
     """Seconds for TLS and for the beginning of HTTP/2."""
     message_timeout: float = 30.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -36,6 +36,7 @@ from ._interceptors import Proceed
 from ._limits import Limits, TokenBucket
 from ._metadata import Headers, text_headers
 from ._server_stream import ServerStream, enter_call
+from ._servicers import GenericRpcHandler, find_method
 from ._services import Method
 from ._status import Failure, grpc_error_in, is_grpc, printable, status_headers
 from ._stream import HTTP2Stream, StreamLimits
@@ -57,7 +58,8 @@ _SMALL = 256
 class Service:
     """What a server serves, and how: shared by all of its connections."""
 
-    methods: Mapping[str, Method]
+    methods: dict[str, Method]
+    generic_handlers: list[GenericRpcHandler]
     interceptors: Sequence[Interceptor]
     codec: CodecBase
     status_details_codec: StatusDetailsCodecBase | None
@@ -72,6 +74,16 @@ class Service:
     threads: trio.CapacityLimiter
     counts: CallCounts
     connections: set[ServerConnection]
+
+    def method(self, name: str) -> Method | None:
+        """The method with this full name, None if it is unknown."""
+        found = self.methods.get(name)
+        if found is None and self.generic_handlers:
+            try:
+                return find_method(self.generic_handlers, name)
+            except Exception:
+                log.exception("a generic handler failed to find the method %s", printable(name))
+        return found
 
     def stream_limits(self) -> StreamLimits:
         """The limits on the streams of one connection."""
@@ -255,7 +267,7 @@ class ServerConnection(Connection):
         }:
             message = f"the content-type {content_type!r} is not served here"
             return None, [(":status", "415"), *status_headers(Status.UNKNOWN, message, None, None)]
-        method = self._service.methods.get(fields[":path"])
+        method = self._service.method(fields[":path"])
         if method is None:
             message = f"unknown method {printable(fields[':path'])}"
             return None, _refusal(Status.UNIMPLEMENTED, message)
@@ -281,7 +293,7 @@ class ServerConnection(Connection):
             headers,
             method.handler,
             deadline=None if timeout is None else deadline,
-            codec=service.codec,
+            codec=method.codec or service.codec,
             status_details_codec=service.status_details_codec,
             threads=service.threads,
             compression=service.compression,

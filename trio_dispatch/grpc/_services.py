@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 import grpclib.const
 from betterproto2.grpclib import ServiceBase
+from grpclib.encoding.base import CodecBase
 
 from ._server_stream import ServerStream
 
@@ -27,6 +28,8 @@ class Method(NamedTuple):
     handler: grpclib.const.Handler
     max_request_size: int = sys.maxsize
     """Bytes of a request message."""
+    codec: CodecBase | None = None
+    """For its messages; by default the server's codec."""
 
 
 def methods_of(services: Iterable[Servable]) -> dict[str, Method]:

@@ -1,4 +1,4 @@
-"""Opening a call by a method of betterproto2's stubs, of any kind."""
+"""Opening a call by a method of a stub, of any kind."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from grpclib.encoding.base import CodecBase
 from ._client_stream import ClientStream
 from ._framing import Compression
 from ._metadata import MetadataLike
+from ._stub_methods import StubMethod
 
 S = TypeVar("S")
 R = TypeVar("R")
@@ -96,7 +97,7 @@ def open_call(
     for streams of replies that may be left before their end: leaving the block closes them.
 
     Args:
-      method: A method of a stub that betterproto2 has generated, not called.
+      method: A method of a stub that betterproto2 or grpcio-tools has generated, not called.
       request: The request, for a method that takes a single one. It is sent when the block is
         entered.
       codec: Turns this call's messages into bytes and back; by default the channel's codec.
@@ -106,9 +107,20 @@ def open_call(
     Raises:
       TypeError: `method` is not a stub's method; or a request is missing, or not expected.
     """
+    if isinstance(method, StubMethod):
+        return method.open(
+            request,
+            codec=codec,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+            compression=compression,
+        )
     stub = getattr(method, "__self__", None)
     if not isinstance(method, MethodType) or not isinstance(stub, ServiceStub):
-        raise TypeError(f"expected a method of a betterproto2 stub, got {method!r}")
+        raise TypeError(
+            f"expected a method of a stub of betterproto2 or grpcio-tools, got {method!r}"
+        )
     described = _describe(method, stub, request)
     streaming = described.cardinality.client_streaming
     if streaming and request is not None:

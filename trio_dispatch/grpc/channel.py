@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 import grpclib.client
 import grpclib.metadata
@@ -25,10 +25,14 @@ from ._framing import Compression, check_compression
 from ._interceptors import ClientInterceptor, InterceptedStream
 from ._metadata import MetadataLike
 from ._pool import ConnectionPool
+from ._stub_methods import FunctionCodec, StreamStream, StreamUnary, UnaryStream, UnaryUnary
 from ._url import parse_url
 
 S = TypeVar("S")
 R = TypeVar("R")
+
+Serializer: TypeAlias = Callable[[Any], bytes]
+Deserializer: TypeAlias = Callable[[bytes], Any]
 
 MAX_MESSAGE_SIZE: Final = 4 * 2**20
 CONNECT_TIMEOUT: Final = 20.0
@@ -76,7 +80,7 @@ async def open_channel(
     keepalive_interval: float | None = None,
     keepalive_timeout: float | None = None,
 ) -> AsyncIterator[Channel]:
-    """Open a channel to a server, for the stubs of betterproto2 and of grpclib::
+    """Open a channel to a server, for the stubs of betterproto2, grpclib and grpcio-tools::
 
         async with open_channel("grpc://localhost:50051?ssl=false") as channel:
             reply = await GreeterStub(channel).say_hello(HelloRequest(name="Trio"))
@@ -104,7 +108,7 @@ async def open_channel(
       ssl_context: Used for TLS instead of the URL's options.  It is changed to offer HTTP/2 by
         ALPN and nothing below TLS 1.2.
       codec: Turns messages into bytes and back, unless a call brings its own codec; by default a
-        `MessageCodec`, for betterproto2's messages.
+        `MessageCodec`, for betterproto2's and google.protobuf's messages.
       status_details_codec: Makes `GRPCError.details` from bytes; without one they stay bytes.
       interceptors: Async functions ``interceptor(call, proceed)``, called for each call when its
         block is entered, before anything is sent; the first one is outermost.  ``await proceed()``
@@ -234,6 +238,52 @@ class Channel(grpclib.client.Channel):
             if compression is None
             else check_compression(compression),
         )
+
+    # What the stubs of grpcio-tools are made of.
+
+    def unary_unary(
+        self,
+        method: str,
+        request_serializer: Serializer | None = None,
+        response_deserializer: Deserializer | None = None,
+        _registered_method: bool = False,
+    ) -> UnaryUnary[Any, Any]:
+        """A method with a request and a reply: ``reply = await method(request)``."""
+        codec = FunctionCodec(request_serializer, response_deserializer)
+        return UnaryUnary(self.request, method, codec)
+
+    def unary_stream(
+        self,
+        method: str,
+        request_serializer: Serializer | None = None,
+        response_deserializer: Deserializer | None = None,
+        _registered_method: bool = False,
+    ) -> UnaryStream[Any, Any]:
+        """A method with a stream of replies: ``async for reply in method(request)``."""
+        codec = FunctionCodec(request_serializer, response_deserializer)
+        return UnaryStream(self.request, method, codec)
+
+    def stream_unary(
+        self,
+        method: str,
+        request_serializer: Serializer | None = None,
+        response_deserializer: Deserializer | None = None,
+        _registered_method: bool = False,
+    ) -> StreamUnary[Any, Any]:
+        """A method with a stream of requests: ``reply = await method(requests)``."""
+        codec = FunctionCodec(request_serializer, response_deserializer)
+        return StreamUnary(self.request, method, codec)
+
+    def stream_stream(
+        self,
+        method: str,
+        request_serializer: Serializer | None = None,
+        response_deserializer: Deserializer | None = None,
+        _registered_method: bool = False,
+    ) -> StreamStream[Any, Any]:
+        """A method with streams in both directions, for `open_call`."""
+        codec = FunctionCodec(request_serializer, response_deserializer)
+        return StreamStream(self.request, method, codec)
 
     def statistics(self) -> ChannelStatistics:
         """Numbers of connections, calls, messages and bytes, now and since the beginning."""

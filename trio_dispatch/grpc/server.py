@@ -8,7 +8,7 @@ import socket
 import ssl
 import stat
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from os import PathLike, fspath
@@ -25,6 +25,7 @@ from ._framing import Compression, check_compression
 from ._limits import Limits, TokenBucket
 from ._peer import Peer
 from ._server_connection import Interceptor, ServerConnection, Service
+from ._servicers import GenericRpcHandler, RpcMethodHandler, method_of
 from ._services import Servable, methods_of
 from ._tls import handshake, prepare_context
 
@@ -82,9 +83,10 @@ class Server:
     Requests longer than 4 KiB are decoded in a thread, so that other calls go on meanwhile.
 
     Args:
-      services: Instances of the base classes that betterproto2 or grpclib generates.
+      services: Instances of the base classes that betterproto2 or grpclib generates.  Those of
+        grpcio-tools are added by the generated ``add_..._to_server(servicer, server)``.
       codec: Turns messages into bytes and back; by default a `MessageCodec`, for betterproto2's
-        messages.
+        and google.protobuf's messages.
       status_details_codec: Makes bytes of `GRPCError.details`; without one they have to be bytes.
       interceptors: Async functions ``interceptor(call, proceed)``, called for each call when its
         headers have come, before its messages are read; the first one is outermost.
@@ -104,7 +106,7 @@ class Server:
 
     def __init__(
         self,
-        services: Iterable[Servable],
+        services: Iterable[Servable] = (),
         *,
         codec: CodecBase | None = None,
         status_details_codec: StatusDetailsCodecBase | None = None,
@@ -118,6 +120,7 @@ class Server:
         limits = limits or Limits()
         self._service = Service(
             methods=methods_of(services),
+            generic_handlers=[],
             interceptors=tuple(interceptors),
             codec=codec or MessageCodec(),
             status_details_codec=status_details_codec,
@@ -143,6 +146,28 @@ class Server:
         self._refused = 0
         self._bytes_sent = 0
         self._bytes_received = 0
+
+    def add_registered_method_handlers(
+        self, service_name: str, method_handlers: Mapping[str, RpcMethodHandler]
+    ) -> None:
+        """Serve the methods of a servicer; for the code that grpcio-tools generates.
+
+        Raises:
+          ValueError: there is a method of the same name.
+        """
+        methods = self._service.methods
+        for name, handler in method_handlers.items():
+            path = f"/{service_name}/{name}"
+            if path in methods:
+                raise ValueError(f"two services have the method {path}")
+            methods[path] = method_of(handler)
+
+    def add_generic_rpc_handlers(self, generic_rpc_handlers: Iterable[GenericRpcHandler]) -> None:
+        """Have these handlers asked for methods that are not known otherwise.
+
+        For the code that grpcio-tools generates, and for `grpc.GenericRpcHandler`.
+        """
+        self._service.generic_handlers.extend(generic_rpc_handlers)
 
     async def serve_tcp(
         self,

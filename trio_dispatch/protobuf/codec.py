@@ -15,6 +15,7 @@ from grpclib.encoding.base import CodecBase
 
 from ._decoder import compile_decoder
 from ._encoder import compile_encoder
+from ._google import google_decoder, google_encoder, is_google
 from ._wire_format import Decode, DecodeError, Encode, EncodeError, limit_elements
 
 __all__ = ["DecodeError", "EncodeError", "MessageCodec", "limit_elements"]
@@ -24,6 +25,8 @@ _M = TypeVar("_M")
 
 class MessageCodec(CodecBase):
     """A strict codec for any betterproto2 message, for a channel or a server.
+
+    It also takes messages of google.protobuf, which encode and decode themselves.
 
     Args:
       decoders: By message class, functions that decode the bytes of such a message, wherever it
@@ -90,6 +93,9 @@ class MessageCodec(CodecBase):
             return self._incomplete[cls]
         if cls in self._decoders:
             return self._decoders[cls]
+        if is_google(cls):
+            self._decoders[cls] = google_decoder(cls)
+            return self._decoders[cls]
         outermost = not self._incomplete
         try:
             decode = compile_decoder(cls, self._incomplete, self.decoder, self._builders.get(cls))
@@ -103,6 +109,8 @@ class MessageCodec(CodecBase):
     def encoder(self, cls: type, *, unwrap: bool = False) -> Encode:
         """The encoder of a class; with `unwrap`, from the Python type that betterproto2 shows."""
         encode = self._encoders.get(cls)
+        if encode is None and is_google(cls):
+            encode = self._encoders[cls] = google_encoder(cls)
         if encode is None:
             encode = compile_encoder(cls, self._encoders, self.encoder)
         if unwrap and cls not in self._hooked[1]:
