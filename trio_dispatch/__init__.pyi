@@ -15,6 +15,7 @@ from .api.replies import (
     Page as Page,
     StreamEvent as StreamEvent,
 )
+from .api.runs import LogPage as LogPage
 from .client.client import (
     UNSET as UNSET,
     DispatchClient as DispatchClient,
@@ -23,7 +24,7 @@ from .client.client import (
     open_client as open_client,
 )
 from .client.errors import ServiceError as ServiceError
-from .client.stream import DispatchStream as DispatchStream
+from .client.stream import DispatchStream as DispatchStream, RunStream as RunStream
 from .concurrency.broadcast import (
     Broadcast as Broadcast,
     BroadcastStatistics as BroadcastStatistics,
@@ -53,6 +54,16 @@ from .model.recurrence.rule import (
     Frequency as Frequency,
     RecurrenceRule as RecurrenceRule,
     Weekday as Weekday,
+)
+from .model.runs import (
+    ChangeKind as ChangeKind,
+    DispatchChange as DispatchChange,
+    DispatcherInfo as DispatcherInfo,
+    ReportedRun as ReportedRun,
+    ReportedState as ReportedState,
+    ReportKind as ReportKind,
+    RunReport as RunReport,
+    StopReason as StopReason,
 )
 from .model.target import (
     BatteryType as BatteryType,

@@ -28,7 +28,7 @@ from trio_dispatch.cli.serving.logs import JsonFormatter
 from trio_dispatch.cli.serving.service import GRACE
 from trio_dispatch.service import Key, Keys, Metrics, Right, listing, open_service, rules
 from trio_dispatch.service.auth import WINDOW
-from trio_dispatch.service.handlers import DISCONNECT_GRACE
+from trio_dispatch.service.calls import DISCONNECT_GRACE
 from trio_dispatch.service.service import MAX_REQUEST_BYTES
 from trio_dispatch.service.store.queries import MAX_PAGE_BYTES, MAX_PAGE_SIZE
 from trio_dispatch.service.store.sqlite import LIST_TIMEOUT

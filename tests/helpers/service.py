@@ -77,7 +77,7 @@ async def listed(client: DispatchClient, microgrid_id: int = 1, **filters: objec
     return [dispatch.id async for page in pages for dispatch in page]
 
 
-async def take(watcher: Watcher, count: int) -> list[Change]:
+async def take(watcher: Watcher[Change], count: int) -> list[Change]:
     """Return the next changes of a watcher, which must be waiting or still to come."""
     taken: list[Change] = []
     while len(taken) < count:

@@ -17,7 +17,7 @@ from trio_dispatch.grpc import Cardinality, GRPCError, Status
 from trio_dispatch.model.dispatch import Dispatch
 from trio_dispatch.model.target import TargetIds
 from trio_dispatch.service import Store
-from trio_dispatch.service.handlers import DISCONNECT_GRACE
+from trio_dispatch.service.calls import DISCONNECT_GRACE
 
 STREAM = "/frequenz.api.dispatch.v1.MicrogridDispatchService/StreamMicrogridDispatches"
 

@@ -27,6 +27,7 @@ __all__ = [
     "decode_found",
     "decode_page",
     "decode_updated",
+    "dispatch_or_undecodable",
     "encode_page",
 ]
 
@@ -177,7 +178,8 @@ def _page(
     )
 
 
-def _dispatch(data: bytes) -> Dispatch | Undecodable:
+def dispatch_or_undecodable(data: bytes) -> Dispatch | Undecodable:
+    """Decode the bytes of a `Dispatch` message; an `Undecodable` if that fails."""
     try:
         return decode_dispatch(data)
     except DecodeError as exc:
@@ -194,7 +196,7 @@ def _id_of(data: bytes) -> int | None:
 
 
 _REPLIES = MessageCodec(
-    decoders={wire.Dispatch: _dispatch},
+    decoders={wire.Dispatch: dispatch_or_undecodable},
     builders={
         wire.ListMicrogridDispatchesResponse: _page,
         wire.StreamMicrogridDispatchesResponse: _event,

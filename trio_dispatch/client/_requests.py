@@ -93,14 +93,6 @@ def list_request(
     check_id("microgrid_id", microgrid_id)
     for id_ in ids:
         check_id("id", id_)
-    if isinstance(queries, str):
-        raise ValueError(f"queries {shown(queries)} is a str: give a collection of strings")
-    for query in queries:
-        check_text("query", query)
-    if page_size is not None and not (
-        isinstance(page_size, int) and 1 <= page_size <= _MAX_PAGE_SIZE
-    ):
-        raise ValueError(f"page_size {shown(page_size)} is not an integer from 1 to 2**32 - 1")
     if sort_by is not None and sort_by not in _SORT_FIELDS:
         raise ValueError(f"sort_by {shown(sort_by)} is not one of {', '.join(_SORT_FIELDS)}")
     request = wire.ListMicrogridDispatchesRequest(
@@ -110,20 +102,39 @@ def list_request(
             is_active=active,
             is_dry_run=dry_run,
             is_recurring=recurring,
-            start_time_interval=_interval("start", *start),
-            end_time_interval=_interval("end", *end),
-            update_time_interval=_interval("update", *update),
+            start_time_interval=interval("start", *start),
+            end_time_interval=interval("end", *end),
+            update_time_interval=interval("update", *update),
             dispatch_ids=[*ids],
-            queries=[*queries],
+            queries=check_texts("queries", queries),
         ),
+        pagination_params=first_page(page_size),
     )
     if sort_by is not None or not descending:
         field = _SORT_FIELDS[sort_by or "create_time"]
         order = wire.SortOrder.DESCENDING if descending else wire.SortOrder.ASCENDING
         request.sort_options = wire.SortOptions(sort_field=field, sort_order=order)
-    if page_size is not None:
-        request.pagination_params = PaginationParams(page_size=page_size)
     return request
+
+
+def check_texts(name: str, texts: Collection[str]) -> list[str]:
+    """Return a collection of strings as a list.
+
+    Raises:
+      ValueError: it is a single string, or one of them cannot be sent.
+    """
+    if isinstance(texts, str):
+        raise ValueError(f"{name} {shown(texts)} is a str: give a collection of strings")
+    return [check_text(f"{name}:", text) for text in texts]
+
+
+def first_page(size: int | None) -> PaginationParams | None:
+    """Return the parameters of the first page of a list; None lets the service decide its size."""
+    if size is None:
+        return None
+    if not (isinstance(size, int) and 1 <= size <= _MAX_PAGE_SIZE):
+        raise ValueError(f"page_size {shown(size)} is not an integer from 1 to 2**32 - 1")
+    return PaginationParams(page_size=size)
 
 
 def create_request(
@@ -211,7 +222,8 @@ def update_request(
     )
 
 
-def _interval(name: str, start: datetime | None, end: datetime | None) -> Interval | None:
+def interval(name: str, start: datetime | None, end: datetime | None) -> Interval | None:
+    """Return a time range whose bounds have the arguments `{name}_from` and `{name}_to`."""
     if start is None and end is None:
         return None
     return Interval(

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Collection, Mapping
+from contextlib import aclosing, asynccontextmanager
 from datetime import datetime, timedelta
-from typing import Any, Literal, TypeVar
-
-import betterproto2
+from typing import Any, Literal
 
 from ..api import wire
-from ..api.codec import WIRE
 from ..api.replies import (
     EventKind,
     Page,
@@ -21,17 +18,17 @@ from ..api.replies import (
     decode_page,
     decode_updated,
 )
-from ..api.wire import PaginationParams
 from ..errors import DispatchError
-from ..grpc import Cardinality, Channel, open_channel
+from ..grpc import Channel, open_channel
 from ..model.dispatch import Dispatch
 from ..model.recurrence.rule import RecurrenceRule
 from ..model.target import Target
 from ..model.undecodable import Undecodable
 from ..model.validation import check_id
+from ._calls import Calls
 from ._requests import UNSET, SortBy, Unset, create_request, list_request, update_request
 from .credentials import Credentials
-from .errors import service_errors
+from .runs import RunCalls
 from .stream import DispatchStream
 
 __all__ = [
@@ -47,14 +44,10 @@ __all__ = [
     "open_client",
 ]
 
-_SERVICE = "/frequenz.api.dispatch.v1.MicrogridDispatchService/"
+_SERVICE = "/frequenz.api.dispatch.v1.MicrogridDispatchService"
 _CALL_TIMEOUT = timedelta(seconds=60)
 # The service decides how long a page is.  A few long dispatches exceed the usual 4 MiB.
 _MAX_MESSAGE_SIZE = 16 * 2**20
-# A service may give pages on which nothing passes the filter; not without end.
-_MAX_EMPTY_PAGES = 1000
-
-_T = TypeVar("_T")
 
 
 @asynccontextmanager
@@ -102,7 +95,7 @@ def _environment(*variables: str) -> str | None:
     return next(filter(None, map(os.environ.get, variables)), None)
 
 
-class DispatchClient:
+class DispatchClient(RunCalls):
     """Calls to a dispatch service, see `open_client`.
 
     Every call is a checkpoint.  Cancelling a call ends it at the service, too.  A call that fails
@@ -130,12 +123,12 @@ class DispatchClient:
     ) -> None:
         if not isinstance(call_timeout, timedelta) or call_timeout <= timedelta():
             raise ValueError(f"call_timeout {call_timeout!r} is not a positive timedelta")
-        self._channel = channel
-        self._credentials = Credentials(key, sign_secret)
-        self._timeout = call_timeout.total_seconds()
+        super().__init__(
+            Calls(channel, Credentials(key, sign_secret), call_timeout.total_seconds())
+        )
 
     def __repr__(self) -> str:
-        return f"<DispatchClient on {self._channel!r}>"
+        return f"<DispatchClient on {self._calls!r}>"
 
     async def list(
         self,
@@ -195,20 +188,15 @@ class DispatchClient:
             page_size=page_size,
         )
         what = f"microgrid {microgrid_id}: list"
-        tokens: set[str] = set()
-        empty = 0
-        while True:
-            page = await self._call("ListMicrogridDispatches", request, decode_page, what)
-            yield page
-            if not page.next_token:
-                return
-            if page.next_token in tokens:
-                raise DispatchError(f"{what}: page {len(tokens) + 1} has the token of another page")
-            tokens.add(page.next_token)
-            empty = 0 if page.dispatches or page.undecodable else empty + 1
-            if empty == _MAX_EMPTY_PAGES:
-                raise DispatchError(f"{what}: {empty} empty pages in a row, and still no last page")
-            request.pagination_params = PaginationParams(page_token=page.next_token)
+
+        def read() -> Awaitable[Page]:
+            return self._calls.unary(
+                f"{_SERVICE}/ListMicrogridDispatches", request, decode_page, what
+            )
+
+        async with aclosing(self._calls.pages(request, read, what)) as pages:
+            async for page in pages:
+                yield page
 
     async def get(self, microgrid_id: int, dispatch_id: int) -> Dispatch:
         """Read one dispatch.
@@ -223,8 +211,12 @@ class DispatchClient:
         request = wire.GetMicrogridDispatchRequest(
             microgrid_id=microgrid_id, dispatch_id=dispatch_id
         )
-        found = await self._call(
-            "GetMicrogridDispatch", request, decode_found, what, _absent(microgrid_id, dispatch_id)
+        found = await self._calls.unary(
+            f"{_SERVICE}/GetMicrogridDispatch",
+            request,
+            decode_found,
+            what,
+            _absent(microgrid_id, dispatch_id),
         )
         return _checked(found, dispatch_id, f"{what}: the dispatch")
 
@@ -266,7 +258,9 @@ class DispatchClient:
             payload=payload,
             recurrence=recurrence,
         )
-        created = await self._call("CreateMicrogridDispatch", request, decode_created, what)
+        created = await self._calls.unary(
+            f"{_SERVICE}/CreateMicrogridDispatch", request, decode_created, what
+        )
         return _checked(created, None, f"{what}: done, but the reply")
 
     async def update(
@@ -303,8 +297,8 @@ class DispatchClient:
             payload=payload,
             recurrence=recurrence,
         )
-        updated = await self._call(
-            "UpdateMicrogridDispatch",
+        updated = await self._calls.unary(
+            f"{_SERVICE}/UpdateMicrogridDispatch",
             request,
             decode_updated,
             what,
@@ -324,8 +318,12 @@ class DispatchClient:
             microgrid_id=microgrid_id, dispatch_id=dispatch_id
         )
         what = f"microgrid {microgrid_id}, dispatch {dispatch_id}: delete"
-        await self._call(
-            "DeleteMicrogridDispatch", request, bytes, what, _absent(microgrid_id, dispatch_id)
+        await self._calls.unary(
+            f"{_SERVICE}/DeleteMicrogridDispatch",
+            request,
+            bytes,
+            what,
+            _absent(microgrid_id, dispatch_id),
         )
 
     @asynccontextmanager
@@ -340,43 +338,10 @@ class DispatchClient:
         check_id("microgrid_id", microgrid_id)
         request = wire.StreamMicrogridDispatchesRequest(microgrid_id=microgrid_id)
         what = f"microgrid {microgrid_id}: stream"
-        method = "StreamMicrogridDispatches"
-        async with self._channel.request(
-            _SERVICE + method,
-            Cardinality.UNARY_STREAM,
-            wire.StreamMicrogridDispatchesRequest,
-            bytes,
-            codec=WIRE,
-            metadata=self._credentials.metadata(method),
+        async with self._calls.stream(
+            f"{_SERVICE}/StreamMicrogridDispatches", request, what
         ) as call:
-            with service_errors(what):
-                await call.send_message(request, end=True)
             yield DispatchStream(call, what)
-
-    async def _call(
-        self,
-        method: str,
-        request: betterproto2.Message,
-        decode: Callable[[bytes], _T],
-        what: str,
-        not_found: str | None = None,
-    ) -> _T:
-        # Encoded here, so that a value that protobuf cannot express is the caller's ValueError.
-        data = WIRE.encode(request, type(request))
-        with service_errors(what, not_found):
-            async with self._channel.request(
-                _SERVICE + method,
-                Cardinality.UNARY_UNARY,
-                bytes,
-                bytes,
-                codec=WIRE,
-                timeout=self._timeout,
-                metadata=self._credentials.metadata(method),
-            ) as call:
-                await call.send_message(data, end=True)
-                reply = await call.recv_message()
-            assert reply is not None
-            return decode(reply)
 
 
 def _checked(found: Dispatch | Undecodable, dispatch_id: int | None, subject: str) -> Dispatch:

@@ -1,18 +1,53 @@
-"""The stream of a microgrid's changes."""
+"""Streams of a service: changes of dispatches, and changes of runs."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Generic, Self, TypeVar
+
+import betterproto2
 import trio
 
 from ..api.replies import StreamEvent, decode_event
-from ..api.wire import StreamMicrogridDispatchesRequest
+from ..api.runs import decode_streamed_run
 from ..grpc import ClientStream
+from ..model.runs import ReportedRun
+from ..model.undecodable import Undecodable
 from .errors import service_errors
 
-__all__ = ["DispatchStream"]
+__all__ = ["DispatchStream", "RunStream"]
+
+_T = TypeVar("_T")
+_Request = TypeVar("_Request", bound=betterproto2.Message)
 
 
-class DispatchStream:
+class _Stream(Generic[_T]):
+    def __init__(
+        self, call: ClientStream[_Request, bytes], decode: Callable[[bytes], _T], what: str
+    ) -> None:
+        self._receive_metadata = call.recv_initial_metadata
+        self._receive = call.recv_message
+        self._receive_status = call.recv_trailing_metadata
+        self._decode = decode
+        self._what = what
+        self.started = trio.Event()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> _T:
+        with service_errors(self._what):
+            if not self.started.is_set():
+                await self._receive_metadata()
+                self.started.set()
+            message = await self._receive()
+            if message is None:
+                await self._receive_status()
+                raise StopAsyncIteration
+            return self._decode(message)
+
+
+class DispatchStream(_Stream[StreamEvent]):
     """The changes of a microgrid as they come: ``async for event in stream``.
 
     Iterating raises a `ServiceError` when the stream fails, and stops when the service ends it.
@@ -21,23 +56,18 @@ class DispatchStream:
       started: Set when the service has begun to answer.  From then on no change is missing.
     """
 
-    def __init__(
-        self, call: ClientStream[StreamMicrogridDispatchesRequest, bytes], what: str
-    ) -> None:
-        self._call = call
-        self._what = what
-        self.started = trio.Event()
+    def __init__(self, call: ClientStream[_Request, bytes], what: str) -> None:
+        super().__init__(call, decode_event, what)
 
-    def __aiter__(self) -> DispatchStream:
-        return self
 
-    async def __anext__(self) -> StreamEvent:
-        with service_errors(self._what):
-            if not self.started.is_set():
-                await self._call.recv_initial_metadata()
-                self.started.set()
-            message = await self._call.recv_message()
-            if message is None:
-                await self._call.recv_trailing_metadata()
-                raise StopAsyncIteration
-            return decode_event(message)
+class RunStream(_Stream[ReportedRun | Undecodable]):
+    """The runs of a microgrid as reports change them: ``async for run in stream``.
+
+    Iterating raises a `ServiceError` when the stream fails, and stops when the service ends it.
+
+    Attributes:
+      started: Set when the service has begun to answer.  From then on no change is missing.
+    """
+
+    def __init__(self, call: ClientStream[_Request, bytes], what: str) -> None:
+        super().__init__(call, decode_streamed_run, what)

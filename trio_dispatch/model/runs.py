@@ -6,21 +6,42 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum
+from typing import Final, TypeAlias
 
 from .dispatch import Dispatch
-from .payload import JSON
+from .payload import EMPTY, JSON, Payload
+from .undecodable import Undecodable
+from .validation import check_id, check_text, shown, utc
 
 __all__ = [
+    "MAX_DETAILS_BYTES",
+    "MAX_ERROR_BYTES",
+    "MAX_NAME_LENGTH",
     "ChangeKind",
     "DispatchChange",
     "DispatcherInfo",
     "ReportKind",
     "ReportedRun",
     "ReportedState",
+    "RunKey",
     "RunReport",
     "StopReason",
     "apply_report",
+    "check_name",
+    "details_size",
 ]
+
+MAX_NAME_LENGTH: Final = 100
+"""The name of a dispatcher, a reporter, an actor or a version has at most this many characters."""
+
+MAX_ERROR_BYTES: Final = 4 * 1024
+"""The error of a report has at most this many bytes in UTF-8."""
+
+MAX_DETAILS_BYTES: Final = 16 * 1024
+"""The details of a report, and of a run, have at most this many bytes, see `details_size`."""
+
+RunKey: TypeAlias = "tuple[int, datetime, str, int | None]"
+"""What identifies a run of a dispatcher: the dispatch, the occurrence, the actor, the component."""
 
 
 class ReportKind(Enum):
@@ -113,7 +134,10 @@ class RunReport:
       until: When the run is due to end; None if it has no end.
       attempt: How often the actor was called for the run so far; 0 for an announcement.
       error: What went wrong, or why the dispatch was rejected; else empty.
-      details: What the actor adds.
+      details: What the actor adds; any mapping of JSON values, which is copied.
+
+    Raises:
+      ValueError: an argument is invalid or too long; the message names it.
     """
 
     sequence: int
@@ -130,7 +154,62 @@ class RunReport:
     until: datetime | None = None
     attempt: int = 0
     error: str = ""
-    details: Mapping[str, JSON] = field(default_factory=dict)
+    details: Mapping[str, JSON] = field(default=EMPTY)
+
+    def __post_init__(self) -> None:
+        if not 0 < self.sequence < 1 << 63:
+            raise ValueError(f"sequence {shown(self.sequence)} is not from 1 to 2**63 - 1")
+        check_id("dispatch_id", self.dispatch_id)
+        if self.component is not None:
+            check_id("component", self.component)
+        for name in ("start_time", "time", "update_time"):
+            object.__setattr__(self, name, utc(getattr(self, name), name))
+        if self.until is not None:
+            object.__setattr__(self, "until", utc(self.until, "until"))
+        check_name("actor", self.actor, required=False)
+        check_text("type", self.type)
+        if not 0 <= self.attempt < 1 << 32:
+            raise ValueError(f"attempt {shown(self.attempt)} is not from 0 to 2**32 - 1")
+        if self.reason is not None and self.kind is not ReportKind.STOPPED:
+            raise ValueError(f"reason {self.reason} does not fit the kind {self.kind.name}")
+        size = len(check_text("error", self.error).encode())
+        if size > MAX_ERROR_BYTES:
+            raise ValueError(f"error must have at most {MAX_ERROR_BYTES} bytes, not {size}")
+        object.__setattr__(self, "details", Payload(self.details))
+        size = details_size(self.details)
+        if size > MAX_DETAILS_BYTES:
+            raise ValueError(f"details must have at most {MAX_DETAILS_BYTES} bytes, not {size}")
+
+    @property
+    def key(self) -> RunKey:
+        """What identifies the run that it is about."""
+        return self.dispatch_id, self.start_time, self.actor, self.component
+
+
+def check_name(what: str, name: str, *, required: bool = True) -> str:
+    """Return the name of a dispatcher, a reporter, an actor or a version.
+
+    Raises:
+      ValueError: it is not a str, too long, or empty although it is required.
+    """
+    check_text(what, name)
+    if required and not name:
+        raise ValueError(f"{what} must not be empty")
+    if len(name) > MAX_NAME_LENGTH:
+        raise ValueError(f"{what} must have at most {MAX_NAME_LENGTH} characters, not {len(name)}")
+    return name
+
+
+def details_size(value: JSON) -> int:
+    """Return about how many bytes a JSON value takes in the API."""
+    match value:
+        case str():
+            return len(value.encode()) + 4
+        case Mapping():
+            return 4 + sum(details_size(key) + details_size(item) for key, item in value.items())
+        case list() | tuple():
+            return 4 + sum(map(details_size, value))
+    return 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +234,8 @@ class ReportedRun:
       update_time: The update time of the dispatch that was acted upon last.
       attempts: How often the actor was called.
       error: The last error; it stays when a later attempt succeeds.
-      details: What the actor added; of equal names the last counts.
+      details: What the actor added; of equal names the last counts.  If they would exceed
+        `MAX_DETAILS_BYTES`, the oldest are dropped.
       report_time: The time of the last report.
     """
 
@@ -218,7 +298,7 @@ def apply_report(run: ReportedRun | None, report: RunReport, *, dispatcher: str)
             update_time=report.update_time,
             attempts=0,
             error="",
-            details={},
+            details=EMPTY,
             report_time=report.time,
         )
     kind = report.kind
@@ -240,9 +320,23 @@ def apply_report(run: ReportedRun | None, report: RunReport, *, dispatcher: str)
         update_time=report.update_time,
         attempts=max(run.attempts, report.attempt),
         error=report.error or run.error,
-        details={**run.details, **report.details},
+        details=_merged(run.details, report.details),
         report_time=report.time,
     )
+
+
+def _merged(details: Mapping[str, JSON], more: Mapping[str, JSON]) -> Mapping[str, JSON]:
+    """Return details after a further report; if they become too large, without the oldest."""
+    if not more:
+        return details
+    merged = {name: value for name, value in details.items() if name not in more}
+    merged.update(more)
+    size = details_size(merged)
+    for name in [*merged]:
+        if size <= MAX_DETAILS_BYTES:
+            break
+        size -= details_size(name) + details_size(merged.pop(name))
+    return Payload.unchecked(merged)
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,19 +373,25 @@ class DispatchChange:
     Attributes:
       sequence: The number of the change; a later change of the same service has a higher one.
       time: When the service made it, in UTC.
-      kind: What it did.
       dispatch_id: The dispatch.
       key_name: The name of the API key; empty if the service needs no keys.
       peer: The address from which the request came; empty if it is not known.
       old: The content before; None if the dispatch was created.
-      new: The content after; None if it was deleted.
+      new: The content after; None if it was deleted.  An `Undecodable` if the content could not be
+        decoded.
     """
 
     sequence: int
     time: datetime
-    kind: ChangeKind
     dispatch_id: int
     key_name: str
     peer: str
-    old: Dispatch | None
-    new: Dispatch | None
+    old: Dispatch | Undecodable | None
+    new: Dispatch | Undecodable | None
+
+    @property
+    def kind(self) -> ChangeKind:
+        """What it did to the dispatch."""
+        if self.old is None:
+            return ChangeKind.CREATED
+        return ChangeKind.DELETED if self.new is None else ChangeKind.UPDATED

@@ -1,4 +1,4 @@
-"""A dispatch that could not be decoded."""
+"""What could not be decoded."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ __all__ = ["Undecodable"]
 
 @dataclass(frozen=True, slots=True)
 class Undecodable:
-    """A dispatch that arrived over the wire and could not be decoded.
+    """A dispatch, or a run or change of one, that arrived over the wire and could not be decoded.
 
     Attributes:
       id: The dispatch's id; None if the id could not be decoded either.
-      reason: Why the dispatch could not be decoded.
+      reason: Why it could not be decoded.
     """
 
     id: int | None

@@ -17,10 +17,13 @@ class Right(Enum):
     """What a key permits."""
 
     READ = "read"
-    """List, get and stream dispatches."""
+    """List, get and stream dispatches; list and stream runs, changes and dispatchers."""
 
     WRITE = "write"
     """Create, update and delete dispatches."""
+
+    REPORT = "report"
+    """Report runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,7 @@ class Keys:
             key = "..."
             secret = "..."             # optional; without it requests need no signature
             microgrids = [1, 2]        # optional; all by default
-            rights = ["read"]          # optional; "read" and "write" by default
+            rights = ["read"]          # optional; "read", "write" and "report" by default
 
         Raises:
           OSError: the file cannot be read.
@@ -167,5 +170,5 @@ def _rights_in(names: object, where: str) -> frozenset[Right]:
     if not isinstance(names, list) or not all(
         isinstance(name, str) and name in known for name in names
     ):
-        raise ValueError(f'{where}: rights is not a list of "read" and "write"')
+        raise ValueError(f'{where}: rights is not a list of "read", "write" and "report"')
     return frozenset(known[name] for name in names)

@@ -7,9 +7,6 @@ secret and gives no rights.
 
 from __future__ import annotations
 
-import json
-import zlib
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from typing import Final
 
@@ -22,8 +19,9 @@ from .errors import InvalidRequestError
 from .rules import check_count, check_text
 from .store.queries import EVERYTHING, MAX_PAGE_SIZE, Filter, Query, SortKey, TimeRange
 from .store.rows import check_time, target_text
+from .tokens import TOKEN_FIELD, decode_token, encode_token
 
-__all__ = ["encode_page_token", "read_query"]
+__all__ = ["MAX_FILTER_BYTES", "encode_page_token", "read_query", "time_range"]
 
 DEFAULT_PAGE_SIZE: Final = 100
 
@@ -49,14 +47,14 @@ def read_query(request: wire.ListMicrogridDispatchesRequest) -> Query:
     if params is not None and params.page_token:
         query = _decode_page_token(params.page_token)
         if query.microgrid_id != request.microgrid_id:
-            raise InvalidRequestError(_TOKEN, "belongs to another microgrid")
+            raise InvalidRequestError(TOKEN_FIELD, "belongs to another microgrid")
         if filter_message and filter_message != query.filter_message:
-            raise InvalidRequestError(_TOKEN, "belongs to a list with another filter")
+            raise InvalidRequestError(TOKEN_FIELD, "belongs to a list with another filter")
         if _is_set(request.sort_options) and (sort_key, descending) != (
             query.sort_key,
             query.descending,
         ):
-            raise InvalidRequestError(_TOKEN, "belongs to a list in another order")
+            raise InvalidRequestError(TOKEN_FIELD, "belongs to a list in another order")
         return query
     size = params.page_size if params is not None else None
     return Query(
@@ -111,9 +109,9 @@ def _filter(message: wire.DispatchFilter | None, size: int) -> Filter:
         active=message.is_active,
         dry_run=message.is_dry_run,
         recurring=message.is_recurring,
-        start_time=_time_range(message.start_time_interval),
-        end_time=_time_range(message.end_time_interval),
-        update_time=_time_range(message.update_time_interval),
+        start_time=time_range(message.start_time_interval),
+        end_time=time_range(message.end_time_interval),
+        update_time=time_range(message.update_time_interval),
         ids=frozenset(message.dispatch_ids) or None,
         queried_ids=queried_ids,
         queried_types=queried_types,
@@ -138,7 +136,8 @@ def _parsed(queries: Sequence[str]) -> tuple[frozenset[int] | None, tuple[str, .
     return frozenset(ids), tuple(types)
 
 
-def _time_range(interval: Interval | None) -> TimeRange | None:
+def time_range(interval: Interval | None) -> TimeRange | None:
+    """Convert an interval of the API."""
     if interval is None:
         return None
     start, end = interval.start_time, interval.end_time
@@ -147,17 +146,15 @@ def _time_range(interval: Interval | None) -> TimeRange | None:
     )
 
 
-# Page tokens: base64 of a checksum and JSON.
+# Page tokens.
 
-_TOKEN = "pagination_params.page_token"  # noqa: S105 - the name of a field
 _VERSION: Final = 2
-_MAX_TOKEN: Final = 512 * 1024
 
 
 def encode_page_token(query: Query) -> str:
     """Return the token of a page that follows another one."""
     assert query.after is not None
-    content = [
+    content: list[object] = [
         _VERSION,
         query.microgrid_id,
         query.sort_key.value,
@@ -168,31 +165,14 @@ def encode_page_token(query: Query) -> str:
         *query.after,
         query.filter_message.hex(),
     ]
-    body = json.dumps(content, separators=(",", ":")).encode()
-    return urlsafe_b64encode(zlib.crc32(body).to_bytes(4, "big") + body).decode().rstrip("=")
+    return encode_token(content)
 
 
 def _decode_page_token(token: str) -> Query:
     try:
-        return _query_of(_content_of(token))
-    except (ValueError, RecursionError) as exc:
-        raise InvalidRequestError(_TOKEN, "is not a page token of this service") from exc
-
-
-def _content_of(token: str) -> object:
-    """Return the JSON of a token.
-
-    Raises:
-      ValueError: `encode_page_token` never made it.
-    """
-    if len(token) > _MAX_TOKEN:
-        raise ValueError("too long")
-    raw = urlsafe_b64decode(token + "=" * (-len(token) % 4))
-    checksum, body = raw[:4], raw[4:]
-    if zlib.crc32(body).to_bytes(4, "big") != checksum:
-        raise ValueError("altered")
-    content: object = json.loads(body)
-    return content
+        return _query_of(decode_token(token))
+    except ValueError as exc:
+        raise InvalidRequestError(TOKEN_FIELD, "is not a page token of this service") from exc
 
 
 def _query_of(content: object) -> Query:

@@ -8,8 +8,10 @@ from typing import Final
 
 from ..grpc import KEEPALIVE_INTERVAL, Interceptor, Limits, Servable, Server
 from .auth import Authenticator
-from .handlers import CODEC, Handlers
+from .calls import CODEC
+from .handlers import Handlers
 from .keys import Keys
+from .run_handlers import RunHandlers
 from .store import MemoryStore, Store
 
 __all__ = ["DispatchService", "open_service"]
@@ -46,7 +48,7 @@ class DispatchService:
         changed = keys != self._authenticator.keys
         self._authenticator.keys = keys
         if changed:
-            self.store.watchers.end_all()
+            self.store.end_watchers()
 
     def stop(self, *, grace: float = 30.0) -> None:
         """Stop serving: accept no more calls and wait for those under way.
@@ -58,7 +60,7 @@ class DispatchService:
           grace: In seconds.
         """
         self.server.stop(grace=grace)
-        self.store.watchers.end_all()
+        self.store.end_watchers()
 
 
 @asynccontextmanager
@@ -93,7 +95,7 @@ async def open_service(
         store = MemoryStore()
     authenticator = Authenticator(keys, store)
     server = Server(
-        [Handlers(store), *services],
+        [Handlers(store), RunHandlers(store.runs), *services],
         codec=CODEC,
         interceptors=[*interceptors, authenticator],
         max_message_size=MAX_REQUEST_BYTES,
@@ -103,4 +105,4 @@ async def open_service(
     try:
         yield DispatchService(server, store, authenticator)
     finally:
-        store.watchers.end_all()
+        store.end_watchers()

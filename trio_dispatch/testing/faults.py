@@ -17,6 +17,7 @@ __all__ = ["METHODS", "Faults"]
 Call: TypeAlias = ServerStream[Any, Any]
 
 _STREAM: Final = "stream"
+_STREAMS: Final = {_STREAM, "stream_runs"}
 METHODS: Final = {
     "list": "ListMicrogridDispatches",
     "get": "GetMicrogridDispatch",
@@ -24,8 +25,13 @@ METHODS: Final = {
     "update": "UpdateMicrogridDispatch",
     "delete": "DeleteMicrogridDispatch",
     _STREAM: "StreamMicrogridDispatches",
+    "report_runs": "ReportRuns",
+    "list_runs": "ListRuns",
+    "stream_runs": "StreamRuns",
+    "list_changes": "ListChanges",
+    "list_dispatchers": "ListDispatchers",
 }
-"""The API's methods, by their names in the client."""
+"""The methods of the APIs, by their names in the client."""
 _CLIENT_NAMES: Final = {path: name for name, path in METHODS.items()}
 
 
@@ -103,14 +109,14 @@ class Faults:
         failures = self._failures[method]
         failure = failures.popleft() if failures else None
         seconds = sum(delay.seconds for delay in self._delays if method in delay.methods)
-        if method == _STREAM:
+        if method in _STREAMS:
             await trio.sleep(seconds)
         try:
             if failure is not None:
                 raise GRPCError(failure.status, failure.message)
-            await (self._stream(call, proceed) if method == _STREAM else proceed())
+            await (self._stream(call, proceed) if method in _STREAMS else proceed())
         finally:
-            if method != _STREAM:
+            if method not in _STREAMS:
                 await trio.sleep(seconds)
 
     async def _stream(self, call: Call, proceed: Proceed) -> None:

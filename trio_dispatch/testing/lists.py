@@ -8,7 +8,7 @@ from ..api import wire
 from ..api.codec import WIRE
 from ..api.wire import PaginationInfo, PaginationParams
 from ..grpc import Proceed, ServerStream
-from ..service.handlers import Encoded
+from ..service.calls import Encoded
 
 __all__ = ["ForeignLists"]
 

@@ -20,6 +20,7 @@ from trio_dispatch.service import (
     StoreUnavailableError,
 )
 from trio_dispatch.service.store.queries import Query
+from trio_dispatch.service.store.rows import Change
 from trio_dispatch.service.store.sqlite import SqliteStore, open_sqlite
 from trio_dispatch.service.store.watchers import Watcher
 
@@ -72,7 +73,7 @@ def unreachable(store: SqliteStore) -> Iterator[None]:
         sa.event.remove(store._engine, "begin", begin)
 
 
-async def told(changes: Watcher) -> list[tuple[Event, int]]:
+async def told(changes: Watcher[Change]) -> list[tuple[Event, int]]:
     """Return the changes that wait for a watcher."""
     return [(change.event, change.row.id) for change in await take(changes, len(changes))]
 

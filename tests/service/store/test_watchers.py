@@ -39,7 +39,7 @@ def ids_of(changes: list[Change]) -> list[int]:
 
 
 async def test_watchers_receive_the_changes_of_their_microgrid_in_order() -> None:
-    watchers = Watchers(limit=10)
+    watchers = Watchers[Change](limit=10)
     with watchers.watch(1) as first, watchers.watch(2) as second, watchers.watch(1) as third:
         for number in range(5):
             watchers.publish([change(number, 1 + number % 2)])
@@ -54,7 +54,7 @@ async def test_watchers_receive_the_changes_of_their_microgrid_in_order() -> Non
 
 
 async def test_changes_that_wait_are_taken_together() -> None:
-    watchers = Watchers(limit=100)
+    watchers = Watchers[Change](limit=100)
     with watchers.watch(1) as watcher:
         for number in range(20):
             watchers.publish([change(number)])
@@ -63,7 +63,7 @@ async def test_changes_that_wait_are_taken_together() -> None:
 
 async def test_many_watchers_take_few_changes_at_a_time() -> None:
     """Otherwise the last of them would have its turn late."""
-    watchers = Watchers(limit=1000)
+    watchers = Watchers[Change](limit=1000)
     with ExitStack() as stack:
         for _ in range(999):
             stack.enter_context(watchers.watch(2))
@@ -73,7 +73,7 @@ async def test_many_watchers_take_few_changes_at_a_time() -> None:
 
 
 async def test_changes_that_were_taken_are_forgotten() -> None:
-    watchers = Watchers(limit=1000)
+    watchers = Watchers[Change](limit=1000)
     with watchers.watch(1) as slow, watchers.watch(1) as quick:
         for number in range(10):
             watchers.publish([change(number)])
@@ -85,7 +85,7 @@ async def test_changes_that_were_taken_are_forgotten() -> None:
 
 
 async def test_a_batch_has_a_limited_size() -> None:
-    watchers = Watchers(limit=100)
+    watchers = Watchers[Change](limit=100)
     with watchers.watch(1) as watcher:
         for number in range(20):
             watchers.publish([change(number, type="x" * 10_000)])
@@ -97,7 +97,7 @@ async def test_a_batch_has_a_limited_size() -> None:
 async def test_a_stuck_watcher_with_a_full_queue_is_disconnected(
     autojump_clock: MockClock,
 ) -> None:
-    watchers = Watchers(limit=3)
+    watchers = Watchers[Change](limit=3)
     with watchers.watch(1) as stuck, watchers.watch(1) as quick:
         for number in range(3):
             watchers.publish([change(number)])
@@ -116,7 +116,7 @@ async def test_a_stuck_watcher_with_a_full_queue_is_disconnected(
 async def test_a_watcher_that_takes_changes_is_never_disconnected(
     autojump_clock: MockClock,
 ) -> None:
-    watchers = Watchers(limit=3)
+    watchers = Watchers[Change](limit=3)
     with watchers.watch(1) as watcher:
         for number in range(100):
             watchers.publish([change(number)])
@@ -126,7 +126,7 @@ async def test_a_watcher_that_takes_changes_is_never_disconnected(
 
 
 async def test_the_bytes_that_wait_are_limited(autojump_clock: MockClock) -> None:
-    watchers = Watchers(limit=1000)
+    watchers = Watchers[Change](limit=1000)
     large = change(1, type="x" * (QUEUE_BYTES // 4))
     with watchers.watch(1):
         watchers.publish([large])
@@ -141,7 +141,7 @@ async def test_the_bytes_that_wait_are_limited(autojump_clock: MockClock) -> Non
 
 
 async def test_a_waiting_task_is_told_that_its_watcher_was_disconnected() -> None:
-    watchers = Watchers(limit=1)
+    watchers = Watchers[Change](limit=1)
     notified = []
 
     async def watch() -> None:
@@ -159,7 +159,7 @@ async def test_a_waiting_task_is_told_that_its_watcher_was_disconnected() -> Non
 
 
 async def test_the_end_comes_after_the_waiting_changes() -> None:
-    watchers = Watchers(limit=10)
+    watchers = Watchers[Change](limit=10)
     with watchers.watch(1) as watcher:
         watchers.publish([change(1)])
         watchers.end_all()
@@ -171,7 +171,7 @@ async def test_the_end_comes_after_the_waiting_changes() -> None:
 
 
 async def test_a_cancelled_iteration_takes_nothing() -> None:
-    watchers = Watchers(limit=10)
+    watchers = Watchers[Change](limit=10)
     with watchers.watch(1) as watcher:
         with trio.move_on_after(0):
             await anext(watcher)
@@ -184,7 +184,7 @@ async def test_a_cancelled_iteration_takes_nothing() -> None:
 
 async def test_a_lagging_watcher_is_waited_for(autojump_clock: MockClock) -> None:
     caught_up = []
-    watchers = Watchers(10, lambda: caught_up.append(True))
+    watchers = Watchers[Change](10, lambda: caught_up.append(True))
     with watchers.watch(1) as watcher, watchers.watch(1) as quick:
         for number in range(4):
             watchers.publish([change(number)])
@@ -202,7 +202,7 @@ async def test_a_lagging_watcher_is_waited_for(autojump_clock: MockClock) -> Non
 
 
 async def test_a_watcher_that_takes_nothing_is_not_waited_for(autojump_clock: MockClock) -> None:
-    watchers = Watchers(10)
+    watchers = Watchers[Change](10)
     with watchers.watch(1):
         for number in range(5):
             watchers.publish([change(number)])
@@ -211,9 +211,9 @@ async def test_a_watcher_that_takes_nothing_is_not_waited_for(autojump_clock: Mo
 
 
 async def test_a_watcher_that_was_idle_for_long_is_waited_for(autojump_clock: MockClock) -> None:
-    watchers = Watchers(10)
+    watchers = Watchers[Change](10)
 
-    async def watch(watcher: Watcher) -> None:
+    async def watch(watcher: Watcher[Change]) -> None:
         async for _ in watcher:
             await trio.sleep(1)
 
@@ -229,7 +229,7 @@ async def test_a_watcher_that_was_idle_for_long_is_waited_for(autojump_clock: Mo
 
 async def test_a_watcher_that_leaves_is_not_waited_for() -> None:
     caught_up = []
-    watchers = Watchers(10, lambda: caught_up.append(True))
+    watchers = Watchers[Change](10, lambda: caught_up.append(True))
     with watchers.watch(1):
         for number in range(5):
             watchers.publish([change(number)])

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from os import PathLike
+from typing import TypeVar
 
 import trio
 
@@ -19,11 +20,15 @@ from ...api.codec import dispatch_to_wire
 from ...model.dispatch import Dispatch
 from . import edits
 from .edits import Edit
+from .memory_runs import MemoryRuns
 from .queries import Page, Query
 from .rows import Change, Row
-from .watchers import Watcher, Watchers
+from .runs import RunStore
+from .watchers import Published, Watcher, Watchers
 
 __all__ = ["Store"]
+
+_C = TypeVar("_C", bound=Published)
 
 
 class Store(ABC):
@@ -36,15 +41,19 @@ class Store(ABC):
     Every method may raise `StoreUnavailableError`, `StoreFullError` or `StoreCorruptError`.
 
     Attributes:
-      watchers: The watchers of all microgrids.
+      watchers: The watchers of the dispatches of all microgrids.
+      runs: The runs of the dispatches.
       on_commit: If set, called after each transaction with the number of writes that shared it and
         its duration in seconds.  A store in memory does not call it.
     """
 
     def __init__(self, *, watcher_limit: int) -> None:
-        self.watchers = Watchers(watcher_limit, self._wake)
+        self.watchers: Watchers[Change] = Watchers(watcher_limit, self._wake)
         self.on_commit: Callable[[int, float], None] | None = None
         self._wakeup = trio.Event()
+        self.runs: RunStore = MemoryRuns(
+            Watchers(watcher_limit, self._wake), self._wait_for_watchers
+        )
 
     async def create(self, microgrid_id: int, data: wire.DispatchData, *, now: int) -> Row:
         """Add a dispatch with this content, created at `now`, with an id never used before.
@@ -102,7 +111,7 @@ class Store(ABC):
 
     def watch(
         self, microgrid_id: int, *, on_disconnect: Callable[[], None] | None = None
-    ) -> AbstractContextManager[Watcher]:
+    ) -> AbstractContextManager[Watcher[Change]]:
         """Watch a microgrid: ``with store.watch(1) as watcher: async for changes in watcher``.
 
         The watcher receives every change that is committed after this call, in that order.
@@ -112,10 +121,21 @@ class Store(ABC):
         """
         return self.watchers.watch(microgrid_id, on_disconnect=on_disconnect)
 
+    async def _wait_for_watchers(self, watchers: Watchers[_C], microgrid_id: int) -> None:
+        """Wait while the watchers of a microgrid lag."""
+        while (patience := watchers.patience(microgrid_id)) > 0:
+            with trio.move_on_after(patience):
+                await self._wakeup.wait()
+
     def _wake(self) -> None:
         """Wake the tasks that wait for `_wakeup`: a watcher has caught up, for one thing."""
         self._wakeup.set()
         self._wakeup = trio.Event()
+
+    def end_watchers(self) -> None:
+        """End all present watchers once they have received the changes that wait for them."""
+        self.watchers.end_all()
+        self.runs.watchers.end_all()
 
     # What a kind of store has to implement.
 

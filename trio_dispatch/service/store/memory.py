@@ -96,9 +96,7 @@ class MemoryStore(Store):
 
     async def write(self, edit: Edit) -> Sequence[Change]:
         await trio.lowlevel.checkpoint()
-        while (patience := self.watchers.patience(edit.microgrid_id)) > 0:
-            with trio.move_on_after(patience):
-                await self._wakeup.wait()
+        await self._wait_for_watchers(self.watchers, edit.microgrid_id)
         found = {id_: self._rows[id_] for id_ in edit.reads if id_ in self._rows}
         changes = edit.decide(found, self.counters)
         self.counters = self.counters.after(changes)
@@ -118,7 +116,7 @@ class MemoryStore(Store):
         await trio.lowlevel.checkpoint()
         snapshot = query.snapshot_at(self.counters.sequence)
         total = await self._count(query) if query.total is None else query.total
-        builder = PageBuilder(query)
+        builder = PageBuilder(query.page_size)
         after = query.after
         while True:
             # Each part begins where the one before ended, as a page does, so it does no harm if
@@ -128,9 +126,9 @@ class MemoryStore(Store):
             for key, row in islice(rest, _ROWS_AT_ONCE):
                 after = key, row.id
                 if query.filter.passes(row) and not builder.add(key, row.id, row.message):
-                    return builder.page(snapshot=snapshot, total=total)
+                    return builder.page(query, snapshot=snapshot, total=total)
             if after == begin:
-                return builder.page(snapshot=snapshot, total=total)
+                return builder.page(query, snapshot=snapshot, total=total)
             await trio.lowlevel.checkpoint()
 
     async def backup(self, path: str | PathLike[str]) -> None:

@@ -159,31 +159,43 @@ class Page:
 
 
 class PageBuilder:
-    """Collects a page until it has enough dispatches or bytes; it has one dispatch at least."""
+    """Collects a page until it has enough entries or bytes; it has one entry at least.
 
-    def __init__(self, query: Query) -> None:
-        self._query = query
-        self._messages: list[bytes] = []
+    Attributes:
+      messages: The encoded entries, in order.
+
+    Args:
+      size: How many entries the page has at most.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.messages: list[bytes] = []
+        self._size = size
         self._bytes = 0
         self._last = (0, 0)
         self._more = False
 
     def add(self, key: int, id_: int, message: bytes) -> bool:
-        """Add the next dispatch of the list; return False if it belongs on the next page."""
+        """Add the next entry of the list; return False if it belongs on the next page."""
         self._bytes += len(message)
-        full = len(self._messages) == self._query.page_size or self._bytes > MAX_PAGE_BYTES
-        if full and self._messages:
+        full = len(self.messages) == self._size or self._bytes > MAX_PAGE_BYTES
+        if full and self.messages:
             self._more = True
             return False
-        self._messages.append(message)
+        self.messages.append(message)
         self._last = key, id_
         return True
 
-    def page(self, *, snapshot: int, total: int) -> Page:
+    @property
+    def end(self) -> tuple[int, int] | None:
+        """The key and the id of the last entry; None if no further page follows."""
+        return self._last if self._more else None
+
+    def page(self, query: Query, *, snapshot: int, total: int) -> Page:
         """Return the page of a walk with this snapshot sequence and number of dispatches."""
         following = (
-            replace(self._query, after=self._last, snapshot=snapshot, total=total)
-            if self._more
-            else None
+            None
+            if self.end is None
+            else replace(query, after=self.end, snapshot=snapshot, total=total)
         )
-        return Page(self._messages, total, following)
+        return Page(self.messages, total, following)

@@ -85,6 +85,16 @@ class Change:
     old: Row | None = None
 
     @property
+    def microgrid_id(self) -> int:
+        """The microgrid of the dispatch."""
+        return self.row.microgrid_id
+
+    @property
+    def message(self) -> bytes:
+        """The encoded dispatch after the change."""
+        return self.row.message
+
+    @property
     def moved(self) -> Row | None:
         """The old row of an update, whose sort keys walks under way still need."""
         if self.event is not Event.UPDATED or self.old is None:

@@ -180,12 +180,12 @@ class SqliteStore(Store):
             total = query.total
             if total is None:
                 total = connection.scalars(count_of(query)).one()
-            builder = PageBuilder(query)
+            builder = PageBuilder(query.page_size)
             for select in pages_of(query, snapshot):
                 with connection.execute(select) as rows:
                     if not all(builder.add(key, id_, message) for key, id_, message in rows):
                         break
-            return builder.page(snapshot=snapshot, total=total)
+            return builder.page(query, snapshot=snapshot, total=total)
 
         with trio.move_on_after(LIST_TIMEOUT):
             return await self._read(read, self._lists)

@@ -1,4 +1,7 @@
-"""Watchers of the changes of microgrids, and the pace that they set for writers."""
+"""Watchers of the changes of microgrids, and the pace that they set for writers.
+
+A change is anything with a microgrid and a message: a change of a dispatch, or of a run.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,14 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Generic, Protocol, TypeVar
 
 import trio
 
 from ...errors import DispatchError
 from ..errors import StoreUnavailableError, WatcherTooSlowError
-from .rows import Change
 
-__all__ = ["Watcher", "Watchers", "WatchersStatistics"]
+__all__ = ["Published", "Watcher", "Watchers", "WatchersStatistics"]
 
 READ_TIMEOUT: Final = 5.0
 """Writers do not wait for a watcher that has taken nothing for this number of seconds."""
@@ -27,6 +29,21 @@ BATCH_BYTES: Final = 32 * 1024
 
 CHANGES_AT_ONCE: Final = 20_000
 """All watchers together take this many changes at a time, so that each has its turn soon."""
+
+
+class Published(Protocol):
+    """What watchers can watch."""
+
+    @property
+    def microgrid_id(self) -> int:
+        """The microgrid whose watchers receive it."""
+
+    @property
+    def message(self) -> bytes:
+        """What makes up its size."""
+
+
+_C = TypeVar("_C", bound=Published)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +65,7 @@ class WatchersStatistics:
     disconnected: int
 
 
-class Watchers:
+class Watchers(Generic[_C]):
     """Hands every change of a microgrid to all its watchers, in the order of the changes.
 
     The changes of a microgrid are in one log, in which each watcher has a position of its own, so a
@@ -67,7 +84,7 @@ class Watchers:
     def __init__(self, limit: int, on_caught_up: Callable[[], None] = lambda: None) -> None:
         self._limit = limit
         self._on_caught_up = on_caught_up
-        self._logs: dict[int, _Log] = {}
+        self._logs: dict[int, _Log[_C]] = {}
         self._count = 0
         self._published = 0
         self._delivered = 0
@@ -76,7 +93,7 @@ class Watchers:
     @contextmanager
     def watch(
         self, microgrid_id: int, *, on_disconnect: Callable[[], None] | None = None
-    ) -> Iterator[Watcher]:
+    ) -> Iterator[Watcher[_C]]:
         """Watch a microgrid: the watcher receives every change that is published from now on.
 
         Args:
@@ -92,19 +109,19 @@ class Watchers:
             self._drop(watcher)
             watcher._end()
 
-    def publish(self, changes: Sequence[Change]) -> None:
+    def publish(self, changes: Sequence[_C]) -> None:
         """Hand committed changes to all watchers of their microgrids.  Never waits."""
         self._published += len(changes)
-        changed: dict[int, _Log] = {}
+        changed: dict[int, _Log[_C]] = {}
         for change in changes:
-            microgrid_id = change.row.microgrid_id
+            microgrid_id = change.microgrid_id
             if (log := self._logs.get(microgrid_id)) is not None:
                 log.append(change)
                 changed[microgrid_id] = log
         for log in changed.values():
             self._announce(log)
 
-    def _announce(self, log: _Log) -> None:
+    def _announce(self, log: _Log[_C]) -> None:
         """Wake the watchers of a log; note which ones lag, disconnect stuck ones that overflow."""
         now = trio.current_time()
         for watcher in [*log.watchers]:
@@ -117,7 +134,7 @@ class Watchers:
                 log.lagging.add(watcher)
         log.trim()
 
-    def _lags(self, watcher: Watcher) -> bool:
+    def _lags(self, watcher: Watcher[_C]) -> bool:
         return watcher.exceeds(self._limit // 2 - 1, QUEUE_BYTES // 2)
 
     def patience(self, microgrid_id: int) -> float:
@@ -155,13 +172,13 @@ class Watchers:
         """Return how many changes a watcher may take at a time."""
         return max(1, CHANGES_AT_ONCE // max(1, self._count))
 
-    def _taken(self, watcher: Watcher, count: int) -> None:
+    def _taken(self, watcher: Watcher[_C], count: int) -> None:
         self._delivered += count
         if watcher in watcher.log.lagging and not self._lags(watcher):
             watcher.log.lagging.discard(watcher)
             self._on_caught_up()
 
-    def _drop(self, watcher: Watcher) -> None:
+    def _drop(self, watcher: Watcher[_C]) -> None:
         log = watcher.log
         if watcher not in log.watchers:
             return
@@ -174,7 +191,7 @@ class Watchers:
             self._on_caught_up()
 
 
-class _Log:
+class _Log(Generic[_C]):
     """The changes of a microgrid that its watchers have yet to take.
 
     Attributes:
@@ -185,11 +202,11 @@ class _Log:
 
     def __init__(self, microgrid_id: int) -> None:
         self.microgrid_id = microgrid_id
-        self.watchers: set[Watcher] = set()
-        self.lagging: set[Watcher] = set()
+        self.watchers: set[Watcher[_C]] = set()
+        self.lagging: set[Watcher[_C]] = set()
         self.end = 0
         self._begin = 0
-        self._changes: list[Change] = []
+        self._changes: list[_C] = []
         # The bytes of all changes before each one, and of all changes.
         self._offsets: list[int] = []
         self._bytes = 0
@@ -197,13 +214,13 @@ class _Log:
     def __len__(self) -> int:
         return len(self._changes)
 
-    def append(self, change: Change) -> None:
+    def append(self, change: _C) -> None:
         self._changes.append(change)
         self._offsets.append(self._bytes)
-        self._bytes += len(change.row.message)
+        self._bytes += len(change.message)
         self.end += 1
 
-    def read(self, position: int, end: int, size: int) -> Sequence[Change]:
+    def read(self, position: int, end: int, size: int) -> Sequence[_C]:
         """Return up to `size` changes from a position on, or the first `BATCH_BYTES` bytes."""
         first, last = position - self._begin, min(position + size, end) - self._begin
         full = self._offsets[first] + BATCH_BYTES
@@ -221,7 +238,7 @@ class _Log:
         self._begin = begin
 
 
-class Watcher:
+class Watcher(Generic[_C]):
     """Iterates over the changes of a microgrid: ``async for changes in watcher``.
 
     Each item is a list of changes that have been waiting, so that they can be sent together.  It is
@@ -239,7 +256,7 @@ class Watcher:
     """
 
     def __init__(
-        self, watchers: Watchers, log: _Log, on_disconnect: Callable[[], None] | None
+        self, watchers: Watchers[_C], log: _Log[_C], on_disconnect: Callable[[], None] | None
     ) -> None:
         self.log = log
         self.position = log.end
@@ -250,10 +267,10 @@ class Watcher:
         self._end_position: int | None = None
         self._failure: tuple[type[DispatchError], str] | None = None
 
-    def __aiter__(self) -> Watcher:
+    def __aiter__(self) -> Watcher[_C]:
         return self
 
-    async def __anext__(self) -> Sequence[Change]:
+    async def __anext__(self) -> Sequence[_C]:
         await trio.lowlevel.checkpoint()
         while not len(self) and self._end_position is None:
             await self._arrival.park()

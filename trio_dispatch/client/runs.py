@@ -1,0 +1,245 @@
+"""Calls about runs and changes, which a service may offer beside the dispatch API.
+
+A service without them refuses each of these calls with the status `UNIMPLEMENTED`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Collection, Iterator, Sequence
+from contextlib import aclosing, asynccontextmanager
+from datetime import datetime
+from typing import Final
+
+from ..api import runs_wire
+from ..api.codec import WIRE
+from ..api.runs import (
+    LogPage,
+    decode_change_page,
+    decode_dispatchers,
+    decode_run_page,
+    report_to_wire,
+)
+from ..model.runs import (
+    DispatchChange,
+    DispatcherInfo,
+    ReportedRun,
+    ReportedState,
+    RunReport,
+    check_name,
+)
+from ..model.validation import check_id
+from ._calls import Calls
+from ._requests import check_texts, first_page, interval
+from .stream import RunStream
+
+__all__ = ["RunCalls"]
+
+_SERVICE: Final = "/trio_dispatch.runs.v1.DispatchRunsService"
+
+# A service accepts requests of 512 KiB.
+_REPORTS_AT_ONCE: Final = 500
+_BYTES_AT_ONCE: Final = 256 * 1024
+
+
+class RunCalls:
+    """The calls about runs and changes, which `DispatchClient` inherits."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+
+    async def report_runs(
+        self,
+        microgrid_id: int,
+        reports: Sequence[RunReport],
+        *,
+        dispatcher: str,
+        reporter: str,
+        lost: int = 0,
+        version: str = "",
+    ) -> int:
+        """Report runs, and return the sequence number of the reporter's last stored report.
+
+        Reports that the service has stored already are ignored, so a call that failed can be
+        repeated.  Many reports take several requests, in order: if one of them fails, the reports
+        before it are stored.
+
+        Args:
+          reports: In the order of their sequence numbers.  Without any, only the other arguments
+            are stored.
+          dispatcher: The name of the dispatcher.
+          reporter: The identity of the queue from which the reports come.  The reports of each
+            reporter are numbered on their own.
+          lost: How many reports of this reporter were lost so far.
+          version: The version of the dispatcher's software.
+
+        Raises:
+          ServiceError: the service rejected the reports.
+          ValueError: an argument is invalid; the message names it.
+        """
+        check_id("microgrid_id", microgrid_id)
+        check_name("dispatcher", dispatcher)
+        check_name("reporter", reporter)
+        check_name("version", version, required=False)
+        what = f"microgrid {microgrid_id}, dispatcher {dispatcher!r}: report runs"
+        last = 0
+        for some in _requests(reports):
+            request = runs_wire.ReportRunsRequest(
+                microgrid_id=microgrid_id,
+                dispatcher=dispatcher,
+                reporter=reporter,
+                reports=some,
+                lost=lost,
+                version=version,
+            )
+            reply = await self._calls.unary(
+                f"{_SERVICE}/ReportRuns", request, _decode_reported, what
+            )
+            last = reply.last_sequence
+        return last
+
+    async def list_runs(
+        self,
+        microgrid_id: int,
+        *,
+        ids: Collection[int] = (),
+        types: Collection[str] = (),
+        states: Collection[ReportedState] = (),
+        components: Collection[int] = (),
+        dispatchers: Collection[str] = (),
+        start_from: datetime | None = None,
+        start_to: datetime | None = None,
+        page_size: int | None = None,
+    ) -> AsyncGenerator[LogPage[ReportedRun], None]:
+        """Iterate over the pages of the runs that pass every given filter, the latest first.
+
+        Args:
+          ids: Only runs of one of these dispatches.
+          types: Only runs of one of these types.
+          states: Only runs in one of these states.
+          components: Only what actors of one of these components did.
+          dispatchers: Only what one of these dispatchers reported.
+          start_from, start_to: Only runs with an occurrence in this time range, the end not
+            included.
+          page_size: How many runs a page has at most; by default the service decides.
+
+        Raises:
+          ServiceError: a page could not be read.
+          DispatchError: the pages of the service do not end.
+          ValueError: an argument is invalid; the message names it.
+        """
+        check_id("microgrid_id", microgrid_id)
+        for id_ in ids:
+            check_id("id", id_)
+        for component in components:
+            check_id("component", component)
+        request = runs_wire.ListRunsRequest(
+            microgrid_id=microgrid_id,
+            filter=runs_wire.RunFilter(
+                dispatch_ids=[*ids],
+                types=check_texts("types", types),
+                states=[runs_wire.RunState(ReportedState(state).value) for state in states],
+                component_ids=[*components],
+                dispatchers=check_texts("dispatchers", dispatchers),
+                start_time_interval=interval("start", start_from, start_to),
+            ),
+            pagination_params=first_page(page_size),
+        )
+        what = f"microgrid {microgrid_id}: list runs"
+
+        def read() -> Awaitable[LogPage[ReportedRun]]:
+            return self._calls.unary(f"{_SERVICE}/ListRuns", request, decode_run_page, what)
+
+        async with aclosing(self._calls.pages(request, read, what)) as pages:
+            async for page in pages:
+                yield page
+
+    @asynccontextmanager
+    async def stream_runs(self, microgrid_id: int) -> AsyncIterator[RunStream]:
+        """Open the stream of the runs that reports change: ``async with client.stream_runs(1)``.
+
+        When the block is entered the request has been sent.
+
+        Raises:
+          ServiceError: the stream could not be opened; iterating raises it when the stream fails.
+        """
+        check_id("microgrid_id", microgrid_id)
+        request = runs_wire.StreamRunsRequest(microgrid_id=microgrid_id)
+        what = f"microgrid {microgrid_id}: stream runs"
+        async with self._calls.stream(f"{_SERVICE}/StreamRuns", request, what) as call:
+            yield RunStream(call, what)
+
+    async def list_changes(
+        self,
+        microgrid_id: int,
+        *,
+        ids: Collection[int] = (),
+        key_names: Collection[str] = (),
+        time_from: datetime | None = None,
+        time_to: datetime | None = None,
+        page_size: int | None = None,
+    ) -> AsyncGenerator[LogPage[DispatchChange], None]:
+        """Iterate over the pages of the changes that pass every given filter, the latest first.
+
+        Args:
+          ids: Only changes of one of these dispatches.
+          key_names: Only changes that were made with an API key of one of these names.
+          time_from, time_to: Only changes in this time range, the end not included.
+          page_size: How many changes a page has at most; by default the service decides.
+
+        Raises:
+          ServiceError: a page could not be read.
+          DispatchError: the pages of the service do not end.
+          ValueError: an argument is invalid; the message names it.
+        """
+        check_id("microgrid_id", microgrid_id)
+        for id_ in ids:
+            check_id("id", id_)
+        request = runs_wire.ListChangesRequest(
+            microgrid_id=microgrid_id,
+            filter=runs_wire.ChangeFilter(
+                dispatch_ids=[*ids],
+                key_names=check_texts("key_names", key_names),
+                time_interval=interval("time", time_from, time_to),
+            ),
+            pagination_params=first_page(page_size),
+        )
+        what = f"microgrid {microgrid_id}: list changes"
+
+        def read() -> Awaitable[LogPage[DispatchChange]]:
+            return self._calls.unary(f"{_SERVICE}/ListChanges", request, decode_change_page, what)
+
+        async with aclosing(self._calls.pages(request, read, what)) as pages:
+            async for page in pages:
+                yield page
+
+    async def list_dispatchers(self, microgrid_id: int) -> list[DispatcherInfo]:
+        """Return the dispatchers that have reported to a microgrid, by name.
+
+        Raises:
+          ServiceError: the list could not be read.
+        """
+        check_id("microgrid_id", microgrid_id)
+        request = runs_wire.ListDispatchersRequest(microgrid_id=microgrid_id)
+        what = f"microgrid {microgrid_id}: list dispatchers"
+        return await self._calls.unary(
+            f"{_SERVICE}/ListDispatchers", request, decode_dispatchers, what
+        )
+
+
+def _requests(reports: Sequence[RunReport]) -> Iterator[list[runs_wire.RunReport]]:
+    """Yield the reports of each request; an empty one if there are no reports."""
+    some: list[runs_wire.RunReport] = []
+    size = 0
+    for report in reports:
+        message = report_to_wire(report)
+        more = len(WIRE.encode(message, runs_wire.RunReport))
+        if some and (len(some) == _REPORTS_AT_ONCE or size + more > _BYTES_AT_ONCE):
+            yield some
+            some, size = [], 0
+        some.append(message)
+        size += more
+    yield some
+
+
+def _decode_reported(data: bytes) -> runs_wire.ReportRunsResponse:
+    return WIRE.decode(data, runs_wire.ReportRunsResponse)

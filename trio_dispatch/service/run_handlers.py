@@ -1,0 +1,79 @@
+"""The calls about runs and changes, over a store."""
+
+from __future__ import annotations
+
+from grpclib.const import Handler
+
+from .. import clock
+from ..api import runs_wire
+from ..api.codec import time_to_nanos
+from ..api.wire import PaginationInfo
+from ..grpc import Cardinality, ServerStream
+from .auth import require
+from .calls import Encoded, message_field, reply, send_changes, unary
+from .keys import Right
+from .run_requests import read_delivery, read_run_query, run_token
+from .store.runs import RunRow, RunStore
+
+__all__ = ["RunHandlers"]
+
+
+class RunHandlers:
+    """The service of runs and changes as a `Servable`; needs `CODEC` and an `Authenticator`."""
+
+    def __init__(self, runs: RunStore) -> None:
+        self._runs = runs
+
+    def __mapping__(self) -> dict[str, Handler]:
+        service = "/trio_dispatch.runs.v1.DispatchRunsService"
+        return {
+            f"{service}/ReportRuns": unary(self._report, runs_wire.ReportRunsRequest),
+            f"{service}/ListRuns": unary(self._list_runs, runs_wire.ListRunsRequest),
+            f"{service}/StreamRuns": Handler(
+                self._stream, Cardinality.UNARY_STREAM, runs_wire.StreamRunsRequest, Encoded
+            ),
+            f"{service}/ListDispatchers": unary(
+                self._list_dispatchers, runs_wire.ListDispatchersRequest
+            ),
+        }
+
+    async def _report(self, request: runs_wire.ReportRunsRequest) -> Encoded:
+        require(Right.REPORT, request.microgrid_id)
+        delivery = read_delivery(request, now=time_to_nanos(clock.now()))
+        last = await self._runs.report(delivery)
+        return reply(runs_wire.ReportRunsResponse(last_sequence=last))
+
+    async def _list_runs(self, request: runs_wire.ListRunsRequest) -> Encoded:
+        require(Right.READ, request.microgrid_id)
+        page = await self._runs.list(read_run_query(request))
+        token = None if page.following is None else run_token(page.following)
+        response = runs_wire.ListRunsResponse(pagination_info=PaginationInfo(next_page_token=token))
+        return reply(response, *(message_field(1, message) for message in page.messages))
+
+    async def _stream(self, call: ServerStream[runs_wire.StreamRunsRequest, Encoded]) -> None:
+        request = await call.recv_message()
+        assert request is not None
+        require(Right.READ, request.microgrid_id)
+        await send_changes(call, request.microgrid_id, self._runs.watchers, _event)
+
+    async def _list_dispatchers(self, request: runs_wire.ListDispatchersRequest) -> Encoded:
+        require(Right.READ, request.microgrid_id)
+        found = await self._runs.dispatchers(request.microgrid_id)
+        return reply(
+            runs_wire.ListDispatchersResponse(
+                dispatchers=[
+                    runs_wire.DispatcherInfo(
+                        name=info.name,
+                        version=info.version,
+                        first_report_time=info.first_report_time,
+                        last_report_time=info.last_report_time,
+                        lost=info.lost,
+                    )
+                    for info in found
+                ]
+            )
+        )
+
+
+def _event(row: RunRow) -> Encoded:
+    return reply(runs_wire.StreamRunsResponse(), message_field(1, row.message))

@@ -1,0 +1,138 @@
+"""Runs in memory."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+import trio
+
+from ...model.runs import DispatcherInfo
+from ...model.times import time_from_nanos
+from .logs import ChangeFilter, Entry, LogPage, LogQuery, Place, RunFilter, log_page, passes
+from .queries import PageBuilder
+from .runs import (
+    REMEMBERED_REPORTERS,
+    Delivery,
+    Reporter,
+    RunCounters,
+    RunKey,
+    RunRow,
+    RunStore,
+    check_dispatcher,
+    fold,
+)
+from .watchers import Watchers
+
+__all__ = ["MemoryRuns", "page_in_memory"]
+
+_F = TypeVar("_F", RunFilter, ChangeFilter)
+_K = TypeVar("_K")
+
+_ROWS_AT_ONCE = 1000
+"""A list looks at this many entries before other tasks get their turn."""
+
+
+@dataclass(slots=True)
+class _Microgrid:
+    rows: dict[RunKey, RunRow] = field(default_factory=dict)
+    order: list[tuple[Place, RunKey]] = field(default_factory=list)
+    dispatchers: dict[str, DispatcherInfo] = field(default_factory=dict)
+    # By dispatcher and name; the one that has reported last is the last.
+    reporters: defaultdict[str, dict[str, Reporter]] = field(
+        default_factory=lambda: defaultdict(dict)
+    )
+
+
+class MemoryRuns(RunStore):
+    """Keeps runs in memory.
+
+    Args:
+      watchers: The watchers of runs.
+      wait_for_watchers: Waits while the watchers of a microgrid lag.
+    """
+
+    def __init__(
+        self,
+        watchers: Watchers[RunRow],
+        wait_for_watchers: Callable[[Watchers[RunRow], int], Awaitable[None]],
+    ) -> None:
+        self.watchers = watchers
+        self._wait_for_watchers = wait_for_watchers
+        self._counters = RunCounters()
+        self._microgrids: defaultdict[int, _Microgrid] = defaultdict(_Microgrid)
+
+    async def report(self, delivery: Delivery) -> int:
+        await trio.lowlevel.checkpoint()
+        await self._wait_for_watchers(self.watchers, delivery.microgrid_id)
+        microgrid = self._microgrids[delivery.microgrid_id]
+        check_dispatcher(delivery, microgrid.dispatchers)
+        reporters = microgrid.reporters[delivery.dispatcher]
+        reporter = reporters.pop(delivery.reporter, Reporter())
+        keys = delivery.keys_after(reporter.last_sequence)
+        found = {key: microgrid.rows[key] for key in keys if key in microgrid.rows}
+        rows = fold(delivery, reporter.last_sequence, found, self._counters)
+        self._counters = self._counters.after(rows)
+        for row in rows:
+            if row.key not in microgrid.rows:
+                insort(microgrid.order, (row.place, row.key))
+            microgrid.rows[row.key] = row
+        after = reporters[delivery.reporter] = reporter.after(delivery)
+        for oldest in [*reporters][:-REMEMBERED_REPORTERS]:
+            del reporters[oldest]
+        _update_dispatcher(microgrid, delivery, after.lost - reporter.lost)
+        self.watchers.publish(rows)
+        return after.last_sequence
+
+    async def list(self, query: LogQuery[RunFilter]) -> LogPage[RunFilter]:
+        microgrid = self._microgrids.get(query.microgrid_id, _Microgrid())
+        return await page_in_memory(query, microgrid.order, microgrid.rows.get)
+
+    async def dispatchers(self, microgrid_id: int) -> Sequence[DispatcherInfo]:
+        await trio.lowlevel.checkpoint()
+        microgrid = self._microgrids.get(microgrid_id, _Microgrid())
+        return sorted(microgrid.dispatchers.values(), key=lambda info: info.name)
+
+
+def _update_dispatcher(microgrid: _Microgrid, delivery: Delivery, newly_lost: int) -> None:
+    now = time_from_nanos(delivery.now)
+    name = delivery.dispatcher
+    info = microgrid.dispatchers.get(name) or DispatcherInfo(name, "", now, now, 0)
+    microgrid.dispatchers[name] = replace(
+        info,
+        version=delivery.version or info.version,
+        last_report_time=now,
+        lost=info.lost + newly_lost,
+    )
+
+
+async def page_in_memory(
+    query: LogQuery[_F], order: Sequence[tuple[Place, _K]], get: Callable[[_K], Entry | None]
+) -> LogPage[_F]:
+    """Return one page of a list.  A checkpoint.
+
+    Args:
+      order: All places of the microgrid, in order, which may change meanwhile.
+      get: Returns the entry at a place; None if it was removed.
+    """
+    await trio.lowlevel.checkpoint()
+    builder = PageBuilder(query.page_size)
+    after = query.after
+    while True:
+        end = len(order) if after is None else bisect_left(order, after, key=lambda item: item[0])
+        some = order[max(0, end - _ROWS_AT_ONCE) : end]
+        for place, key in reversed(some):
+            after = place
+            entry = get(key)
+            if (
+                entry is not None
+                and passes(query.filter, entry)
+                and not builder.add(*place, entry.message)
+            ):
+                return log_page(query, builder)
+        if len(some) < _ROWS_AT_ONCE:
+            return log_page(query, builder)
+        await trio.lowlevel.checkpoint()
