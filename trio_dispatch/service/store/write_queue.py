@@ -73,7 +73,7 @@ class WriteQueue:
       watchers: The watchers that set the pace.
     """
 
-    def __init__(self, name: str, watchers: Watchers) -> None:
+    def __init__(self, name: str, watchers: Watchers[Change]) -> None:
         self._name = name
         self._watchers = watchers
         self._waiting: list[Write] = []
