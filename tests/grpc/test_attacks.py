@@ -341,7 +341,7 @@ async def test_window_updates_of_a_client_that_reads_are_not_limited(
     peer = await played_client(server, nursery)
     peer.h2.send_headers(1, request("/greeter.v1.Greeter/SayHellos"))
     peer.h2.send_data(1, hello("count:3000"), end_stream=True)
-    updates = b"".join(frames(WindowUpdateFrame(n, window_increment=100), 1) for n in (0, 1))
+    updates = b"".join(frames(WindowUpdateFrame(n, window_increment=100), 1) for n in (0, 1, 1))
     received: list[Event] = []
     while not any(isinstance(event, TrailersReceived) for event in received):
         await peer.receive()

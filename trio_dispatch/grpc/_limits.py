@@ -50,7 +50,7 @@ class Limits:
     settings: float = 5.0
     """SETTINGS frames, acknowledgements among them, and GOAWAY frames."""
     window_updates: float = 200.0
-    """WINDOW_UPDATE frames beyond two for each DATA frame that was sent to the client."""
+    """WINDOW_UPDATE frames beyond three for each DATA frame that was sent to the client."""
     empty_frames: float = 100.0
     """Frames that cost work and carry nothing: empty DATA, PRIORITY, unknown ones."""
     small_frames: float = 1000.0

@@ -169,8 +169,9 @@ class ServerConnection(Connection):
                 return
         elif (
             isinstance(frame, WindowUpdateFrame)
-            # A client that reads needs two for each DATA frame.
-            and self._window_updates_received < 2 * self.h2.data_frames_sent
+            # A client that reads sends two for each DATA frame; C-core sends one more, when it has
+            # read the length of a message.
+            and self._window_updates_received < 3 * self.h2.data_frames_sent
         ):
             self._window_updates_received += 1
             return
