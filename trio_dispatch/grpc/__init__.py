@@ -13,7 +13,7 @@ from ..protobuf.codec import DecodeError, EncodeError, MessageCodec
 from ._client_stream import ClientStream
 from ._deadline import Deadline
 from ._dialer import Connector
-from ._framing import Compression
+from ._framing import Compression, FramedMessages, frame_messages
 from ._interceptors import ClientInterceptor, Proceed
 from ._limits import Limits
 from ._metadata import Metadata
@@ -39,6 +39,7 @@ __all__ = [
     "Deadline",
     "DecodeError",
     "EncodeError",
+    "FramedMessages",
     "GRPCError",
     "Health",
     "Interceptor",
@@ -54,6 +55,7 @@ __all__ = [
     "ServingStatus",
     "Status",
     "current_call",
+    "frame_messages",
     "grpc_error_in",
     "open_call",
     "open_channel",

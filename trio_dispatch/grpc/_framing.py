@@ -5,6 +5,8 @@ from __future__ import annotations
 import struct
 import zlib
 from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias, cast
 
 from grpclib.const import Status
@@ -29,6 +31,19 @@ COMPRESSED_AT_ONCE = 64 * 1024
 def frame_message(payload: bytes) -> bytes:
     """The message as it is sent, uncompressed."""
     return _PREFIX.pack(0, len(payload)) + payload
+
+
+@dataclass(frozen=True, slots=True)
+class FramedMessages:
+    """Messages as they are sent, uncompressed; the same bytes may be sent on many calls."""
+
+    data: bytes
+    count: int
+
+
+def frame_messages(payloads: Sequence[bytes]) -> FramedMessages:
+    """Frame messages that are encoded already, for `ServerStream.send_framed`."""
+    return FramedMessages(b"".join(map(frame_message, payloads)), len(payloads))
 
 
 def frame_compressed(payload: bytes) -> bytes:

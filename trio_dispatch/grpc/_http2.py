@@ -47,6 +47,10 @@ CONNECTION_WINDOW = 4 * 1024 * 1024
 
 _INITIAL_WINDOW = 65_535
 
+# A DATA frame is no longer than this, even to a peer that would take it: a long message must let
+# the short ones of other streams pass.
+MAX_DATA = 64 * 1024
+
 # The length in two parts, type and flags in one, the stream.
 _FRAME_HEADER = struct.Struct(">BHHL")
 _OPEN_CONNECTION = (ConnectionState.CLIENT_OPEN, ConnectionState.SERVER_OPEN)
@@ -144,6 +148,35 @@ class HTTP2(H2Connection):
             self._closed_streams[stream_id] = stream.closed_by
 
     # Sending.
+
+    def queue_data(self, stream_id: int, data: bytes | memoryview) -> bool:
+        """Queue all of the data, unless a window is too small for it; the stream goes on.
+
+        It does what h2's `send_data` does, which takes several times as long.
+        """
+        stream, size = self.streams.get(stream_id), len(data)
+        if (
+            stream is None
+            or not stream.open
+            or size > self.outbound_flow_control_window
+            or size > stream.outbound_flow_control_window
+        ):
+            return False
+        longest = min(self.max_outbound_frame_size, MAX_DATA)
+        if size <= longest:
+            self._queue_frame(stream_id, data)
+        else:
+            view = memoryview(data)
+            for begin in range(0, size, longest):
+                self._queue_frame(stream_id, view[begin : begin + longest])
+        self.outbound_flow_control_window -= size
+        stream.outbound_flow_control_window -= size
+        return True
+
+    def _queue_frame(self, stream_id: int, data: bytes | memoryview) -> None:
+        self._data_to_send += _FRAME_HEADER.pack(len(data) >> 16, len(data) & 0xFFFF, 0, stream_id)
+        self._data_to_send += data
+        self.data_frames_sent += 1
 
     @property
     def outgoing_size(self) -> int:

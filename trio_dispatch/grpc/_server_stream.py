@@ -22,6 +22,7 @@ from ._deadline import Deadline
 from ._framing import (
     COMPRESSED_AT_ONCE,
     Compression,
+    FramedMessages,
     Message,
     frame_compressed,
     frame_message,
@@ -215,13 +216,17 @@ class ServerStream(grpclib.server.Stream[R, S], Generic[R, S]):
 
     async def send_messages(self, messages: Sequence[S]) -> None:
         """Send several messages of a streaming call together, with a single checkpoint."""
-        if self._send_trailing_metadata_done:
-            raise ProtocolError("the call has ended")
         encode, reply_type = self._codec.encode, self._reply_type
         if self.compression == "identity":
             data = b"".join(frame_message(encode(message, reply_type)) for message in messages)
         else:
             data = await self._compress([encode(message, reply_type) for message in messages])
+        await self.send_framed(FramedMessages(data, len(messages)))
+
+    async def send_framed(self, messages: FramedMessages) -> None:
+        """Send messages that were framed before, like `send_messages`, uncompressed."""
+        if self._send_trailing_metadata_done:
+            raise ProtocolError("the call has ended")
         await trio.lowlevel.checkpoint_if_cancelled()
         stream = self._http2
         if not self._send_initial_metadata_done:
@@ -229,10 +234,24 @@ class ServerStream(grpclib.server.Stream[R, S], Generic[R, S]):
         self._send_message_done = True
         # A single reply is sent with the status, without which it does not count.
         flush = self._cardinality.server_streaming
-        if not await stream.send_data(data, flush=flush) and stream.failure is not None:
+        if not await stream.send_data(messages.data, flush=flush) and stream.failure is not None:
             await self._failed(stream.failure)
-        self.messages_sent += len(messages)
+        self.messages_sent += messages.count
         await trio.lowlevel.cancel_shielded_checkpoint()
+
+    def send_framed_nowait(self, messages: FramedMessages) -> bool:
+        """Send messages of a streaming call if it need not wait; return whether they were sent.
+
+        They are not if the client has to read first, if a task is sending on this call, and before
+        the headers were sent or after the call has ended.
+        """
+        if not self._send_initial_metadata_done or self._send_trailing_metadata_done:
+            return False
+        if not self._http2.send_data_nowait(messages.data):
+            return False
+        self._send_message_done = True
+        self.messages_sent += messages.count
+        return True
 
     async def _compress(self, payloads: Sequence[bytes]) -> bytes:
         """The messages as they are sent, compressed if the client accepts that."""

@@ -13,14 +13,10 @@ from h2.errors import ErrorCodes
 
 from ._budget import Budget
 from ._framing import Message, MessageBuffer
-from ._http2 import HTTP2
+from ._http2 import HTTP2, MAX_DATA
 from ._metadata import Headers
 from ._peer import Peer
 from ._status import Failure
-
-# A DATA frame is no longer than this, even to a peer that would take it: a long message must let
-# the short ones of other streams pass.
-_MAX_DATA = 64 * 1024
 
 _RESET_HERE = Failure(Status.CANCELLED, "the call was cancelled on this side")
 
@@ -275,6 +271,16 @@ class HTTP2Stream:
             if waiting and self.limits is not None:
                 self.limits.unread_replies.give(waiting)
 
+    def send_data_nowait(self, data: bytes) -> bool:
+        """Queue data if all of it can be queued at once; whether it was."""
+        connection = self.connection
+        if self._sending or self.over or not connection.has_room:
+            return False
+        if not connection.h2.queue_data(self.id, data):
+            return False
+        connection.flush()
+        return True
+
     def _wait_for_reader(self, size: int) -> int:
         """Reserve memory for what the other side has yet to read."""
         assert self.limits is not None
@@ -317,14 +323,18 @@ class HTTP2Stream:
                 size - sent,
                 h2.local_flow_control_window(self.id),
                 h2.max_outbound_frame_size,
-                _MAX_DATA,
+                MAX_DATA,
             )
             if length <= 0 < size:
                 break
             last = sent + length == size
             chunk = data[sent : sent + length]
-            h2.send_data(self.id, chunk, end_stream=end_stream and last)
-            h2.data_frames_sent += 1
+            if end_stream and last:
+                h2.send_data(self.id, chunk, end_stream=True)
+                h2.data_frames_sent += 1
+            else:
+                queued = h2.queue_data(self.id, chunk)
+                assert queued
             sent += length
             if last:
                 if end_stream:

@@ -13,9 +13,9 @@ from ..api import runs_wire
 from ..api.codec import WIRE
 from ..api.decoding import build_time
 from ..api.wire import Timestamp
-from ..grpc import Cardinality, MessageCodec, ServerStream
+from ..grpc import Cardinality, FramedMessages, MessageCodec, ServerStream, frame_messages
 from .grpc_errors import mapped_to_grpc, to_grpc_error
-from .store.watchers import Published, Watcher, Watchers
+from .store.watchers import Changes, Published, Watcher, Watchers
 
 __all__ = [
     "CODEC",
@@ -85,10 +85,22 @@ async def send_changes(
     ):
         # The client may rely on every change that happens after it has seen the headers.
         await call.send_initial_metadata()
-        async for changes in watcher:
-            await call.send_messages([*map(encode, changes)])
+        if call.compression == "identity":
+            watcher.offer = lambda changes: call.send_framed_nowait(_framed(changes, encode))
+            async for changes in watcher:
+                await call.send_framed(_framed(changes, encode))
+        else:
+            async for changes in watcher:
+                await call.send_messages([*map(encode, changes)])
     if scope.cancelled_caught:
         await _end_stuck_call(call, watcher)
+
+
+def _framed(changes: Changes[_C], encode: Callable[[_C], Encoded]) -> FramedMessages:
+    """Return the events of changes; watchers that take the same changes share the bytes."""
+    if changes.framed is None:
+        changes.framed = frame_messages([*map(encode, changes)])
+    return changes.framed
 
 
 async def _end_stuck_call(call: ServerStream[Any, Encoded], watcher: Watcher[_C]) -> None:

@@ -16,6 +16,7 @@ from trio_dispatch.service.store.watchers import (
     BATCH_BYTES,
     QUEUE_BYTES,
     READ_TIMEOUT,
+    Changes,
     Watcher,
     Watchers,
 )
@@ -236,3 +237,147 @@ async def test_a_watcher_that_leaves_is_not_waited_for() -> None:
         assert watchers.patience(1) > 0
     assert watchers.patience(1) == 0
     assert caught_up == [True]
+
+
+# Offers.
+
+
+async def test_an_offer_takes_changes_while_its_task_waits() -> None:
+    """A change that the offer does not take is left to the task; the order is kept."""
+    watchers: Watchers[Change] = Watchers(limit=10)
+    offered: list[int] = []
+    woken: list[int] = []
+
+    def offer(batch: Changes[Change]) -> bool:
+        if batch[0].row.id == 3:
+            return False
+        offered.extend(change.row.id for change in batch)
+        return True
+
+    async def watch() -> None:
+        async for batch in watcher:
+            woken.extend(change.row.id for change in batch)
+
+    with watchers.watch(1) as watcher:
+        watcher.offer = offer
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(watch)
+            await wait_all_tasks_blocked()
+            for numbers in ([1], [2], [3, 4], [5]):
+                watchers.publish([change(number) for number in numbers], wake=False)
+                await watchers.hand_over()
+            await wait_all_tasks_blocked()
+            # The task had not waited again when 5 came.
+            assert (offered, woken) == ([1, 2], [3, 4, 5])
+            watchers.publish([change(6)], wake=False)
+            await watchers.hand_over()
+            assert (offered, woken) == ([1, 2, 6], [3, 4, 5])
+            assert watchers.statistics().delivered == 6
+            nursery.cancel_scope.cancel()
+
+
+async def test_watchers_that_take_the_same_changes_share_them() -> None:
+    watchers: Watchers[Change] = Watchers(limit=10)
+    batches: list[Changes[Change]] = []
+
+    async def watch(watcher: Watcher[Change]) -> None:
+        await anext(watcher)
+
+    def offer(batch: Changes[Change]) -> bool:
+        batches.append(batch)
+        return True
+
+    with ExitStack() as stack:
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                watcher = stack.enter_context(watchers.watch(1))
+                watcher.offer = offer
+                nursery.start_soon(watch, watcher)
+            await wait_all_tasks_blocked()
+            for number in range(2):
+                watchers.publish([change(number)], wake=False)
+                await watchers.hand_over()
+            nursery.cancel_scope.cancel()
+    assert len(batches) == 6
+    assert len({id(batch) for batch in batches}) == 2
+
+
+async def test_other_tasks_run_while_much_is_handed_over() -> None:
+    watchers: Watchers[Change] = Watchers(limit=10)
+    ticks = 0
+    offered: list[Changes[Change]] = []
+
+    async def tick() -> None:
+        nonlocal ticks
+        while len(offered) < 1500:
+            ticks += 1
+            await trio.lowlevel.checkpoint()
+
+    async def watch(watcher: Watcher[Change]) -> None:
+        await anext(watcher)
+
+    def offer(batch: Changes[Change]) -> bool:
+        offered.append(batch)
+        return True
+
+    with ExitStack() as stack:
+        async with trio.open_nursery() as nursery:
+            for _ in range(1500):
+                watcher = stack.enter_context(watchers.watch(1))
+                watcher.offer = offer
+                nursery.start_soon(watch, watcher)
+            await wait_all_tasks_blocked()
+            watchers.publish([change(1)], wake=False)
+            nursery.start_soon(tick)
+            await watchers.hand_over()
+            nursery.cancel_scope.cancel()
+    assert ticks >= 2
+
+
+async def test_a_cancelled_hand_over_wakes_the_tasks() -> None:
+    watchers: Watchers[Change] = Watchers(limit=10)
+    taken: list[int] = []
+
+    async def watch(watcher: Watcher[Change]) -> None:
+        taken.append(len(await anext(watcher)))
+
+    def offer(batch: Changes[Change]) -> bool:
+        hand_over.cancel()
+        taken.append(len(batch))
+        return True
+
+    with ExitStack() as stack:
+        async with trio.open_nursery() as nursery:
+            for _ in range(1500):
+                watcher = stack.enter_context(watchers.watch(1))
+                watcher.offer = offer
+                nursery.start_soon(watch, watcher)
+            await wait_all_tasks_blocked()
+            with trio.CancelScope() as hand_over:
+                watchers.publish([change(1)], wake=False)
+                await watchers.hand_over()
+            assert hand_over.cancelled_caught
+            await wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+    assert taken == [1] * 1500
+
+
+async def test_an_offer_that_fails_leaves_the_changes_to_the_task(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    watchers: Watchers[Change] = Watchers(limit=10)
+
+    def offer(batch: Changes[Change]) -> bool:
+        raise ValueError(batch)
+
+    async def watch() -> None:
+        assert ids_of([*await anext(watcher)]) == [1]
+
+    with watchers.watch(1) as watcher:
+        watcher.offer = offer
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(watch)
+            await wait_all_tasks_blocked()
+            watchers.publish([change(1)], wake=False)
+            await watchers.hand_over()
+    assert "cannot take changes" in caplog.text

@@ -102,7 +102,8 @@ class MemoryStore(Store):
         self.counters = self.counters.after(changes)
         for change in changes:
             self._apply(change)
-        self.watchers.publish(changes)
+        self.watchers.publish(changes, wake=False)
+        await self.watchers.hand_over()
         return changes
 
     async def get(self, microgrid_id: int, dispatch_id: int) -> Row:

@@ -257,7 +257,8 @@ class SqliteStore(Store):
         # There is no checkpoint between the return of the thread and the last watcher.
         began = trio.current_time()
         certain = await clock.run_in_thread(self._transact, writes, limiter=self._writer)
-        self.watchers.publish([change for write in writes for change in write.changes])
+        changes = [change for write in writes for change in write.changes]
+        self.watchers.publish(changes, wake=False)
         if not certain:
             self.watchers.disconnect_all()
         if self.on_commit is not None:

@@ -5,18 +5,23 @@ A change is anything with a microgrid and a message: a change of a dispatch, or 
 
 from __future__ import annotations
 
+import logging
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeAlias, TypeVar
 
 import trio
 
 from ...errors import DispatchError
+from ...grpc import FramedMessages
 from ..errors import StoreUnavailableError, WatcherTooSlowError
 
-__all__ = ["Published", "Watcher", "Watchers", "WatchersStatistics"]
+log = logging.getLogger("trio_dispatch.service.store")
+
+__all__ = ["Changes", "Published", "Watcher", "Watchers", "WatchersStatistics"]
 
 READ_TIMEOUT: Final = 5.0
 """Writers do not wait for a watcher that has taken nothing for this number of seconds."""
@@ -29,6 +34,10 @@ BATCH_BYTES: Final = 32 * 1024
 
 CHANGES_AT_ONCE: Final = 20_000
 """All watchers together take this many changes at a time, so that each has its turn soon."""
+
+# Other tasks have their turn when so many bytes were handed over; a change counts for a few more.
+_HANDED_OVER_AT_ONCE: Final = 1024 * 1024
+_COST_OF_ONE: Final = 2048
 
 
 class Published(Protocol):
@@ -44,6 +53,21 @@ class Published(Protocol):
 
 
 _C = TypeVar("_C", bound=Published)
+
+
+class Changes(tuple[_C, ...], Generic[_C]):
+    """Changes that watchers take together.
+
+    Attributes:
+      framed: For the watchers' use: what they make of the changes.  Watchers that take the same
+        changes share it.
+    """
+
+    framed: FramedMessages | None = None
+
+
+Offer: TypeAlias = Callable[[Changes[_C]], bool]
+"""Takes changes at once, and returns True; or takes nothing, and returns False."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +100,9 @@ class Watchers(Generic[_C]):
     is disconnected: instead of the changes that wait it receives `WatcherTooSlowError`, since it
     must know that it misses some.  A queue holds `limit` changes and `QUEUE_BYTES` bytes.
 
+    A task that wakes up costs much more than to pass on an event.  So a task may leave an `Offer`
+    for the time that it waits, to which `hand_over` passes the changes without waking the task.
+
     Args:
       limit: How many changes may wait for one watcher.
       on_caught_up: Called when a watcher no longer lags.
@@ -89,6 +116,8 @@ class Watchers(Generic[_C]):
         self._published = 0
         self._delivered = 0
         self._disconnected = 0
+        self._due: deque[Watcher[_C]] = deque()
+        self._handing_over = trio.Lock()
 
     @contextmanager
     def watch(
@@ -109,8 +138,12 @@ class Watchers(Generic[_C]):
             self._drop(watcher)
             watcher._end()
 
-    def publish(self, changes: Sequence[_C]) -> None:
-        """Hand committed changes to all watchers of their microgrids.  Never waits."""
+    def publish(self, changes: Sequence[_C], *, wake: bool = True) -> None:
+        """Queue committed changes for all watchers of their microgrids.  Never waits.
+
+        Args:
+          wake: Whether tasks are woken that have left an `Offer`; if not, `hand_over` must follow.
+        """
         self._published += len(changes)
         changed: dict[int, _Log[_C]] = {}
         for change in changes:
@@ -119,13 +152,44 @@ class Watchers(Generic[_C]):
                 log.append(change)
                 changed[microgrid_id] = log
         for log in changed.values():
-            self._announce(log)
+            self._announce(log, wake)
 
-    def _announce(self, log: _Log[_C]) -> None:
+    async def hand_over(self) -> None:
+        """Pass what was published to the watchers that wait with an `Offer`.
+
+        A checkpoint for every few milliseconds of work.  If it is cancelled, the watchers' tasks
+        wake up instead.
+        """
+        if not self._due:
+            return
+        try:
+            async with self._handing_over:
+                cost = 0
+                while self._due:
+                    cost += self._due.popleft()._deliver()
+                    if cost >= _HANDED_OVER_AT_ONCE:
+                        cost = 0
+                        await trio.lowlevel.checkpoint()
+        except trio.Cancelled:
+            for watcher in self._due:
+                watcher._wake()
+            self._due.clear()
+            raise
+
+    def _announce(self, log: _Log[_C], wake: bool) -> None:
         """Wake the watchers of a log; note which ones lag, disconnect stuck ones that overflow."""
         now = trio.current_time()
-        for watcher in [*log.watchers]:
-            watcher._wake(now)
+        idle, log.idle = log.idle, set()
+        for watcher in idle:
+            watcher.taken_at = now  # It was waiting, not stuck.
+            if wake or watcher.offer is None:
+                watcher._wake()
+            else:
+                self._due.append(watcher)
+        # Those that were idle have the same queue.
+        some = next(iter(idle), None)
+        idle_lag = some is not None and self._lags(some)
+        for watcher in [*log.watchers] if idle_lag else log.watchers - idle:
             if watcher.taken_at + READ_TIMEOUT <= now and watcher.exceeds(self._limit, QUEUE_BYTES):
                 self._disconnected += 1
                 self._drop(watcher)
@@ -186,6 +250,7 @@ class Watchers(Generic[_C]):
         log.watchers.discard(watcher)
         if not log.watchers:
             del self._logs[log.microgrid_id]
+        log.idle.discard(watcher)
         if watcher in log.lagging:
             log.lagging.discard(watcher)
             self._on_caught_up()
@@ -198,18 +263,21 @@ class _Log(Generic[_C]):
       end: The position after the last change.
       watchers: The watchers of the microgrid.
       lagging: Those of them that lag.
+      idle: Those of them whose tasks wait for a change.
     """
 
     def __init__(self, microgrid_id: int) -> None:
         self.microgrid_id = microgrid_id
         self.watchers: set[Watcher[_C]] = set()
         self.lagging: set[Watcher[_C]] = set()
+        self.idle: set[Watcher[_C]] = set()
         self.end = 0
         self._begin = 0
         self._changes: list[_C] = []
         # The bytes of all changes before each one, and of all changes.
         self._offsets: list[int] = []
         self._bytes = 0
+        self._latest: tuple[int, int, Changes[_C]] = 0, 0, Changes()
 
     def __len__(self) -> int:
         return len(self._changes)
@@ -220,11 +288,18 @@ class _Log(Generic[_C]):
         self._bytes += len(change.message)
         self.end += 1
 
-    def read(self, position: int, end: int, size: int) -> Sequence[_C]:
+    def read(self, position: int, end: int, size: int) -> Changes[_C]:
         """Return up to `size` changes from a position on, or the first `BATCH_BYTES` bytes."""
-        first, last = position - self._begin, min(position + size, end) - self._begin
-        full = self._offsets[first] + BATCH_BYTES
-        return self._changes[first : bisect_left(self._offsets, full, first + 1, last)]
+        wanted = min(position + size, end)
+        begin, last, batch = self._latest
+        # Usually many watchers take the same changes.
+        if (begin, last) != (position, wanted):
+            first = position - self._begin
+            full = self._offsets[first] + BATCH_BYTES
+            stop = bisect_left(self._offsets, full, first + 1, wanted - self._begin)
+            batch = Changes(self._changes[first:stop])
+            self._latest = position, wanted, batch
+        return batch
 
     def bytes_from(self, position: int) -> int:
         """Return the bytes of all changes from a position on."""
@@ -246,6 +321,7 @@ class Watcher(Generic[_C]):
     ends when the service ends.
 
     Attributes:
+      offer: To be called with changes while the task waits, instead of waking it.
       log: The changes of the microgrid.
       position: The position in the log of the next change that it takes.
       taken_at: When it last took changes, or began to wait for one.
@@ -261,6 +337,7 @@ class Watcher(Generic[_C]):
         self.log = log
         self.position = log.end
         self.taken_at = trio.current_time()
+        self.offer: Offer[_C] | None = None
         self._watchers = watchers
         self._on_disconnect = on_disconnect
         self._arrival = trio.lowlevel.ParkingLot()
@@ -270,20 +347,50 @@ class Watcher(Generic[_C]):
     def __aiter__(self) -> Watcher[_C]:
         return self
 
-    async def __anext__(self) -> Sequence[_C]:
+    async def __anext__(self) -> Changes[_C]:
         await trio.lowlevel.checkpoint()
         while not len(self) and self._end_position is None:
-            await self._arrival.park()
+            self.log.idle.add(self)
+            try:
+                await self._arrival.park()
+            finally:
+                self.log.idle.discard(self)
         if (failure := self.failure) is not None:
             raise failure
         if not len(self):
             raise StopAsyncIteration
-        end = self.position + len(self)
-        batch = self.log.read(self.position, end, self._watchers._batch_size())
+        batch = self._next(self._watchers._batch_size())
+        self._take(batch)
+        return batch
+
+    def _next(self, size: int) -> Changes[_C]:
+        return self.log.read(self.position, self.position + len(self), size)
+
+    def _take(self, batch: Changes[_C]) -> None:
         self.position += len(batch)
         self.taken_at = trio.current_time()
         self._watchers._taken(self, len(batch))
-        return batch
+
+    def _deliver(self) -> int:
+        """Offer the changes that wait, or wake the task; return what that has cost."""
+        cost, offer = _COST_OF_ONE, self.offer
+        # A task that is awake takes them itself.
+        while self._arrival and len(self):
+            position = self.position
+            batch = self._next(CHANGES_AT_ONCE)
+            try:
+                taken = offer is not None and offer(batch)
+            except Exception:
+                log.exception("a watcher cannot take changes")
+                taken = False
+            if not taken:
+                self._wake()
+                return cost
+            cost += self.log.bytes_from(position) - self.log.bytes_from(position + len(batch))
+            self._take(batch)
+        if self._arrival:
+            self.log.idle.add(self)
+        return cost
 
     def __len__(self) -> int:
         end = self.log.end if self._end_position is None else self._end_position
@@ -301,10 +408,8 @@ class Watcher(Generic[_C]):
         kind, message = self._failure
         return kind(message)
 
-    def _wake(self, now: float) -> None:
-        if self._arrival:
-            self.taken_at = now  # It was waiting, not stuck.
-            self._arrival.unpark_all()
+    def _wake(self) -> None:
+        self._arrival.unpark_all()
 
     def _fail(self, kind: type[DispatchError], message: str) -> None:
         self._failure = kind, message

@@ -110,7 +110,8 @@ class WriteQueue:
 
         Args:
           commit: Carries writes out in a transaction, sets their outcomes, and publishes the
-            changes.  A write that has been given to it cannot be withdrawn any more.
+            changes; it need not wake watchers, to which they are handed over.  A write that has
+            been given to it cannot be withdrawn any more.
         """
         try:
             while True:
@@ -119,6 +120,8 @@ class WriteQueue:
                     await commit(writes)
                     for write in writes:
                         write._done.set()
+                    # Watchers are served ahead of the next writes.
+                    await self._watchers.hand_over()
                 else:
                     with trio.move_on_after(patience):
                         await self._wakeup.wait()
