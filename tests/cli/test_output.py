@@ -6,18 +6,20 @@ import fcntl
 import json
 import os
 import pty
-import select
 import signal
 import subprocess
 import termios
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
+import trio
 
-from tests.helpers.commanding import PROGRAM, Cli, ServiceThread
+from tests.helpers.commanding import KEY, PROGRAM, Cli, ServiceThread
+from trio_dispatch import open_client
+from trio_dispatch.grpc import open_channel
 from trio_dispatch.testing import make_dispatch
 
 CREATE = ("create", "A", "-t", "1", "-s", "now", "-d", "1h")
@@ -26,20 +28,6 @@ PRINTING = [
     ("list",), ("list", "--json"), ("get", "1"), ("get", "1", "--json"), ("timeline",),
     ("timeline", "--json"), ("export",), ("completion", "bash"),
 ]  # fmt: skip
-
-
-def finish(cli: Cli, *arguments: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
-    environment = {**os.environ, **cli.environment, **options.pop("env", {})}
-    options.setdefault("stdout", subprocess.PIPE)
-    options.setdefault("stderr", subprocess.PIPE)
-    return subprocess.run(
-        [PROGRAM, *arguments],
-        env=environment,
-        cwd=cli.directory,
-        timeout=60,
-        check=False,
-        **options,
-    )
 
 
 def closing(*descriptors: int) -> Callable[[], None]:
@@ -61,17 +49,17 @@ def test_a_closed_stream_fails_no_command(
     (cli.directory / "plan.jsonl").write_text(
         '{"type": "B", "start_time": "2090-01-01T00:00Z", "duration": 60, "target": [1]}\n'
     )
-    for arguments in (
+    for done in cli.finish_each(
         ("list",),
         ("get", "1", "--json"),
         CREATE,
         ("import", "plan.jsonl", "--apply"),
         ("export", "copy.jsonl"),
         ("delete", "1", "--yes"),
+        preexec_fn=closing(*closed),
     ):
-        done = finish(cli, *arguments, preexec_fn=closing(*closed))
-        assert done.returncode == 0, (arguments, done.stderr)
-        assert 1 in closed or done.stdout or arguments[0] in {"import", "export"}
+        assert done.status == 0, done
+        assert 1 in closed or done.stdout or done.command[0] in {"import", "export"}
     assert sorted(each.type for each in service_thread.dispatches().values()) == ["A", "B"]
     lines = (cli.directory / "copy.jsonl").read_text().splitlines()
     assert [json.loads(line)["type"] for line in lines] == ["CHARGE", "A", "B"]
@@ -80,11 +68,12 @@ def test_a_closed_stream_fails_no_command(
 # Without a reader.
 
 
-def without_reader(cli: Cli, *arguments: str, stream: str = "stdout") -> int:
+def without_reader(cli: Cli, *commands: Sequence[str], stream: str = "stdout") -> list[int]:
+    """The exit statuses of commands of which a stream has no reader."""
     reader, writer = os.pipe()
     os.close(reader)
     try:
-        return finish(cli, *arguments, **{stream: writer}).returncode
+        return [done.status for done in cli.finish_each(*commands, **{stream: writer})]
     finally:
         os.close(writer)
 
@@ -93,26 +82,33 @@ def test_a_reader_that_is_gone_sets_the_exit_status(
     cli: Cli, service_thread: ServiceThread
 ) -> None:
     service_thread.put(make_dispatch(1, duration=None))
-    for arguments in (*PRINTING, ("--help",), ("--version",), ("list", "--help"), CREATE):
-        assert without_reader(cli, *arguments) == 141, arguments
+    commands = [*PRINTING, ("--help",), ("--version",), ("list", "--help"), CREATE]
+    assert without_reader(cli, *commands) == [141] * len(commands)
 
 
 def test_work_is_finished_without_a_reader(cli: Cli, service_thread: ServiceThread) -> None:
     service_thread.put(*(make_dispatch(id_) for id_ in range(1, 5)))
-    assert without_reader(cli, "delete", "1-3", "--yes") == 141
-    assert [*service_thread.dispatches()] == [4]
     line = '{"type": "B", "start_time": "2090-01-01T00:00Z", "duration": 60, "target": [1]}\n'
     (cli.directory / "plan.jsonl").write_text(line * 3)
-    assert without_reader(cli, "import", "plan.jsonl", "--apply", "--json") == 141
-    assert len(service_thread.dispatches()) == 4
-    assert finish(cli, "import", "plan.jsonl", "--apply").returncode == 0
+    apply = ("import", "plan.jsonl", "--apply")
+    assert without_reader(cli, ("delete", "1-3", "--yes"), (*apply, "--json")) == [141] * 2
+    remaining, *imported = sorted(service_thread.dispatches())
+    assert (remaining, len(imported)) == (4, 3)
+    cli.ok("import", str(cli.directory / "plan.jsonl"), "--apply")
     assert len(service_thread.dispatches()) == 4, "nothing was left to do"
 
 
 def test_messages_without_a_reader_are_lost(cli: Cli, service_thread: ServiceThread) -> None:
-    for arguments in (CREATE, ("list",), ("export", "copy.jsonl")):
-        assert without_reader(cli, *arguments, stream="stderr") == 0, arguments
-    assert without_reader(cli, "get", "99", stream="stderr") == 3
+    commands = (CREATE, ("list",), ("export", "copy.jsonl"), ("get", "99"))
+    assert without_reader(cli, *commands, stream="stderr") == [0, 0, 0, 3]
+
+
+async def count_dispatches(socket: Path) -> int:
+    async with (
+        open_channel(partial(trio.open_unix_socket, socket)) as channel,
+        open_client(channel=channel, key=KEY) as client,
+    ):
+        return sum([len(page.dispatches) async for page in client.list(1)])
 
 
 @pytest.mark.parametrize("stdout", ["closed", "full", "without a reader"])
@@ -129,7 +125,7 @@ def test_a_service_runs_whatever_its_stdout_is(cli: Cli, stdout: str) -> None:
     assert process.stderr is not None
     while not (cli.directory / "service").is_socket():
         assert process.stderr.readline()
-    time.sleep(0.5)
+    assert trio.run(count_dispatches, cli.directory / "service") == 0
     process.terminate()
     assert "the service has stopped" in process.communicate(timeout=30)[1]
     assert process.returncode == 0
@@ -140,52 +136,64 @@ def test_a_service_runs_whatever_its_stdout_is(cli: Cli, stdout: str) -> None:
 
 def test_a_full_disk(cli: Cli, service_thread: ServiceThread) -> None:
     service_thread.put(make_dispatch(1, duration=None), make_dispatch(2))
+    commands = (
+        ("list",), ("list", "--json"), ("export",), CREATE, ("delete", "1,2", "--yes"),
+        ("export", "/dev/full"),
+    )  # fmt: skip
     with Path("/dev/full").open("wb") as full:
-        for arguments in (("list",), ("list", "--json"), ("export",)):
-            done = finish(cli, *arguments, stdout=full)
-            assert done.returncode == 1
-            assert b"Error: stdout cannot be written: No space left on device" in done.stderr
-        done = finish(cli, *CREATE, stdout=full)
-        assert done.returncode == 0, "it was created"
-        assert b"Warning: stdout cannot be written: No space left on device" in done.stderr
-        assert b"created #" in done.stderr, "the result is not lost"
-        done = finish(cli, "delete", "1,2", "--yes", stdout=full)
-        assert (done.returncode, done.stderr.count(b"deleted #")) == (0, 2)
+        *printing, created, deleted, exported = cli.finish_each(*commands, stdout=full)
+    for done in printing:
+        assert done.status == 1
+        assert b"Error: stdout cannot be written: No space left on device" in done.stderr
+    assert created.status == 0, "it was created"
+    assert b"Warning: stdout cannot be written: No space left on device" in created.stderr
+    assert b"created #" in created.stderr, "the result is not lost"
+    assert (deleted.status, deleted.stderr.count(b"deleted #")) == (0, 2)
     assert len(service_thread.dispatches()) == 1
-    done = finish(cli, "export", "/dev/full")
-    assert done.returncode == 1
-    assert b"Error: /dev/full cannot be written: No space left on device" in done.stderr
+    assert exported.status == 1
+    assert b"Error: /dev/full cannot be written: No space left on device" in exported.stderr
 
 
 # Slow.
 
 
-def test_ctrl_c_ends_a_command_whose_reader_pauses(cli: Cli, service_thread: ServiceThread) -> None:
-    text = "x" * 3000
-    service_thread.put(*(make_dispatch(n, payload={"text": text}) for n in range(1, 200)))
-    for arguments in (("list", "--json"), ("export",)):
-        process = cli.start(*arguments)
-        assert process.stdout is not None
-        assert process.stdout.readline()
-        time.sleep(0.5)  # until the pipe is full
-        process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 130
-        assert process.stderr is not None
-        assert process.stderr.read() == ""
-        process.stdout.close()
-        process.stderr.close()
-
-
-def wait_until_read(pipe: int) -> None:
-    """Wait until another process has read what is in a pipe."""
+def wait_for_pipe(pipe: int, *, empty: bool) -> None:
+    """Wait until another process has read all that is in a pipe, or written something."""
     deadline = time.monotonic() + 30
     waiting = bytearray(4)
     while time.monotonic() < deadline:
         fcntl.ioctl(pipe, termios.FIONREAD, waiting)
-        if not any(waiting):
+        if empty is not any(waiting):
             return
         time.sleep(0.02)
-    pytest.fail("nobody read the pipe")
+    pytest.fail("nobody used the pipe")
+
+
+def small_pipe() -> tuple[int, int]:
+    """A pipe that is full with the first page of much."""
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 1)
+    return reader, writer
+
+
+def put_much(service_thread: ServiceThread) -> None:
+    text = "x" * 3000
+    service_thread.put(*(make_dispatch(n, payload={"text": text}) for n in range(1, 200)))
+
+
+@pytest.mark.parametrize("command", [("list", "--json"), ("export",)])
+def test_ctrl_c_ends_a_command_whose_reader_pauses(
+    cli: Cli, service_thread: ServiceThread, command: Sequence[str]
+) -> None:
+    put_much(service_thread)
+    reader, writer = small_pipe()
+    process = cli.start(*command, stdout=writer)
+    os.close(writer)
+    wait_for_pipe(reader, empty=False)
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=30)[1] == ""
+    assert process.returncode == 130
+    os.close(reader)
 
 
 def test_ctrl_c_ends_an_import_that_waits_for_stdin(cli: Cli) -> None:
@@ -199,22 +207,21 @@ def test_ctrl_c_ends_an_import_that_waits_for_stdin(cli: Cli) -> None:
     assert process.stdin is not None
     process.stdin.write(b'{"type": ')
     process.stdin.flush()
-    wait_until_read(process.stdin.fileno())
+    wait_for_pipe(process.stdin.fileno(), empty=True)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
-    assert (process.returncode, out, err) == (130, b"", b"")
+    # stdin stays open until it has ended.
+    assert process.wait(30) == 130
+    assert process.communicate() == (b"", b"")
 
 
 def test_a_pipe_that_does_not_block(cli: Cli, service_thread: ServiceThread) -> None:
-    text = "x" * 3000
-    service_thread.put(*(make_dispatch(n, payload={"text": text}) for n in range(1, 200)))
-    reader, writer = os.pipe()
+    put_much(service_thread)
+    reader, writer = small_pipe()
     fcntl.fcntl(writer, fcntl.F_SETFL, os.O_NONBLOCK | fcntl.fcntl(writer, fcntl.F_GETFL))
     process = cli.start("list", "--json", stdout=writer)
     os.close(writer)
     with os.fdopen(reader, encoding="utf-8") as lines:
         assert json.loads(lines.readline())["type"] == "CHARGE"
-        time.sleep(0.5)
         assert sum(1 for _ in lines) == 198
     _, err = process.communicate(timeout=30)
     assert (process.returncode, err) == (0, "")
@@ -230,42 +237,40 @@ def test_an_encoding_that_lacks_characters(
     type_ = "Ω\N{GRINNING FACE}é█"
     payload = {"ü": "█\N{GRINNING FACE}"}
     service_thread.put(make_dispatch(1, type=type_, payload=payload, duration=None))
-    env = {"PYTHONIOENCODING": encoding}
-    for arguments in PRINTING if encoding == "latin-1" else PRINTING[:2]:
-        done = finish(cli, *arguments, env=env)
-        assert (done.returncode, done.stderr.startswith(b"Error")) == (0, False)
-        if "--json" in arguments:
+    exports = [("export", "--format", format) for format in ("jsonl", "csv")]
+    commands = [*PRINTING, ("create", type_, *CREATE[2:]), ("timeline",), *exports]
+    finished = cli.finish_each(*commands, env={"PYTHONIOENCODING": encoding})
+    assert len(service_thread.dispatches()) == 2
+    for done in finished:
+        assert (done.status, done.stderr.startswith(b"Error")) == (0, False), done
+        if "--json" in done.command:
             (line,) = done.stdout.decode(encoding).splitlines()
             record = json.loads(line)
             assert (record["type"], record["payload"]) == (type_, payload)
-    done = finish(cli, "create", type_, *CREATE[2:], env=env)
-    assert done.returncode == 0
-    assert len(service_thread.dispatches()) == 2
-    text = finish(cli, "timeline", env=env).stdout.decode(encoding)
-    assert "#" in text or encoding.startswith("utf")
-    for format in ("jsonl", "csv"):
-        done = finish(cli, "export", "--format", format, env=env)
+    *_, timeline, jsonl, csv = finished
+    assert "#" in timeline.stdout.decode(encoding) or encoding.startswith("utf")
+    for done in (jsonl, csv):
         assert type_ in done.stdout.decode("utf-8"), "whatever the encoding of the terminal"
 
 
 def test_an_argument_that_is_not_unicode(cli: Cli, service_thread: ServiceThread) -> None:
-    done = finish(cli, os.fsdecode(b"create"), b"A\xff", *CREATE[2:])  # type: ignore[arg-type]
-    assert done.returncode == 2
-    assert b"'A\\udcff' is not valid text in UTF-8" in done.stderr
-    done = finish(cli, "list", "--type", b"A\xff")  # type: ignore[arg-type]
-    assert done.returncode == 2
+    created = cli.start("create", os.fsdecode(b"A\xff"), *CREATE[2:])
+    listed = cli.start("list", "--type", os.fsdecode(b"A\xff"))
+    assert "'A\\udcff' is not valid text in UTF-8" in created.communicate(timeout=60)[1]
+    listed.communicate(timeout=60)
+    assert (created.returncode, listed.returncode) == (2, 2)
     assert service_thread.dispatches() == {}
 
 
 # Control characters.
 
 
-def on_a_terminal(cli: Cli, *arguments: str, answer: bytes = b"") -> bytes:
-    """What a command prints on a terminal, with stderr."""
+def on_a_terminal(cli: Cli, *commands: Sequence[str], answer: bytes = b"") -> list[bytes]:
+    """What commands print on a terminal, with stderr."""
     ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [PROGRAM, *arguments],
-        env={**os.environ, **cli.environment, "TERM": "xterm", "COLUMNS": "100", "LINES": "30"},
+    sequenced = cli.start_each(
+        *commands,
+        env={"TERM": "xterm", "COLUMNS": "100", "LINES": "30"},
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
@@ -273,34 +278,31 @@ def on_a_terminal(cli: Cli, *arguments: str, answer: bytes = b"") -> bytes:
     )
     os.close(theirs)
     seen = b""
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        if not select.select([ours], [], [], 0.1)[0]:
-            continue
+    while True:
         try:
-            some = os.read(ours, 65_536)
+            seen += os.read(ours, 65_536)
         except OSError:
             break
-        seen += some
         if answer and b"[y/N]" in seen:
             os.write(ours, answer)
             answer = b""
-    process.wait(30)
+    sequenced.finish()
     os.close(ours)
-    return seen
+    # Both standard streams of a command end here.
+    return sequenced.split(seen)[::2]
 
 
 def test_control_characters_never_reach_a_terminal(cli: Cli, service_thread: ServiceThread) -> None:
     service_thread.put(make_dispatch(1, type=EVIL, payload={"text": EVIL, EVIL: 1}, duration=None))
-    shown = {
-        " ".join(arguments): on_a_terminal(cli, *arguments, "--color", "never")
+    commands = [
+        (*arguments, "--color", "never")
         for arguments in (
             ("list",), ("list", "--json"), ("get", "1"), ("timeline",), ("get", EVIL),
-            ("export", "--format", "csv"), ("update", "1", "--active"),
+            ("export", "--format", "csv"), ("update", "1", "--active"), ("delete", "1"),
         )
-    }  # fmt: skip
-    shown["delete"] = on_a_terminal(cli, "delete", "1", "--color", "never", answer=b"n\n")
-    for command, seen in shown.items():
+    ]  # fmt: skip
+    shown = on_a_terminal(cli, *commands, answer=b"n\n")
+    for command, seen in zip(commands, shown, strict=True):
         text = seen.decode().replace("\r\n", "\n").replace("\r\x1b[K", "")
         found = sorted({char for char in text if char != "\n" and not char.isprintable()})
         assert found == [], (command, text)
@@ -309,7 +311,8 @@ def test_control_characters_never_reach_a_terminal(cli: Cli, service_thread: Ser
 
 def test_an_export_to_a_pipe_is_exact(cli: Cli, service_thread: ServiceThread) -> None:
     service_thread.put(make_dispatch(1, type=EVIL))
-    assert EVIL in finish(cli, "export", "--format", "csv").stdout.decode()
-    (line,) = finish(cli, "export").stdout.decode().splitlines()
+    csv, jsonl = cli.finish_each(("export", "--format", "csv"), ("export",))
+    assert EVIL in csv.stdout.decode()
+    (line,) = jsonl.stdout.decode().splitlines()
     assert json.loads(line)["type"] == EVIL
     assert line.isprintable()

@@ -7,7 +7,8 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -27,6 +28,39 @@ from trio_dispatch.testing import LocalService
 KEY = "cli-key"
 PROGRAM = Path(sys.executable).with_name("trio-dispatch")
 T = TypeVar("T")
+
+# To import the program takes longer than most commands.
+_RUN_EACH = """
+import encodings.idna, gc, json, os, sys
+import trio_dispatch.client.client
+from trio_dispatch.cli import main
+from trio_dispatch.cli.app.group import COMMANDS, find_command
+
+for name in COMMANDS:
+    find_command(name)
+gc.freeze()  # so that the memory stays shared
+statuses, end, commands = int(sys.argv[1]), sys.argv[2].encode(), json.loads(sys.argv[3])
+for command in commands:
+    child = os.fork()
+    if not child:
+        sys.argv[1:] = command
+        main()
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    os.write(statuses, b"%d " % status)
+    for stream in (1, 2):
+        try:
+            os.write(stream, end)
+        except OSError:
+            pass
+"""
+_END = b"<\1end\1>"
+
+
+PIPES: dict[str, Any] = {
+    "stdin": subprocess.DEVNULL,
+    "stdout": subprocess.PIPE,
+    "stderr": subprocess.PIPE,
+}
 
 
 class ServiceThread:
@@ -140,16 +174,81 @@ class Cli:
         (line,) = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
         return line.removeprefix("Error: ")
 
+    def start_each(self, *commands: Sequence[str], **options: Any) -> Sequenced:
+        """Start commands one after the other, each in its own process with the same streams.
+
+        The process that forks them is the first with these streams, so what they are made of is up
+        to the interpreter, as usual.
+        """
+        return Sequenced(commands, {**os.environ, **self.environment}, self.directory, **options)
+
+    def finish_each(self, *commands: Sequence[str], **options: Any) -> list[Finished]:
+        """Run commands one after the other as `start_each` does."""
+        return self.start_each(*commands, **PIPES | options).finish()
+
     def start(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
         """Start a command in its own process."""
-        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         return subprocess.Popen(
             [PROGRAM, *arguments],
             env={**os.environ, **self.environment},
             cwd=self.directory,
             text=True,
-            **{**pipes, **options},
+            **PIPES | options,
         )
+
+
+@dataclass
+class Finished:
+    """What a command printed, and its exit status."""
+
+    command: Sequence[str]
+    status: int
+    stdout: bytes
+    stderr: bytes
+
+
+class Sequenced:
+    """Commands that run one after the other, each in its own process with the same streams.
+
+    Attributes:
+      process: The process that forks them.
+    """
+
+    def __init__(
+        self,
+        commands: Sequence[Sequence[str]],
+        environment: dict[str, str],
+        directory: Path,
+        **options: Any,
+    ) -> None:
+        self._commands = commands
+        self._statuses, writer = os.pipe()
+        program = [sys.executable, "-c", _RUN_EACH, str(writer), _END.decode()]
+        self.process = subprocess.Popen(
+            [*program, json.dumps(commands)],
+            cwd=directory,
+            pass_fds=[writer],
+            env=environment | options.pop("env", {}),
+            **options,
+        )
+        os.close(writer)
+
+    def finish(self) -> list[Finished]:
+        """Wait for all of them."""
+        out, err = (part or b"" for part in self.process.communicate(timeout=60))
+        with os.fdopen(self._statuses) as statuses:
+            found = [int(each) for each in statuses.read().split()]
+        assert self.process.returncode == 0, err
+        assert len(found) == len(self._commands)
+        return [*map(Finished, self._commands, found, self.split(out), self.split(err))]
+
+    def split(self, printed: bytes) -> list[bytes]:
+        """Split what was printed by the ends of the commands' streams."""
+        if not printed:
+            return [b""] * len(self._commands)
+        *parts, rest = printed.split(_END)
+        assert rest == b""
+        return parts
 
 
 def run(*arguments: str, input: str | None = None) -> Result:
@@ -164,4 +263,7 @@ def settings_for(service: LocalService) -> Settings:
     return Settings(microgrid=1, key=service.key, channel=service.channel)
 
 
-__all__ = ["KEY", "PROGRAM", "Cli", "ServiceThread", "on_virtual_time", "run", "settings_for"]
+__all__ = [
+    "KEY", "PROGRAM", "Cli", "Finished", "Sequenced", "ServiceThread", "on_virtual_time", "run",
+    "settings_for",
+]  # fmt: skip
