@@ -12,7 +12,7 @@ from zipfile import ZipFile
 
 import pytest
 
-from tests.helpers.testing_page import FILES, PAGE, TESTS, without_times
+from tests.helpers.testing_page import BEGINNING, FILES, PAGE
 
 ROOT = Path(__file__).parents[1]
 PYTEST = ("-m", "pytest", "-s", "-v", "-W", "error")
@@ -113,22 +113,19 @@ def test_what_goes_into_the_wheel_is_in_the_source_distribution() -> None:
     )
 
 
-def test_a_project_that_installs_it_runs_the_tests_of_the_documentation(
+def test_a_project_that_installs_it_runs_the_first_test_of_the_documentation(
     python: Path, tmp_path: Path
 ) -> None:
     project = tmp_path / "project"
     project.mkdir()
-    for name, text in FILES.items():
-        (project / name).write_text(text)
+    for name in BEGINNING:
+        (project / name).write_text(FILES[name])
     where = run(python, "-c", "import trio_dispatch; print(trio_dispatch.__file__)", cwd=project)
     assert where.startswith(str(python.parents[1]))
-    printed = [
-        without_times(run(python, *PYTEST, cwd=project, PYTHONHASHSEED=seed)) for seed in ("1", "2")
-    ]
-    assert f" {TESTS} passed" in printed[0]
-    assert "plugins: " in printed[0]
-    assert "hypothesis" not in printed[0]
-    assert printed[0] == printed[1]
+    printed = run(python, *PYTEST, cwd=project)
+    assert " 1 passed" in printed
+    assert "plugins: " in printed
+    assert "hypothesis" not in printed
 
 
 def test_a_type_checker_sees_the_types_of_the_wheel(python: Path, tmp_path: Path) -> None:

@@ -19,7 +19,13 @@ import pytest
 import trio
 import trio.testing
 
-from trio_dispatch import ElectricalComponentCategory, TargetCategories, TargetIds, clock
+from trio_dispatch import (
+    ElectricalComponentCategory,
+    TargetCategories,
+    TargetIds,
+    clock,
+    open_dispatcher,
+)
 from trio_dispatch.clock import VIRTUAL_START as START
 from trio_dispatch.service import Keys, open_service
 from trio_dispatch.testing import LocalService, make_dispatch, open_test_service
@@ -95,7 +101,8 @@ async def test_charging_plan(
             super().__init__(*args, **kwargs)
             batteries.append(self)
 
-    example["main"].__globals__["Battery"] = Battery
+    hourly = partial(open_dispatcher, probe_interval=HOUR)
+    example["main"].__globals__.update(Battery=Battery, open_dispatcher=hourly)
 
     async def energy_at(hours: float, day: int = 1) -> float:
         await clock.sleep_until(START + day * 24 * HOUR + hours * HOUR)

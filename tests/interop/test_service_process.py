@@ -307,11 +307,11 @@ async def test_backup_of_a_running_service(tmp_path: Path) -> None:
         # The copy has all changes up to one moment, and none after it.
         assert there == [*range(1, last + 1)]
         assert set(before) <= set(there)
-        async with (
-            run_service(tmp_path / "log", "--key", KEY, "--db", copy) as again,
-            open_client(again.url, key=KEY) as client,
-        ):
-            assert await create(client) == last + 1
+    async with (
+        run_service(tmp_path / "log", "--key", KEY, "--db", copies[-1]) as again,
+        open_client(again.url, key=KEY) as client,
+    ):
+        assert await create(client) == last + 1
 
 
 @within(60)

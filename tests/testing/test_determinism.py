@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 SCENARIO = '''
-"""Half a day with many faults and everything that depends on random numbers."""
+"""Hours with many faults and everything that depends on random numbers."""
 
 import logging
 import random
@@ -24,7 +24,7 @@ from trio_dispatch.testing import make_dispatch
 HOURLY = RecurrenceRule(Frequency.HOURLY)
 
 
-async def test_half_a_day(virtual_clock, dispatch_service, dispatcher, nursery):
+async def test_hours(virtual_clock, dispatch_service, dispatcher, nursery):
     lines = []
 
     def note(*words):
@@ -45,7 +45,7 @@ async def test_half_a_day(virtual_clock, dispatch_service, dispatcher, nursery):
 
     async def change(number):
         while True:
-            await trio.sleep(random.uniform(0, 3600))
+            await trio.sleep(random.uniform(0, 1200))
             power = random.randrange(10)
             try:
                 await dispatch_service.client.update(1, number, payload={"power_kw": power})
@@ -66,7 +66,7 @@ async def test_half_a_day(virtual_clock, dispatch_service, dispatcher, nursery):
         nursery.start_soon(follow, -number, dispatcher.lifecycle_events.new_receiver())
         nursery.start_soon(change, number)
     for _ in range(12):
-        await virtual_clock.advance(timedelta(hours=1))
+        await virtual_clock.advance(timedelta(minutes=20))
         for method in ("stream", "list"):
             dispatch_service.fail_next(method, Status.UNAVAILABLE, times=random.randrange(1, 5))
         match random.randrange(4):
@@ -107,7 +107,5 @@ def log_of(folder: Path, hash_seed: int) -> str:
 
 def test_the_log_of_a_test_is_the_same_each_time(tmp_path: Path) -> None:
     with ThreadPoolExecutor() as executor:
-        logs = list(executor.map(lambda seed: log_of(tmp_path / str(seed), seed), range(3)))
-    assert len(logs[0].splitlines()) > 1500
-    for log in logs[1:]:
-        assert log.splitlines() == logs[0].splitlines()
+        logs = list(executor.map(lambda seed: log_of(tmp_path / str(seed), seed), range(2)))
+    assert logs[0].splitlines() == logs[1].splitlines()
