@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import struct
+from collections.abc import Iterable
 from typing import Any
 
 from h2.config import H2Configuration
@@ -22,7 +23,7 @@ from h2.exceptions import (
     StreamIDTooLowError,
 )
 from h2.settings import SettingCodes, Settings
-from h2.stream import StreamClosedBy, StreamState
+from h2.stream import StreamClosedBy, StreamInputs, StreamState
 from hpack.exceptions import HPACKError
 from hyperframe.exceptions import HyperframeError, InvalidPaddingError
 from hyperframe.frame import (
@@ -53,6 +54,8 @@ MAX_DATA = 64 * 1024
 
 # The length in two parts, type and flags in one, the stream.
 _FRAME_HEADER = struct.Struct(">BHHL")
+_DATA, _HEADERS, _WINDOW_UPDATE, _CONTINUATION = 0x0000, 0x0100, 0x0800, 0x0900
+_END_STREAM, _END_HEADERS = 0x01, 0x04
 _OPEN_CONNECTION = (ConnectionState.CLIENT_OPEN, ConnectionState.SERVER_OPEN)
 _OPEN_TO_DATA = (StreamState.OPEN, StreamState.HALF_CLOSED_LOCAL)
 
@@ -118,6 +121,7 @@ class HTTP2(H2Connection):
         self.decoder = Decoder()
         self.decoder.max_header_list_size = max_header_list_size
         self.data_frames_sent = 0
+        self._window_update = WindowUpdateFrame(0)
         self._has_settings = False
         self._frame_dispatch_table[FaultyFrame] = self._receive_faulty_frame
 
@@ -149,6 +153,35 @@ class HTTP2(H2Connection):
 
     # Sending.
 
+    def send_headers(
+        self,
+        stream_id: int,
+        headers: Iterable[Any],
+        end_stream: bool = False,
+        priority_weight: int | None = None,
+        priority_depends_on: int | None = None,
+        priority_exclusive: bool | None = None,
+    ) -> None:
+        """Queue headers or trailers; priorities are not supported.
+
+        Those of a server take a shorter way than in h2, which would check them again.
+        """
+        stream = self.streams.get(stream_id)
+        if self.client_side or stream is None or self.state_machine.state not in _OPEN_CONNECTION:
+            super().send_headers(stream_id, headers, end_stream)
+            return
+        stream.state_machine.process_input(StreamInputs.SEND_HEADERS)
+        if end_stream:
+            stream.state_machine.process_input(StreamInputs.SEND_END_STREAM)
+        elif stream.state_machine.trailers_sent:
+            raise ProtocolError("trailers have to end the stream")
+        block, longest = self.encoder.encode(headers), self.max_outbound_frame_size
+        kind_and_flags = _HEADERS | _END_STREAM if end_stream else _HEADERS
+        while len(block) > longest:
+            self._queue_frame(kind_and_flags, stream_id, block[:longest])
+            block, kind_and_flags = block[longest:], _CONTINUATION
+        self._queue_frame(kind_and_flags | _END_HEADERS, stream_id, block)
+
     def queue_data(self, stream_id: int, data: bytes | memoryview) -> bool:
         """Queue all of the data, unless a window is too small for it; the stream goes on.
 
@@ -164,19 +197,23 @@ class HTTP2(H2Connection):
             return False
         longest = min(self.max_outbound_frame_size, MAX_DATA)
         if size <= longest:
-            self._queue_frame(stream_id, data)
+            self._queue_frame(_DATA, stream_id, data)
+            self.data_frames_sent += 1
         else:
             view = memoryview(data)
             for begin in range(0, size, longest):
-                self._queue_frame(stream_id, view[begin : begin + longest])
+                self._queue_frame(_DATA, stream_id, view[begin : begin + longest])
+                self.data_frames_sent += 1
         self.outbound_flow_control_window -= size
         stream.outbound_flow_control_window -= size
         return True
 
-    def _queue_frame(self, stream_id: int, data: bytes | memoryview) -> None:
-        self._data_to_send += _FRAME_HEADER.pack(len(data) >> 16, len(data) & 0xFFFF, 0, stream_id)
+    def _queue_frame(self, kind_and_flags: int, stream_id: int, data: bytes | memoryview) -> None:
+        size = len(data)
+        self._data_to_send += _FRAME_HEADER.pack(
+            size >> 16, size & 0xFFFF, kind_and_flags, stream_id
+        )
         self._data_to_send += data
-        self.data_frames_sent += 1
 
     @property
     def outgoing_size(self) -> int:
@@ -242,6 +279,9 @@ class HTTP2(H2Connection):
         Raises:
           ProtocolError: the other side broke HTTP/2; a GOAWAY that says so is queued.
         """
+        update = self._next_window_update()
+        if update is not None:
+            return update
         buffer = self.incoming_buffer
         try:
             frame = next(buffer, None)
@@ -258,6 +298,27 @@ class HTTP2(H2Connection):
                     return frame
             self._terminate_connection(exc.error_code)
             raise
+
+    def _next_window_update(self) -> WindowUpdateFrame | None:
+        """The next frame, if it is a WINDOW_UPDATE: a client may send three for each reply."""
+        buffer = self.incoming_buffer
+        waiting = buffer._data
+        if len(waiting) < _FRAME_HEADER.size + 4 or buffer._headers_buffer:
+            return None
+        high, size, kind_and_flags, stream_id = _FRAME_HEADER.unpack_from(waiting)
+        increment = int.from_bytes(waiting[_FRAME_HEADER.size : _FRAME_HEADER.size + 4], "big")
+        if (
+            kind_and_flags & 0xFF00 != _WINDOW_UPDATE
+            or high
+            or size != 4
+            or not 0 < increment < 1 << 31
+        ):
+            return None
+        del waiting[: _FRAME_HEADER.size + 4]
+        # It is handled before the next one comes.
+        frame = self._window_update
+        frame.stream_id, frame.window_increment = stream_id & 0x7FFF_FFFF, increment
+        return frame
 
     def _parse_leniently(self, exc: ProtocolError) -> Frame | None:
         """The first frame in the buffer, which hyperframe refuses, if the connection can go on.
@@ -373,6 +434,19 @@ class HTTP2(H2Connection):
         if "END_STREAM" in frame.flags:
             stream._track_content_length(0, end_stream=True)
         return result
+
+    def _receive_window_update_frame(
+        self, frame: WindowUpdateFrame
+    ) -> tuple[list[Frame], list[Event]]:
+        stream_id = frame.stream_id
+        if (
+            stream_id % 2
+            and stream_id not in self.streams
+            and stream_id <= self.highest_inbound_stream_id
+            and self.state_machine.state in _OPEN_CONNECTION
+        ):
+            return [], []  # The stream has ended.
+        return super()._receive_window_update_frame(frame)
 
     def _receive_priority_frame(self, _frame: Any) -> tuple[list[Frame], list[Event]]:
         return [], []
