@@ -1,12 +1,16 @@
 """A process that is killed leaves no component on: random stories with a cache and restarts.
 
 The hardware keeps its last set-point while no process runs.  A killed process is one whose commands
-no longer reach the hardware, and whose cache file stays as it was at that moment.
+no longer reach the hardware, and whose files stay as they were at that moment.  It is killed at any
+moment: often within the steps in which dispatches start, change and end, or while actors and
+`on_orphan` switch components off.
 """
 
 from __future__ import annotations
 
 import random
+from contextlib import suppress
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +19,7 @@ import pytest
 import trio
 import trio.testing
 
-from tests.helpers.acting import MINUTE, SECOND, at
+from tests.helpers.acting import MINUTE, SECOND
 from tests.helpers.dispatching import dispatching
 from tests.helpers.effort import cases
 from trio_dispatch import (
@@ -81,7 +85,7 @@ def random_dispatch(rng: random.Random, id_: int) -> Dispatch:
     minute = now.replace(second=0, microsecond=0)
     return make_dispatch(
         id_,
-        start_time=minute + rng.randint(-2, 3) * MINUTE,
+        start_time=minute + rng.choice([-2, -1, 0, 0, 1, 2]) * MINUTE,
         duration=rng.choice([None, MINUTE, 2 * MINUTE, 5 * MINUTE]),
         target=TargetIds(*rng.choices(COMPONENTS, k=rng.choice([1, 2, 3]))),
         active=rng.random() < 0.8,
@@ -110,19 +114,24 @@ async def test_nothing_stays_on_after_a_restart(
 ) -> None:
     rng = random.Random(seed)
     cache = tmp_path / "cache"
+    files = [tmp_path / "cache.journal", cache]
+    killed: dict[Path, bytes | None] = {}
     hardware = Hardware()
     dispatches: dict[int, Dispatch] = {}
     ids = [*range(8)]
 
     async with open_test_service(keepalive=False) as service:
 
+        async def delete(at_: int) -> None:
+            del dispatches[ids[at_]]
+            await service.store.delete(1, ids[at_])
+            ids[at_] += 100  # ids are not used again
+
         async def change() -> None:
             at_ = rng.randrange(len(ids))
             id_ = ids[at_]
             if id_ in dispatches and rng.random() < 0.3:
-                del dispatches[id_]
-                ids[at_] += 100  # ids are not used again
-                await service.store.delete(1, id_)
+                await delete(at_)
             else:
                 dispatch = random_dispatch(rng, id_)
                 old = dispatches.get(id_)
@@ -130,24 +139,61 @@ async def test_nothing_stays_on_after_a_restart(
                     dispatches[id_] = dispatch
                     await service.put(dispatch)
 
-        on = minute = 0
+        async def settle() -> None:
+            """Wait until the process has done what was due, away from starts and ends."""
+            await trio.sleep(GRACE.total_seconds() + 15)
+            await trio.sleep(max(0, 20 - clock.now().second))
+
+        async def kill(process: trio.Nursery) -> None:
+            for _ in range(rng.choice([0, rng.randrange(50)])):
+                await trio.lowlevel.checkpoint()
+            # In this order: the journal is shortened after the file was written.
+            for path in files:
+                killed[path] = None
+                with suppress(FileNotFoundError):
+                    killed[path] = path.read_bytes()
+            hardware.process += 1
+            process.cancel_scope.cancel()
+
+        async def check() -> int:
+            await settle()
+            assert hardware.power == wanted(dispatches), f"{clock.now()}"
+            return sum(power > 0 for power in hardware.power.values())
+
+        on = 0
+        dispatches[0] = make_dispatch(0, duration=None, payload={"power": 1})
+        await service.put(dispatches[0])
+        for _ in range(3):
+            await change()
         for _ in range(6):
             async with trio.open_nursery() as process:
                 process.start_soon(hardware.run, service, cache, rng.choice([0, 0, 3]))
-                for _ in range(rng.randint(1, 3)):
-                    await trio.sleep(GRACE.total_seconds() + 15)
-                    assert hardware.power == wanted(dispatches), f"minute {minute}"
-                    on += sum(power > 0 for power in hardware.power.values())
-                    minute += 1
-                    await clock.sleep_until(at(60 * minute + rng.randint(1, 9)))
+                for _ in range(rng.choice([0, 1, 2])):
+                    on += await check()
+                    await clock.sleep_until(next_minute() + rng.randint(1, 9) * SECOND)
                     await change()
-                    await clock.sleep_until(at(60 * minute + 30))
-                killed = cache.read_bytes()
-                hardware.process += 1
-                process.cancel_scope.cancel()
-            cache.write_bytes(killed)
+                if rng.random() < 0.7:
+                    on += await check()
+                    # Either with what is due, or with changes.
+                    await clock.sleep_until(next_minute())
+                    if rng.random() < 0.6:
+                        await trio.sleep(rng.randint(1, 9))
+                        for _ in range(3):
+                            await change()
+                await trio.sleep(rng.choice([0, 0, 0.1, 0.25, 0.5, 3.1, 15]))
+                await kill(process)
+            for path, data in killed.items():
+                path.unlink(missing_ok=True)
+                if data is not None:
+                    path.write_bytes(data)
             for _ in range(rng.randint(0, 3)):
-                minute += 1
-                await clock.sleep_until(at(60 * minute + rng.randint(1, 9)))
+                await clock.sleep_until(next_minute() + rng.randint(1, 9) * SECOND)
                 await change()
+            for at_, id_ in enumerate(ids):
+                if id_ in dispatches and rng.random() < 0.4:
+                    await delete(at_)
     assert on > 0
+
+
+def next_minute() -> datetime:
+    return clock.now().replace(second=0, microsecond=0) + MINUTE

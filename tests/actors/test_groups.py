@@ -21,7 +21,7 @@ RUNNING = lasting(1, 0, 3600, recurrence=HOURLY)
 def member(message: Dispatch, priority: float = 0.0) -> Member[None]:
     start = message.run_at(moment_of(message))
     assert start is not None
-    return Member(message, start, None, priority)
+    return Member(message, message, start, None, priority)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from trio_dispatch import (
     TargetIds,
     clock,
 )
-from trio_dispatch.dispatcher.cache_file import save
+from trio_dispatch.dispatcher.cache_file import load, save
 from trio_dispatch.testing import LocalService
 
 
@@ -297,3 +297,79 @@ async def test_dispatch_that_runs_elsewhere_since_the_crash_is_an_orphan(
         with trio.move_on_after(5):
             await dispatcher.run_actors("CHARGE", Diary().actor, on_orphan=on_orphan)
     assert targets == stopped
+
+
+@pytest.mark.parametrize("moment", ["begin", "update", "cleanup"])
+async def test_what_is_on_is_known_from_the_first_moment_to_the_last(
+    autojump_clock: trio.testing.MockClock, service: LocalService, cache: Path, moment: str
+) -> None:
+    left = []
+
+    def look(when: str) -> None:
+        if when == moment:
+            state = load(cache, 1)
+            assert state is not None
+            left.append({each.target for each in state.left_running()})
+
+    async def actor(run: ActorRun) -> None:
+        look("begin")
+        try:
+            async for dispatch in run.changes:
+                if dispatch.target == TargetIds(2):
+                    look("update")
+        finally:
+            with run.cleanup():
+                await trio.sleep(5)
+                look("cleanup")
+
+    async with acting(service, actor, cache=cache):
+        await trio.sleep(3)
+        await service.put(lasting(1, 0, None))
+        await trio.sleep(3)
+        await service.put(lasting(1, 0, None, target=TargetIds(2)))
+        await trio.sleep(3)
+        await service.put(lasting(1, 0, None, target=TargetIds(2), active=False))
+        await trio.sleep(8)
+        state = load(cache, 1)
+        assert state is not None
+        assert [*state.left_running()] == []
+    on = {TargetIds(1)} if moment == "begin" else {TargetIds(2)}
+    assert len(left) == 1
+    assert left[0] >= on
+
+
+async def test_run_that_goes_on_after_the_crash_and_ends_before_its_actor_begins_is_an_orphan(
+    autojump_clock: trio.testing.MockClock, service: LocalService, cache: Path
+) -> None:
+    left_behind(cache, lasting(1, -10, None), lasting(2, -10, None))
+    await service.put(lasting(1, -10, None))  # the other one was deleted
+    clock.virtual_clock().set(at(100))
+    diary = Diary()
+
+    async def on_orphan(dispatch: Dispatch) -> None:
+        diary.note(f"orphan {dispatch.id}")
+
+    merge = MergeByComponent(dict.fromkeys((1, 2), ElectricalComponentCategory.BATTERY))
+    async with acting(service, diary.actor, cache=cache, merge=merge, on_orphan=on_orphan):
+        await trio.sleep(5)
+    last = {what.partition(":")[0]: what for _, what in diary.entries}
+    assert "1" in last
+    assert last.get("2") == "2: end" or "orphan 2" in last
+
+
+async def test_run_that_goes_on_after_the_crash_and_is_refused_now_is_an_orphan(
+    autojump_clock: trio.testing.MockClock, service: LocalService, cache: Path
+) -> None:
+    left_behind(cache, lasting(1, -10, None, payload={"power": "broken since"}))
+    clock.virtual_clock().set(at(100))
+    diary = Diary()
+
+    async def on_orphan(dispatch: Dispatch) -> None:
+        diary.note(f"orphan {dispatch.id}")
+
+    def power_of(payload: dict[str, Any]) -> float:
+        return float(payload["power"])
+
+    async with acting(service, diary.actor, cache=cache, payload=power_of, on_orphan=on_orphan):
+        await trio.sleep(5)
+    assert diary.entries == [(100, "orphan 1")]

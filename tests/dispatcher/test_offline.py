@@ -71,6 +71,18 @@ async def test_start_without_the_service_uses_the_cache(
             assert dispatcher.sync_state.value.phase is SyncPhase.LIVE
 
 
+async def test_start_without_the_service_needs_no_dispatches(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path
+) -> None:
+    cache = tmp_path / "cache"
+    async with open_test_service() as service:
+        async with dispatching(service, cache=cache):
+            await trio.sleep(1)
+        await service.stop()
+        async with dispatching(service, cache=cache) as dispatcher:
+            assert dispatcher.dispatches == {}
+
+
 async def test_refusal_is_not_fatal_with_a_cache(
     autojump_clock: trio.testing.MockClock, tmp_path: Path
 ) -> None:

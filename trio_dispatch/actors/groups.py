@@ -33,16 +33,25 @@ class Member(Generic[P]):
     """A dispatch that runs.  Immutable.
 
     Attributes:
+      message: The status message.
+      dispatch: The same as actors are shown it: with the last valid payload, and a target that
+        contains only components of this process.
       start: The occurrence since which it runs.
       until: When its run ends; None if it has no end.
       rank: Its rank in the arbitration.
     """
 
-    __slots__ = ("dispatch", "payload", "rank", "start", "until")
+    __slots__ = ("dispatch", "message", "payload", "rank", "start", "until")
 
     def __init__(
-        self, dispatch: Dispatch, start: datetime, payload: P, priority: float = 0.0
+        self,
+        message: Dispatch,
+        dispatch: Dispatch,
+        start: datetime,
+        payload: P,
+        priority: float = 0.0,
     ) -> None:
+        self.message = message
         self.dispatch = dispatch
         self.start = start
         self.payload = payload
@@ -110,6 +119,12 @@ class Groups(Generic[P]):
     def __init__(self) -> None:
         self._groups: dict[Hashable, Group[P]] = {}
         self._groups_of: dict[int, dict[Hashable, Group[P]]] = {}
+        self._members: dict[int, Member[P]] = {}
+
+    @property
+    def members(self) -> Iterable[Member[P]]:
+        """Every member of a group, once."""
+        return self._members.values()
 
     def put(self, member: Member[P], identities: Iterable[Hashable]) -> list[Group[P]]:
         """A dispatch runs; returns the groups that this may have changed."""
@@ -125,10 +140,12 @@ class Groups(Generic[P]):
             group.put(member)
             self._groups[identity] = group
         self._groups_of[id_] = new
+        self._members[id_] = member
         return [*left, *new.values()]
 
     def remove(self, id_: int) -> list[Group[P]]:
         """A dispatch does not run; returns the groups that it has left."""
+        self._members.pop(id_, None)
         left = list(self._groups_of.pop(id_, {}).values())
         for group in left:
             self._leave(group, id_)

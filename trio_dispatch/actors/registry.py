@@ -25,7 +25,7 @@ from ..model.target import Target
 from .overlaps import Overlaps
 from .task import ActorTask, TaskState
 
-__all__ = ["ActorRegistry", "Ending", "RunInfo"]
+__all__ = ["ActorRegistry", "Call", "Ending", "RunInfo"]
 
 # Seconds for which starts wait until a pending orphan is handed over.
 _ORPHAN_PATIENCE = 10.0
@@ -54,6 +54,16 @@ class RunInfo:
     attempts: int = 0
     error: Exception | None = None
     refusal: str | None = None
+
+
+class Call(Protocol):
+    """A call of `Dispatcher.run_actors`."""
+
+    def refusals(self) -> Iterable[RunInfo]:
+        """What is due and refused."""
+
+    def members(self) -> Iterable[Dispatch]:
+        """What its actors act on, or are about to act on."""
 
 
 class Ending(Protocol):
@@ -97,22 +107,28 @@ class ActorRegistry:
         # When tasks end, as a heap; an item is stale if its task has finished or another end.
         self._ends: list[tuple[datetime, int, ActorTask]] = []
         self._pushed = 0
-        self._refusals: dict[Iterable[RunInfo], None] = {}
+        self._calls: dict[Call, None] = {}
 
     def runs(self) -> tuple[RunInfo, ...]:
         """Return what actors act on now, and what is refused."""
         infos = [_info_of(task) for task in self._tasks]
-        for refusals in self._refusals:
-            infos += refusals
+        for call in self._calls:
+            infos += call.refusals()
         return tuple(sorted(infos, key=lambda info: (info.dispatch.id, info.component or 0)))
 
-    def add_refusals(self, refusals: Iterable[RunInfo]) -> None:
-        """Include in `runs` what these yield at that time."""
-        self._refusals[refusals] = None
+    def driven(self) -> Iterator[Dispatch]:
+        """Yield what actors act on, as they were given it, until they have finished."""
+        for call in self._calls:
+            yield from call.members()
+        yield from (task.drives for task in self._tasks if task.drives is not None)
 
-    def discard_refusals(self, refusals: Iterable[RunInfo]) -> None:
-        """Undo `add_refusals`."""
-        self._refusals.pop(refusals, None)
+    def add_call(self, call: Call) -> None:
+        """Include what a call says in `runs` and `driven`."""
+        self._calls[call] = None
+
+    def discard_call(self, call: Call) -> None:
+        """Undo `add_call`, although its tasks may go on for their grace."""
+        self._calls.pop(call, None)
 
     # Tasks.
 

@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import trio
 
@@ -28,14 +28,14 @@ from ..model.target import TargetIds
 from .admission import Admission, Admitted
 from .groups import Group, Groups, Member
 from .merge import ComponentIdentity
-from .messages import moment_of, with_content
+from .messages import moment_of, what_is_on, with_content
 from .options import ActorOptions, name_of
-from .registry import ActorRegistry
+from .registry import ActorRegistry, RunInfo
 from .run import ActorRun, P, RunState, Shown
 from .task import ActorTask
 from .tasks import ActorTasks
 
-__all__ = ["serve_actors"]
+__all__ = ["HandedOver", "Recorder", "serve_actors"]
 
 Q = TypeVar("Q")
 
@@ -45,12 +45,36 @@ log = logging.getLogger("trio_dispatch.actors")
 _BATCH = 100
 
 
+@dataclass(frozen=True, slots=True)
+class HandedOver:
+    """What a crashed process left running.
+
+    Attributes:
+      stopped: What has to be stopped, since it runs no more or has changed.
+      going_on: What still runs.
+    """
+
+    stopped: list[Dispatch]
+    going_on: list[Dispatch]
+
+
+class Recorder(Protocol):
+    """Records what is to be stopped if the process dies."""
+
+    async def record(self, driven: Iterable[Dispatch]) -> None:
+        """Record what actors are about to act on."""
+
+    def touch(self) -> None:
+        """An actor has finished."""
+
+
 async def serve_actors(
     options: ActorOptions[P],
     statuses: Receiver[Dispatch],
     registry: ActorRegistry,
+    recorder: Recorder,
+    orphans: HandedOver,
     *,
-    orphans: Iterable[Dispatch],
     task_status: trio.TaskStatus[None],
 ) -> None:
     """Run actors for status messages, until the receiver ends, or this is cancelled or fails.
@@ -58,15 +82,14 @@ async def serve_actors(
     Args:
       statuses: The status messages; nothing else receives from it.
       registry: The actor tasks of all calls.
+      recorder: Records what actors act on, in case that the process dies.
       orphans: What a crashed process left running, of this type.
       task_status: Started when the actors of all that runs already have been started.
     """
     async with open_service_nursery() as nursery:
-        supervisor = _Supervisor(options, nursery, registry)
+        supervisor = _Supervisor(options, nursery, registry, recorder)
         try:
-            for orphan in orphans:
-                supervisor.adopt(orphan)
-            await supervisor.take(_queued(statuses))
+            await supervisor.inherit(orphans, _queued(statuses))
             await supervisor.begin()
             task_status.started()
             with suppress(trio.EndOfChannel):
@@ -103,10 +126,15 @@ class _Supervisor(Generic[P]):
     """The actors of one call of `Dispatcher.run_actors`."""
 
     def __init__(
-        self, options: ActorOptions[P], nursery: trio.Nursery, registry: ActorRegistry
+        self,
+        options: ActorOptions[P],
+        nursery: trio.Nursery,
+        registry: ActorRegistry,
+        recorder: Recorder,
     ) -> None:
         self._options = options
         self._registry = registry
+        self._recorder = recorder
         self._name = name_of(options.actor)
         self._tasks = ActorTasks(nursery, registry, restart=options.on_error == "restart")
         self._admission = Admission(options, self._name)
@@ -117,7 +145,29 @@ class _Supervisor(Generic[P]):
         # Since the last `begin`: the groups that may have changed, in order, and the pulses.
         self._changed: OrderedDict[Group[P], None] = OrderedDict()
         self._due: OrderedDict[int, Dispatch] = OrderedDict()
-        registry.add_refusals(self._admission)
+        # Since the last `begin`: what is to be recorded first.
+        self._unrecorded: list[Dispatch] = []
+        # What the last process left on, and no actor has been called for since.
+        self._inherited: dict[int, Dispatch] = {}
+        registry.add_call(self)
+
+    def refusals(self) -> Iterable[RunInfo]:
+        """What is due and refused."""
+        return self._admission
+
+    def members(self) -> Iterable[Dispatch]:
+        """What actors act on, or are about to act on."""
+        return (member.message for member in self._groups.members)
+
+    async def inherit(self, orphans: HandedOver, messages: Sequence[Dispatch]) -> None:
+        """Fold in the first status messages, and stop what was left on and is not to go on."""
+        self._inherited = {orphan.id: orphan for orphan in orphans.going_on}
+        for orphan in orphans.stopped:
+            self._stop_orphan(orphan)
+        await self.take(messages)
+        members = {member.message.id for member in self._groups.members}
+        for id_ in self._inherited.keys() - members:
+            self._stop_orphan(self._inherited.pop(id_))
 
     async def take(self, messages: Sequence[Dispatch]) -> None:
         """Fold in status messages, and cancel what they stop."""
@@ -129,8 +179,11 @@ class _Supervisor(Generic[P]):
                 number = 0
 
     async def begin(self) -> None:
-        """Start what has come to run, and update what has changed."""
+        """Start what has come to run, and update what has changed, after recording it."""
         number = 0
+        if self._unrecorded:
+            unrecorded, self._unrecorded = self._unrecorded, []
+            await self._recorder.record(unrecorded)
         while self._changed or self._due:
             if self._changed:
                 group, _ = self._changed.popitem(last=False)
@@ -142,35 +195,9 @@ class _Supervisor(Generic[P]):
             if number % _BATCH == 0:
                 await trio.lowlevel.checkpoint()
 
-    def adopt(self, orphan: Dispatch) -> None:
-        """Have `on_orphan` stop what a crashed process left running."""
-        self._registry.release_orphan(orphan.id)
-        admitted = self._admission.admit_orphan(orphan)
-        stop = self._options.on_orphan
-        if admitted is None:
-            return
-        if stop is None:
-            log.warning(
-                "microgrid %d, dispatch %d was running when the last process crashed; without "
-                "on_orphan nothing stops it",
-                self._options.microgrid_id,
-                orphan.id,
-            )
-            return
-        name = name_of(stop)
-        shown = Shown(admitted, None, None)
-        task = ActorTask(
-            _Sole("orphan", orphan.id),
-            partial(stop, admitted),
-            _state(shown, self._options, name, once=True),
-            on_finish=lambda _: None,
-            name=f"{name} for dispatch {orphan.id}",
-        )
-        self._tasks.begin_cleanup(task)
-
     def stop(self) -> None:
         """Cancel all actors; the nursery is about to be cancelled."""
-        self._registry.discard_refusals(self._admission)
+        self._registry.discard_call(self)
         self._tasks.cancel_all()
 
     # Messages.
@@ -194,7 +221,8 @@ class _Supervisor(Generic[P]):
         if start is None or admitted is None:
             changed = self._groups.remove(message.id)
         else:
-            member = Member(admitted.dispatch, start, admitted.payload, admitted.priority)
+            member = Member(message, admitted.dispatch, start, admitted.payload, admitted.priority)
+            self._unrecorded.append(message)
             changed = self._groups.put(
                 member, admitted.identities or {_Sole("dispatch", message.id)}
             )
@@ -202,7 +230,58 @@ class _Supervisor(Generic[P]):
             self._changed[group] = None
             if group.is_over and group in self._actors:
                 self._tasks.cancel(self._actors[group].task)
+        orphan = self._inherited.get(message.id)
+        if orphan is not None and (
+            admitted is None or start is None or what_is_on(message) != what_is_on(orphan)
+        ):
+            self._disinherit(message, changed)
         return len(changed)
+
+    # Orphans.
+
+    def _disinherit(self, message: Dispatch, groups: Sequence[Group[P]]) -> None:
+        """Stop what was left on if a message has changed that before any actor was called for it.
+
+        Args:
+          groups: Those that the message may have changed.
+        """
+        orphan = self._inherited.pop(message.id).sent_for(moment_of(message), halted=True)
+        actors = ((group, self._actors.get(group)) for group in groups)
+        uncalled = [group for group, actor in actors if actor is None or not actor.task.attempts]
+        if groups and not uncalled:
+            return
+        identities = (group.identity for group in uncalled)
+        components = [each.component for each in identities if isinstance(each, ComponentIdentity)]
+        if components:
+            orphan = with_content(orphan, TargetIds(*components), orphan.payload)
+        self._stop_orphan(orphan)
+
+    def _stop_orphan(self, orphan: Dispatch) -> None:
+        """Have `on_orphan` stop what a crashed process left running."""
+        self._registry.release_orphan(orphan.id)
+        admitted = self._admission.admit_orphan(orphan)
+        stop = self._options.on_orphan
+        if admitted is None:
+            return
+        if stop is None:
+            log.warning(
+                "microgrid %d, dispatch %d was running when the last process crashed; without "
+                "on_orphan nothing stops it",
+                self._options.microgrid_id,
+                orphan.id,
+            )
+            return
+        name = name_of(stop)
+        shown = Shown(admitted, None, None)
+        task = ActorTask(
+            _Sole("orphan", orphan.id),
+            partial(stop, admitted),
+            _state(shown, self._options, name, once=True),
+            on_finish=lambda _: self._recorder.touch(),
+            name=f"{name} for dispatch {orphan.id}",
+            drives=orphan,
+        )
+        self._tasks.begin_cleanup(task)
 
     # Groups.
 
@@ -224,10 +303,12 @@ class _Supervisor(Generic[P]):
             else:
                 actor.state.show(shown, started=started)
             actor.member = member
+            actor.task.drives = member.message
         self._registry.set_end(actor.task, group.end)
 
     def _forget(self, group: Group[P], _: ActorTask) -> None:
         del self._actors[group]
+        self._recorder.touch()
 
     # Pulses.
 

@@ -9,6 +9,7 @@ from enum import Enum
 import trio
 
 from .. import clock
+from ..model.dispatch import Dispatch
 from .run import RunControl
 
 
@@ -45,6 +46,7 @@ class ActorTask:
       run: What the task shares with the actor.
       on_finish: Called when the task has finished, for whatever reason.
       name: The name of the Trio task.
+      drives: The status message that is acted on, unless it is about a pulse; kept up to date.
 
     Attributes:
       state: See `TaskState`.
@@ -67,12 +69,14 @@ class ActorTask:
         *,
         on_finish: Callable[[ActorTask], None],
         name: str,
+        drives: Dispatch | None = None,
     ) -> None:
         self.identity = identity
         self.call = call
         self.run = run
         self.on_finish = on_finish
         self.name = name
+        self.drives = drives
         self.state = TaskState.WAITING
         self.since = clock.now()
         self.end: datetime | None = None

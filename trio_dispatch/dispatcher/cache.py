@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
@@ -11,9 +11,12 @@ from typing import Protocol
 import trio
 
 from .. import clock
+from ..actors.messages import what_is_on
 from ..errors import DispatchError
 from ..model.dispatch import Dispatch
 from .cache_file import SavedState, load, save
+from .journal import Journal
+from .pending_orphans import LeftOn
 
 __all__ = ["Cache", "FileCache", "NoCache", "read_cache"]
 
@@ -39,6 +42,9 @@ class Cache(Protocol):
     async def write_ahead(self, now: datetime) -> None:
         """Record that what is due by now has been announced, before it is."""
 
+    async def record(self, driven: Iterable[Dispatch]) -> None:
+        """Record what actors are about to act on, before they do."""
+
     async def run(self) -> None:
         """The caching task."""
 
@@ -54,25 +60,47 @@ class NoCache:
 
     async def write_ahead(self, now: datetime) -> None: ...
 
+    async def record(self, driven: Iterable[Dispatch]) -> None: ...
+
     async def run(self) -> None: ...
 
 
 class FileCache:
-    """A cache in a file.
+    """A cache in a file, with a journal beside it.
 
     Args:
-      running: Returns the ids of the dispatches that have to be stopped if the process dies.
+      saved: What was read from the file.
+      left_on: Returns what has to be stopped if the process dies.
     """
 
-    def __init__(self, path: Path, microgrid_id: int, running: Callable[[], Iterable[int]]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        microgrid_id: int,
+        saved: SavedState | None,
+        left_on: Callable[[], LeftOn],
+    ) -> None:
         self._path = path
         self._microgrid_id = microgrid_id
-        self._running = running
+        self._left_on = left_on
         # What has not been written yet is encoded by the thread that writes.
         self._entries: dict[int, Dispatch | bytes] = {}
+        # A file is written in any case, so that the next start needs no service.
         self._stale = trio.Event()
+        self._stale.set()
         self._lock = trio.Lock()
         self._is_failing = False
+        self._journal = Journal(path)
+        self._sequence = 0 if saved is None else saved.sequence
+        # A journal of an earlier process, or one that could not be written, may end in the middle
+        # of an entry.  Nothing can be appended before the file is written and it is trimmed.
+        self._can_append = False
+        # What is in the file or the journal, and since which entry; the file that is being written
+        # has what was recorded up to an entry, if it goes on.
+        self._recorded: dict[Hashable, int] = {}
+        self._being_written = -1
+        # A disk that hangs keeps one thread.
+        self._appending = trio.CapacityLimiter(1)
 
     def put(self, dispatch: Dispatch) -> None:
         """Keep a dispatch that is new or has changed; drop one that is deleted."""
@@ -100,6 +128,39 @@ class FileCache:
         with trio.move_on_after(_WRITE_AHEAD_TIMEOUT):
             await self._write(now, abandon_on_cancel=True)
 
+    async def record(self, driven: Iterable[Dispatch]) -> None:
+        """Record what actors are about to act on, before they do.
+
+        Nothing is written for what was recorded before, as for another payload.  A disk that hangs
+        delays the actors by a second at most.
+        """
+        new = {
+            key: each
+            for each in driven
+            if self._recorded.get(key := what_is_on(each), -1) <= self._being_written
+        }
+        if not new:
+            return
+        with trio.move_on_after(_WRITE_AHEAD_TIMEOUT):
+            if not self._can_append:
+                # What actors are about to act on is included.
+                await self._write(clock.now(), abandon_on_cancel=True)
+                return
+            self._sequence += 1
+            sequence = self._sequence
+            try:
+                await clock.run_in_thread(
+                    self._journal.append,
+                    sequence,
+                    list(new.values()),
+                    limiter=self._appending,
+                    abandon_on_cancel=True,
+                )
+            except OSError as exc:
+                self._failed(exc)
+            else:
+                self._recorded |= dict.fromkeys(new, sequence)
+
     async def run(self) -> None:
         """Write the file when something has changed, at most once a second, and at the end."""
         try:
@@ -117,22 +178,14 @@ class FileCache:
         async with self._lock:
             self._stale = trio.Event()
             entries = self._entries.copy()
+            left_on = self._left_on()
+            sequence = self._being_written = self._sequence
             try:
-                encoded = await clock.run_in_thread(
-                    save,
-                    self._path,
-                    self._microgrid_id,
-                    now,
-                    entries,
-                    self._running(),
-                    abandon_on_cancel=abandon_on_cancel,
+                encoded, recorded = await clock.run_in_thread(
+                    self._save, now, entries, left_on, sequence, abandon_on_cancel=abandon_on_cancel
                 )
             except OSError as exc:
-                # It is tried again in a second, and reported once.
-                if not self._is_failing:
-                    log.error("the cache %s cannot be written: %s", self._path, exc)  # noqa: TRY400
-                self._is_failing = True
-                self._stale.set()
+                self._failed(exc)
             except trio.Cancelled:
                 self._stale.set()
                 raise
@@ -140,7 +193,36 @@ class FileCache:
                 for id_, entry in encoded.items():
                     if self._entries.get(id_) is entries[id_]:
                         self._entries[id_] = entry
+                later = {key: at for key, at in self._recorded.items() if at > sequence}
+                self._recorded = dict.fromkeys(recorded, sequence) | later
+                self._can_append = True
                 self._is_failing = False
+            finally:
+                self._being_written = -1
+
+    def _save(
+        self,
+        now: datetime,
+        entries: Mapping[int, Dispatch | bytes],
+        left_on: LeftOn,
+        sequence: int,
+    ) -> tuple[dict[int, bytes], set[Hashable]]:
+        recorded: set[Hashable] = {what_is_on(each) for each in left_on.running}
+        driven = {key: each for each in left_on.driven if (key := what_is_on(each)) not in recorded}
+        running = (each.id for each in left_on.running)
+        encoded = save(
+            self._path, self._microgrid_id, now, entries, running, driven.values(), sequence
+        )
+        self._journal.trim(sequence)
+        return encoded, recorded | driven.keys()
+
+    def _failed(self, error: OSError) -> None:
+        # It is tried again in a second, and reported once.
+        if not self._is_failing:
+            log.error("the cache %s cannot be written: %s", self._path, error)
+        self._is_failing = True
+        self._can_append = False
+        self._stale.set()
 
 
 async def read_cache(path: Path, microgrid_id: int) -> SavedState | None:

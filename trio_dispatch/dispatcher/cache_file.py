@@ -1,7 +1,8 @@
 """The file of a cache: the last known dispatches, and which of them were announced as running.
 
 The file has one line of JSON, with the microgrid, the time, the ids of the running dispatches and a
-checksum of the rest; the rest is one `ListMicrogridDispatchesResponse` of the API.  The file is
+checksum of the rest; the rest is one `ListMicrogridDispatchesResponse` of the API.  Its last
+dispatches are what actors still act on with a content that is no longer current.  The file is
 written under another name, flushed to the disk, and moved over the old one: whatever happens to
 the process or the machine, a reader finds the old file or the new one, whole.  The checksum is for
 what no rename can prevent: a disk that fails, as memory cards do.  Most changed bytes would still
@@ -18,12 +19,13 @@ import os
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 from ..client.pages import decode_page, encode_page
 from ..model.dispatch import Dispatch
+from .journal import discard_journal, read_journal
 
 __all__ = ["SavedState", "load", "save"]
 
@@ -40,15 +42,20 @@ class SavedState:
       saved: The moment up to which everything due had been announced, in UTC.
       dispatches: The dispatches that existed.
       running: The ids of those that were announced as running, and of pending orphans.
+      driven: What actors acted on besides, with that content.
+      sequence: The sequence number of the last entry in the journal, or in the file.
     """
 
     saved: datetime
     dispatches: tuple[Dispatch, ...]
     running: frozenset[int]
+    driven: tuple[Dispatch, ...] = ()
+    sequence: int = 0
 
     def left_running(self) -> Iterator[Dispatch]:
-        """Iterate over the dispatches that were announced as running."""
-        return (each for each in self.dispatches if each.id in self.running)
+        """Iterate over what was running; a dispatch may have been so with several contents."""
+        yield from (each for each in self.dispatches if each.id in self.running)
+        yield from self.driven
 
 
 def save(
@@ -57,11 +64,15 @@ def save(
     saved: datetime,
     entries: Mapping[int, Dispatch | bytes],
     running: Iterable[int],
+    driven: Iterable[Dispatch] = (),
+    sequence: int = 0,
 ) -> dict[int, bytes]:
     """Write the file.  Blocks on the disk: call it in a thread.
 
     Args:
       entries: The dispatches by id, those that were written before as bytes.
+      running, driven, sequence: See `SavedState`; the sequence number of the last entry of the
+        journal that the file includes.
 
     Returns:
       All entries as bytes.
@@ -74,12 +85,15 @@ def save(
         for id_, entry in entries.items()
     }
     # Concatenated, messages of one type are one message.
-    body = b"".join(encoded.values())
+    actual = [encode_page([dispatch]) for dispatch in driven]
+    body = b"".join([*encoded.values(), *actual])
     header = {
         "format": _FORMAT,
         "microgrid_id": microgrid_id,
         "saved": saved.isoformat(),
         "running": sorted(running),
+        "driven": len(actual),
+        "sequence": sequence,
         "crc32": zlib.crc32(body),
     }
     new = path.with_name(f".{path.name}.new")
@@ -97,9 +111,10 @@ def save(
 
 
 def load(path: Path, microgrid_id: int) -> SavedState | None:
-    """Read the file; None if it does not exist.  Blocks on the disk: call it in a thread.
+    """Read the file and its journal; None if there is no file.
 
-    A file that cannot be used is renamed, and a warning logged.
+    Blocks on the disk: call it in a thread.  A file that cannot be used is renamed, and a warning
+    logged.
 
     Raises:
       OSError: it cannot be read, or its folder does not exist.
@@ -111,14 +126,20 @@ def load(path: Path, microgrid_id: int) -> SavedState | None:
             raise FileNotFoundError(
                 errno.ENOENT, f"the folder {path.parent} does not exist"
             ) from None
+        discard_journal(path)
         return None
     try:
-        return _parse(data, microgrid_id)
+        state = _parse(data, microgrid_id)
     except ValueError as exc:
         renamed = _free_name(path)
         path.replace(renamed)
+        discard_journal(path)
         log.warning("the cache %s cannot be used and is now %s: %s", path, renamed.name, exc)
         return None
+    for sequence, driven in read_journal(path):
+        if sequence > state.sequence:
+            state = replace(state, driven=(*state.driven, *driven), sequence=sequence)
+    return state
 
 
 def _free_name(path: Path) -> Path:
@@ -135,6 +156,7 @@ def _parse(data: bytes, microgrid_id: int) -> SavedState:
         found, crc = header["microgrid_id"], header["crc32"]
         saved = datetime.fromisoformat(header["saved"])
         running = frozenset(map(int, header["running"]))
+        driven, sequence = int(header["driven"]), int(header["sequence"])
     except (KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError) as exc:
         raise ValueError(f"it is not a cache: {exc!r}") from exc
     if found != microgrid_id:
@@ -145,4 +167,5 @@ def _parse(data: bytes, microgrid_id: int) -> SavedState:
         page = decode_page(body)
     except ValueError as exc:
         raise ValueError(f"it is damaged: {exc}") from exc
-    return SavedState(saved, page.dispatches, running)
+    known = len(page.dispatches) - driven
+    return SavedState(saved, page.dispatches[:known], running, page.dispatches[known:], sequence)

@@ -84,13 +84,17 @@ async def open_dispatcher(
     async with open_client(
         server_url, key=key, sign_secret=sign_secret, channel=channel, call_timeout=call_timeout
     ) as client:
+        actors = ActorRegistry()
         mirror = Mirror(saved.dispatches if saved is not None else ())
         scheduler = Scheduler(
             microgrid_id,
             mirror.dispatches,
             catch_up=catch_up,
             history=history,
-            cache=(lambda _: NoCache()) if path is None else partial(FileCache, path, microgrid_id),
+            cache=(lambda _: NoCache())
+            if path is None
+            else partial(FileCache, path, microgrid_id, saved),
+            driven=actors.driven,
             saved=saved,
         )
         synchronizer = Synchronizer(
@@ -104,13 +108,11 @@ async def open_dispatcher(
             history=history,
             resilient=saved is not None,
         )
-        actors = ActorRegistry()
         try:
             await scheduler.restore()
             actors.add_orphans(scheduler.orphans.stopped, microgrid_id)
             async with open_service_nursery() as nursery:
                 nursery.start_soon(scheduler.run)
-                nursery.start_soon(scheduler.cache.run)
                 if max_offline is not None:
                     nursery.start_soon(
                         partial(
@@ -123,6 +125,8 @@ async def open_dispatcher(
                         )
                     )
                 await nursery.start(synchronizer.run)
+                # Not before, since a file with a part of the dispatches is worse than none.
+                nursery.start_soon(scheduler.cache.run)
                 notify_ready()
                 yield Dispatcher(
                     client, microgrid_id, mirror.dispatches, scheduler, synchronizer, actors

@@ -249,6 +249,7 @@ class Dispatcher:
                 options,
                 statuses,
                 self._actors,
-                orphans=self._scheduler.orphans.hand_over(type, self.dispatches, clock.now()),
+                self._scheduler.cache,
+                self._scheduler.orphans.hand_over(type, self.dispatches, clock.now()),
                 task_status=task_status,
             )

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 
+from ..actors.messages import what_is_on
+from ..actors.supervisor import HandedOver
 from ..model.dispatch import Dispatch
 from .notices import NoticeKind
 
-__all__ = ["PendingOrphans"]
+__all__ = ["LeftOn", "PendingOrphans"]
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOn:
+    """What has to be stopped if the process dies.
+
+    Attributes:
+      running: The dispatches that run, or are pending, as they are now.
+      driven: What actors act on, as they were given it, and orphans as the last process left them.
+    """
+
+    running: Collection[Dispatch]
+    driven: Collection[Dispatch]
 
 
 class PendingOrphans:
@@ -20,8 +36,8 @@ class PendingOrphans:
     """
 
     def __init__(self) -> None:
-        # As the last process left them, until they are handed over.
-        self._left: dict[int, Dispatch] = {}
+        # As the last process left them, until they are handed over; one may have several contents.
+        self._left: dict[Hashable, Dispatch] = {}
         self._stopped: dict[int, Dispatch] = {}
         # Dicts, for their order.
         self._pending: dict[int, None] = {}
@@ -36,38 +52,51 @@ class PendingOrphans:
         """The ids of those about which no receiver has read a message."""
         return self._pending.keys()
 
-    def inherit(self, dispatches: Iterable[Dispatch], now: datetime) -> None:
-        """Add the dispatches that the last process left running."""
-        for dispatch in dispatches:
-            self._left[dispatch.id] = dispatch
-            self._pending[dispatch.id] = None
-            if not dispatch.running_at(now):
-                self._stopped[dispatch.id] = dispatch.sent_for(now, halted=True)
+    @property
+    def left(self) -> list[Dispatch]:
+        """What has not been handed over and is pending, as the last process left it."""
+        return [each for each in self._left.values() if each.id in self._pending]
 
-    def hand_over(
-        self, type: str, dispatches: Mapping[int, Dispatch], now: datetime
-    ) -> list[Dispatch]:
-        """Return those of a type that have to be stopped, as the last process left them.
-
-        Each is returned once: later, the same components may be in use again.  One that still runs
-        is returned only if it has got another type or target, or become a dry run.
+    def inherit(
+        self, left: Iterable[Dispatch], dispatches: Mapping[int, Dispatch], now: datetime
+    ) -> None:
+        """Add what the last process left running.
 
         Args:
           dispatches: All dispatches that are known now.
         """
-        found = []
-        for left in [each for each in self._left.values() if each.type == type]:
-            del self._left[left.id]
+        for dispatch in left:
+            self._left[what_is_on(dispatch)] = dispatch
+            self._pending[dispatch.id] = None
+            present = dispatches.get(dispatch.id)
+            if present is None or not present.running_at(now):
+                self._stopped[dispatch.id] = dispatch.sent_for(now, halted=True)
+
+    def hand_over(self, type: str, dispatches: Mapping[int, Dispatch], now: datetime) -> HandedOver:
+        """Return those of a type, as the last process left them.
+
+        Each is returned once: later, the same components may be in use again.  One that still runs,
+        but has got another type or target, or become a dry run, has to be stopped, too.
+
+        Args:
+          dispatches: All dispatches that are known now.
+        """
+        handed_over = HandedOver([], [])
+        for key, left in [*self._left.items()]:
+            if left.type != type:
+                continue
+            del self._left[key]
             present = dispatches.get(left.id)
-            goes_on = (
+            if (
                 present is not None
                 and left.id not in self._stopped
                 and present.running_at(now)
-                and _what_is_on(present) == _what_is_on(left)
-            )
-            if not goes_on:
-                found.append(left.sent_for(now, halted=True))
-        return found
+                and what_is_on(present) == key
+            ):
+                handed_over.going_on.append(left)
+            else:
+                handed_over.stopped.append(left.sent_for(now, halted=True))
+        return handed_over
 
     def announced(self, message: Dispatch, kind: NoticeKind, now: datetime) -> None:
         """A status message was published."""
@@ -82,7 +111,3 @@ class PendingOrphans:
             return False
         del self._pending[message.id]
         return True
-
-
-def _what_is_on(dispatch: Dispatch) -> tuple[object, ...]:
-    return dispatch.type, dispatch.target, dispatch.dry_run

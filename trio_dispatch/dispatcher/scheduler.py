@@ -18,7 +18,7 @@ from .cache import Cache
 from .cache_file import SavedState
 from .channels import lifecycle_channel, missed_channel, status_channel
 from .notices import Notice, NoticeKind
-from .pending_orphans import PendingOrphans
+from .pending_orphans import LeftOn, PendingOrphans
 from .rule_problems import RuleProblems
 from .undelivered import UndeliveredMissedRuns, UndeliveredPulses
 
@@ -35,8 +35,9 @@ class Scheduler:
 
     Args:
       dispatches: The known dispatches by id; live.
-      cache: Makes the cache, given a function that returns the ids of the dispatches that have to
-        be stopped if the process dies.
+      cache: Makes the cache, given a function that returns what has to be stopped if the process
+        dies.
+      driven: Returns what actors act on.
       saved: What an earlier process knew, if anything; see `restore`.
 
     Attributes:
@@ -55,7 +56,8 @@ class Scheduler:
         *,
         catch_up: timedelta,
         history: timedelta,
-        cache: Callable[[Callable[[], Iterable[int]]], Cache],
+        cache: Callable[[Callable[[], LeftOn]], Cache],
+        driven: Callable[[], Iterable[Dispatch]],
         saved: SavedState | None,
     ) -> None:
         self._microgrid_id = microgrid_id
@@ -64,7 +66,8 @@ class Scheduler:
             catch_up, history=history, opened=clock.now() if saved is None else None
         )
         self.orphans = PendingOrphans()
-        self.cache = cache(self._to_stop)
+        self.cache = cache(self._left_on)
+        self._driven = driven
         self._saved = saved
         self._pulses = UndeliveredPulses(catch_up)
         self._missed_runs = UndeliveredMissedRuns(history)
@@ -112,7 +115,7 @@ class Scheduler:
         self._announce(notices)
         await self._advance(now)
         # Nobody could receive what was announced just now.
-        self.orphans.inherit(self._saved.left_running(), now)
+        self.orphans.inherit(self._saved.left_running(), self._dispatches, now)
 
     def apply(self, events: Sequence[LifecycleEvent], expired: Iterable[int]) -> None:
         """Announce events, and what they change in what runs now; not a checkpoint.
@@ -208,6 +211,8 @@ class Scheduler:
         if self.orphans.received(message):
             self.cache.touch()
 
-    def _to_stop(self) -> list[int]:
-        """The ids of the dispatches that have to be stopped if the process dies."""
-        return sorted({*self._agenda.running_ids(), *self.orphans.pending})
+    def _left_on(self) -> LeftOn:
+        """What has to be stopped if the process dies."""
+        ids = sorted({*self._agenda.running_ids(), *self.orphans.pending})
+        running = [self._dispatches[id_] for id_ in ids if id_ in self._dispatches]
+        return LeftOn(running, [*self.orphans.left, *self._driven()])
