@@ -95,7 +95,9 @@ async def test_newest_pulse_waits_for_an_earlier_one(
     assert "the pulse of 2026-01-01 00:01:00+00:00 is dropped" in dropped[0]
 
 
-@pytest.mark.parametrize("how", ["deleted", "deactivated", "cancelled"])
+@pytest.mark.parametrize(
+    "how", ["deleted", "deactivated", "another type", "another type, no pulse", "cancelled"]
+)
 async def test_withdrawal_cancels_a_pulse(
     autojump_clock: trio.testing.MockClock, service: LocalService, how: str
 ) -> None:
@@ -108,12 +110,16 @@ async def test_withdrawal_cancels_a_pulse(
                 await service.store.delete(1, 1)
             case "deactivated":
                 await service.put(lasting(1, 0, 0, recurrence=MINUTELY, active=False))
+            case "another type":
+                await service.put(lasting(1, 0, 0, recurrence=MINUTELY, type="OTHER"))
+            case "another type, no pulse":
+                await service.put(lasting(1, 0, None, type="OTHER"))
         if how != "cancelled":
             await trio.sleep(1000)
     assert switch.log == [(0, "on", 0), (71, "cut", 0)]
 
 
-@pytest.mark.parametrize("how", ["payload", "type", "postponed", "no longer a pulse", "nothing"])
+@pytest.mark.parametrize("how", ["payload", "postponed", "no longer a pulse", "nothing"])
 async def test_other_changes_do_not_cancel_a_pulse(
     autojump_clock: trio.testing.MockClock, service: LocalService, how: str
 ) -> None:
@@ -121,7 +127,6 @@ async def test_other_changes_do_not_cancel_a_pulse(
     pulse = lasting(1, 0, 0)
     changes = {
         "payload": {"payload": {"power": 1}},
-        "type": {"type": "OTHER"},
         "postponed": {"start_time": at(3600)},
         "no longer a pulse": {"duration": 5 * SECOND},
         "nothing": {},

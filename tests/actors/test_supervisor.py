@@ -19,7 +19,8 @@ from tests.helpers.acting import START, Diary, at, lasting
 from trio_dispatch import Actor, ActorRun, Broadcast, Dispatch, MergeByType, TargetIds
 from trio_dispatch.actors.options import ActorOptions, unparsed
 from trio_dispatch.actors.registry import ActorRegistry
-from trio_dispatch.actors.supervisor import serve_actors
+from trio_dispatch.actors.supervisor import HandedOver, serve_actors
+from trio_dispatch.dispatcher.cache import NoCache
 from trio_dispatch.dispatcher.channels import status_channel
 from trio_dispatch.model.arbitration import equal_priority
 
@@ -47,8 +48,9 @@ async def serving(actor: Actor, **options: Any) -> AsyncIterator[Broadcast[Dispa
     statuses = status_channel(lambda _: ())
     async with trio.open_nursery() as nursery:
         receiver = statuses.new_receiver(type="CHARGE")
+        nothing = HandedOver([], [])
         serve = partial(serve_actors, options_for(actor, **options), receiver, ActorRegistry())
-        await nursery.start(partial(serve, orphans=()))
+        await nursery.start(serve, NoCache(), nothing)
         yield statuses
         nursery.cancel_scope.cancel()
 

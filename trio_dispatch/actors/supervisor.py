@@ -5,7 +5,8 @@ admitted, and folds those that run into groups.  Then it starts, updates and can
 each group that has changed.  It never waits for an actor.
 
 A pulse belongs to no group.  A task acts on it, or one task for each component, and at most one
-further pulse of the dispatch waits for each.  Deleting or deactivating the dispatch withdraws all.
+further pulse of the dispatch waits for each.  All are withdrawn when the dispatch is deleted or
+deactivated, or gets another type.
 """
 
 from __future__ import annotations
@@ -206,7 +207,8 @@ class _Supervisor(Generic[P]):
         """Fold in a message; returns the number of groups that it may have changed."""
         # Without a pulse, a message about a pulse dispatch says that it was withdrawn, even if the
         # dispatch has become active again before the message was read.
-        if message.deleted or not message.active or (message.is_pulse and message.pulse is None):
+        is_withdrawn = message.deleted or not message.active or message.type != self._options.type
+        if is_withdrawn or (message.is_pulse and message.pulse is None):
             self._withdraw_pulses(message.id)
         start = None
         if message.type == self._options.type:

@@ -71,7 +71,7 @@ class _Holds(IntEnum):
     RESTS = auto()
     """It does not run."""
     WITHDRAWN = auto()
-    """It is deleted or inactive."""
+    """It is deleted or inactive, or a pulse dispatch that has got another type."""
 
 
 _NOTHING, _PULSE, _RUN, _INTERRUPTED, _WITHHELD = _State
@@ -154,11 +154,12 @@ class _Entry:
         # occurrences of any schedule that were announced or missed.
         self.sent_pulses: tuple[datetime, datetime] | None = None
         self.recent: deque[datetime] = deque(maxlen=_RECENT_LIMIT)
+        # The content that the last run or pulse was announced with.
+        self.announced = dispatch
         # The run that was announced, interrupted or withheld:
         self.run: datetime | None = None  # its occurrence, None without a run
         self.until: datetime | None = None  # its end, None if it does not end
         self.since = done  # when it was announced
-        self.announced = dispatch  # the content that it was announced with
 
 
 class Agenda:
@@ -372,6 +373,7 @@ class Agenda:
         sent = entry.sent_pulses
         entry.missed = 0
         entry.state = _PULSE
+        entry.announced = entry.dispatch
         entry.sent_pulses = (pulse if sent is None or pulse < sent[0] else sent[0], pulse)
         entry.recent.append(pulse)
         notices.append(Notice(pulse, _START, entry.dispatch.sent_for(pulse, pulse=pulse)))
@@ -435,7 +437,9 @@ class Agenda:
         if not dispatch.active or dispatch.deleted:
             holds = _Holds.WITHDRAWN
         elif run is None:
-            holds = _Holds.RESTS
+            # An actor of the old type may still act on the pulse.
+            has_left = entry.state is _PULSE and dispatch.type != entry.announced.type
+            holds = _Holds.WITHDRAWN if has_left else _Holds.RESTS
         elif self._suspended:
             holds = _Holds.SUSPENDED
         elif entry.state is _RUN and not self._differs(entry, run):

@@ -194,8 +194,9 @@ class Dispatcher:
 
         A pulse calls the actor once, which acts until it returns.  A further pulse of the same
         dispatch waits for that; of several, only the newest.  The actor is cancelled only if the
-        dispatch is deleted or deactivated, or this call is cancelled.  With `MergeByComponent` a
-        pulse calls one actor for each component, and is dropped where a run drives the component.
+        dispatch is deleted or deactivated or gets another type, or this call is cancelled.  With
+        `MergeByComponent` a pulse calls one actor for each component, and is dropped where a run
+        drives the component.
 
         Returns when the dispatcher is closed.  If cancelled, it cancels all actors, with their
         grace.
