@@ -161,19 +161,10 @@ def test_completion_prints_a_script(cli: Cli, shell: str) -> None:
         ("trio-dispatch create A --frequency week", ["weekly"]),
     ],
 )
-def test_the_shell_completes(cli: Cli, words: str, wanted: list[str]) -> None:
-    done = subprocess.run(
-        [PROGRAM],
-        env={
-            **os.environ,
-            **cli.environment,
-            "_TRIO_DISPATCH_COMPLETE": "bash_complete",
-            "COMP_WORDS": words,
-            "COMP_CWORD": str(len(words.split()) - 1),
-        },
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert [line.partition(",")[2] for line in done.stdout.splitlines()] == wanted
+def test_the_shell_completes(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, words: str, wanted: list[str]
+) -> None:
+    monkeypatch.setenv("_TRIO_DISPATCH_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", words)
+    monkeypatch.setenv("COMP_CWORD", str(len(words.split()) - 1))
+    assert [line.partition(",")[2] for line in cli().stdout.splitlines()] == wanted

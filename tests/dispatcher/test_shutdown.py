@@ -10,6 +10,7 @@ import trio
 import trio.testing
 
 from tests.helpers.dispatching import CancelAt
+from tests.helpers.effort import cases
 from trio_dispatch import Receiver, TargetIds, open_dispatcher
 from trio_dispatch.testing import LocalService, make_dispatch, open_test_service
 
@@ -35,14 +36,14 @@ async def use(service: LocalService, cache: Path | None, receivers: list[Receive
         await trio.sleep(30)
 
 
-@pytest.mark.parametrize("cached", [False, True])
+@pytest.mark.parametrize(("cached", "stride"), [(False, cases(4, long=1)), (True, 1)])
 async def test_cancellation_at_every_step(
-    autojump_clock: trio.testing.MockClock, tmp_path: Path, cached: bool
+    autojump_clock: trio.testing.MockClock, tmp_path: Path, cached: bool, stride: int
 ) -> None:
     steps = 0
     finished = False
     while not finished:
-        steps += 1 if steps < 400 else 7
+        steps += stride if steps < 400 else 7
         cache = tmp_path / f"cache{steps}" if cached else None
         async with open_test_service() as service:
             await service.put(make_dispatch(1, duration=None))

@@ -3,22 +3,39 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from types import FrameType
 
+__all__ = ["Count", "calls", "counting"]
 
-def calls(function: Callable[..., object], *args: object) -> int:
-    """Return the number of function calls that Python makes in one."""
-    number = 0
+
+@dataclass
+class Count:
+    """The number of function calls so far."""
+
+    calls: int = 0
+
+
+@contextmanager
+def counting() -> Iterator[Count]:
+    """Count the function calls that Python makes in this thread in the block."""
+    found = Count()
 
     def count(_frame: FrameType, event: str, _arg: object) -> None:
-        nonlocal number
-        number += event in ("call", "c_call")
+        found.calls += event in ("call", "c_call")
 
     before = sys.getprofile()
     sys.setprofile(count)
     try:
-        function(*args)
+        yield found
     finally:
         sys.setprofile(before)
-    return number
+
+
+def calls(function: Callable[..., object], *args: object) -> int:
+    """Return the number of function calls that Python makes in one."""
+    with counting() as found:
+        function(*args)
+    return found.calls

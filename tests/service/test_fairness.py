@@ -13,6 +13,8 @@ from trio_dispatch.client.client import DispatchClient
 from trio_dispatch.service import Store
 from trio_dispatch.service.store.watchers import READ_TIMEOUT
 
+EVENTS = 600  # more than wait for a watcher
+
 
 @pytest.mark.parametrize(("watchers", "writers"), [(5, 200), (20, 50)])
 async def test_watchers_that_read_are_not_disconnected_by_writers(
@@ -33,7 +35,7 @@ async def test_watchers_that_read_are_not_disconnected_by_writers(
             task_status.started()
 
     async def write(client: DispatchClient) -> None:
-        for _ in range(1200 // writers):
+        for _ in range(EVENTS // writers):
             await create(client)
 
     async with open_any_store() as store, wired(store) as service:
@@ -51,7 +53,7 @@ async def test_watchers_that_read_are_not_disconnected_by_writers(
             nursery.cancel_scope.cancel()
         assert store.watchers.statistics().disconnected == 0
     assert len(seen) == watchers
-    assert all(ids == [*range(1, 1201)] for ids in seen.values())
+    assert all(ids == [*range(1, EVENTS + 1)] for ids in seen.values())
 
 
 async def test_writers_wait_for_a_watcher_that_lags(
