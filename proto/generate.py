@@ -2,7 +2,8 @@
 
     python -m proto.generate
 
-Each package that speaks a protocol has the code for that protocol, see `OUTPUTS`.
+Each package that speaks a protocol has the code for that protocol, see `OUTPUTS`, and its
+definitions in binary form, for reflection.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ def generate(sources: Iterable[str], output: Path) -> None:
             f"--proto_path={Path(grpc_tools.__file__).parent / '_proto'}",
             f"--python_betterproto2_out={output}",
             "--python_betterproto2_opt=client_generation=async,server_generation=async",
+            f"--descriptor_set_out={output / 'descriptors.bin'}",
+            "--include_imports",
             *sorted(
                 str(path.relative_to(PROTO))
                 for source in sources

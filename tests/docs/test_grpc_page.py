@@ -7,6 +7,7 @@ import inspect
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,11 +27,12 @@ from trio.testing import MockClock
 
 from trio_dispatch.grpc import Channel, GRPCError, Limits, Server, Status, open_call, open_channel
 from trio_dispatch.grpc._generated.grpc.health.v1 import HealthCheckRequest, HealthStub
+from trio_dispatch.grpc._generated.grpc.reflection.v1 import ServerReflectionRequest
 from trio_dispatch.grpc._status import error_of_http, failure_of_reset
 from trio_dispatch.grpc.health import ServingStatus
 
 PAGE = Path(__file__).parents[2] / "docs" / "grpc.md"
-PACKAGE = "lib"
+PACKAGES = "lib", "greeter_pb2", "greeter_pb2_grpc"
 PORT = "50051"
 
 _PART = re.compile(
@@ -61,14 +63,20 @@ def read(page: str) -> tuple[dict[str, list[Block]], dict[str, str]]:
         elif part["language"] == "text":
             sections[title][-1].output = part["text"]
         else:
-            others[part["language"]] = part["text"]
+            others[part["language"]] = others.get(part["language"], "") + part["text"]
     return sections, others
 
 
 SECTIONS, OTHERS = read(PAGE.read_text())
 SERVER, CLIENT = SECTIONS.pop("A greeter")
 # A mock clock does not see bytes on their way through a socket, nor a signal.
-REAL_TIME = {"Interceptors on the client", "Servers", "Stopping", "TLS"}
+REAL_TIME = {
+    "Interceptors on the client",
+    "Servers",
+    "Standard protobuf messages",
+    "Stopping",
+    "TLS",
+}
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +94,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     sys.path.insert(0, str(folder))
     yield folder
     sys.path.remove(str(folder))
-    for name in [name for name in sys.modules if name.split(".")[0] == PACKAGE]:
+    for name in [name for name in sys.modules if name.split(".")[0] in PACKAGES]:
         del sys.modules[name]
 
 
@@ -201,7 +209,13 @@ async def sigterm() -> AsyncIterator[None]:
         yield
 
 
-BESIDE = {"TLS": files_for_tls, "Stopping": sigterm}
+@asynccontextmanager
+async def descriptors() -> AsyncIterator[None]:
+    shutil.copyfile(f"{sys.modules['lib'].__path__[0]}/../greeter.bin", "greeter.bin")
+    yield
+
+
+BESIDE = {"Reflection": descriptors, "TLS": files_for_tls, "Stopping": sigterm}
 
 
 # Checks of the names that the blocks of a section define.
@@ -236,6 +250,33 @@ async def check_health(page: Namespace) -> None:
         assert reply.status is ServingStatus.NOT_SERVING
 
 
+async def check_reflection(page: Namespace) -> None:
+    question = ServerReflectionRequest(file_by_filename="greeter.proto")
+    method = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
+    async with channel_to(page.server) as channel, channel.stream_stream(method).open() as call:
+        await call.send_message(bytes(question))
+        reply = await call.recv_message()
+    assert reply is not None
+    assert b"SayHellos" in reply
+
+
+async def check_standard_messages(page: Namespace) -> None:
+    server = Server(compression="gzip")
+    page.greeter_pb2_grpc.add_GreeterServicer_to_server(page.StandardGreeter(), server)
+    async with channel_to(server) as channel:
+        stub, pb2 = page.greeter_pb2_grpc.GreeterStub(channel), page.greeter_pb2
+        before = channel.statistics().bytes_received
+        reply = await stub.SayHello(pb2.HelloRequest(name="x" * 100_000))
+        assert len(reply.message) > 100_000
+        assert channel.statistics().bytes_received - before < 1000
+        with pytest.raises(GRPCError, match="the name is empty"):
+            await stub.SayHello(pb2.HelloRequest())
+        async with open_call(stub.SayHellos, pb2.HelloRequest(name="Trio")) as replies:
+            async for each in replies:
+                assert each.message == "Hello again, Trio!"
+                break
+
+
 async def check_limits(page: Namespace) -> None:
     async with channel_to(page.server) as channel:
         request = page.HelloRequest(name="x" * 5_000_000)
@@ -253,6 +294,8 @@ AFTERWARDS: dict[str, Callable[[Namespace], Awaitable[None]]] = {
     "Interceptors": check_interceptors,
     "Health": check_health,
     "Limits": check_limits,
+    "Reflection": check_reflection,
+    "Standard protobuf messages": check_standard_messages,
     "Testing": check_testing,
 }
 

@@ -32,8 +32,11 @@ class Method(NamedTuple):
     """For its messages; by default the server's codec."""
 
 
-def methods_of(services: Iterable[Servable]) -> dict[str, Method]:
+def methods_of(services: Iterable[Servable], codec: CodecBase | None = None) -> dict[str, Method]:
     """All methods of the services, by their full names.
+
+    Args:
+      codec: For their messages; by default the server's codec.
 
     Raises:
       ValueError: two services have a method of the same name.
@@ -47,7 +50,7 @@ def methods_of(services: Iterable[Servable]) -> dict[str, Method]:
         for name, handler in service.__mapping__().items():
             if name in methods:
                 raise ValueError(f"two services have the method {name}")
-            methods[name] = Method(handler, size)
+            methods[name] = Method(handler, size, codec)
     return methods
 
 

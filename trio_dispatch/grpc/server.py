@@ -169,6 +169,28 @@ class Server:
         """
         self._service.generic_handlers.extend(generic_rpc_handlers)
 
+    def add_reflection(self, *descriptor_sets: bytes) -> None:
+        """Serve reflection: tell clients such as grpcurl the services and their definitions.
+
+        All services of this server are listed.  Messages of google.protobuf know their definitions,
+        and so do those of betterproto2 if they were generated with its option
+        ``google_protobuf_descriptors``.  Otherwise they have to be given here.
+
+        Args:
+          descriptor_sets: The content of files that protoc writes with ``--descriptor_set_out`` and
+            ``--include_imports``.
+
+        Raises:
+          ValueError: a descriptor set is invalid, or reflection is served already.
+        """
+        from ._reflection import Reflection  # noqa: PLC0415 - few servers need it
+
+        methods = self._service.methods
+        reflection = methods_of([Reflection(methods, descriptor_sets)], MessageCodec())
+        if not methods.keys().isdisjoint(reflection):
+            raise ValueError("this server serves reflection already")
+        methods.update(reflection)
+
     async def serve_tcp(
         self,
         port: int,

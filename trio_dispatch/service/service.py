@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
+from ..api.definitions import definitions
 from ..grpc import KEEPALIVE_INTERVAL, Interceptor, Limits, Servable, Server
 from .auth import Authenticator
 from .calls import CODEC
@@ -70,6 +71,7 @@ async def open_service(
     keys: Keys | None = None,
     services: Iterable[Servable] = (),
     interceptors: Sequence[Interceptor] = (),
+    reflection: bool = False,
     limits: Limits | None = None,
     keepalive_interval: float = KEEPALIVE_INTERVAL,
 ) -> AsyncIterator[DispatchService]:
@@ -87,6 +89,8 @@ async def open_service(
       services: Further services on the same server, such as health checks.  They use the same codec
         and need a key; only health checks need none.
       interceptors: Further interceptors, called before the one that checks the keys.
+      reflection: Whether clients such as grpcurl can ask for the definitions of the API, with any
+        valid key.
       limits: Per-connection limits on one client.
       keepalive_interval: A connection on which nothing was received for this many seconds is tested
         with a ping; `math.inf` for never.
@@ -102,6 +106,8 @@ async def open_service(
         limits=limits,
         keepalive_interval=keepalive_interval,
     )
+    if reflection:
+        server.add_reflection(definitions())
     try:
         yield DispatchService(server, store, authenticator)
     finally:

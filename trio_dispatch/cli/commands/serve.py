@@ -55,6 +55,9 @@ METRICS = Parsed("host:port", parse_tcp)
     "Accept only clients with a certificate that one of these authorities has signed.",
 )
 @option("--metrics", METRICS, "Serve metrics for Prometheus at http://HOST:PORT/metrics.")
+@option(
+    "--reflection", None, "Tell clients such as grpcurl the definitions of the API, if they ask."
+)
 @option("--log-format", click.Choice(["text", "json"]), "The format of log lines.", default="text")
 @option(
     "--verbose -v",
@@ -71,6 +74,7 @@ async def serve(
     tls_key: Path | None,
     tls_client_ca: Path | None,
     metrics: TcpAddress | None,
+    reflection: bool,
     log_format: Literal["text", "json"],
     verbose: bool,
 ) -> None:
@@ -85,6 +89,7 @@ async def serve(
             keys=KeySource(keys, key_file),
             tls=TlsFiles(tls_cert, tls_key, tls_client_ca),
             metrics=metrics,
+            reflection=reflection,
         )
     except ValueError as exc:
         raise click.UsageError(str(exc)) from None

@@ -44,6 +44,7 @@ class ServeOptions:
     keys: KeySource
     tls: TlsFiles
     metrics: TcpAddress | None
+    reflection: bool = False
 
     def __post_init__(self) -> None:
         for address in self.listen:
@@ -77,6 +78,7 @@ async def run_service(options: ServeOptions) -> None:
                 keys=keys,
                 services=[health],
                 interceptors=[observing(metrics.observe_call, log_call)],
+                reflection=options.reflection,
             ) as service,
             trio.open_nursery() as background,
         ):
