@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from trio_dispatch.api import runs_wire, wire
-from trio_dispatch.api.codec import WIRE, dispatch_to_wire
+from trio_dispatch.api.codec import WIRE, dispatch_to_wire, message_field
 from trio_dispatch.api.runs import (
     decode_change_page,
     decode_report,
@@ -24,7 +24,6 @@ from trio_dispatch.model.runs import (
 )
 from trio_dispatch.model.times import time_from_nanos
 from trio_dispatch.model.undecodable import Undecodable
-from trio_dispatch.service.calls import message_field
 from trio_dispatch.testing import make_dispatch
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

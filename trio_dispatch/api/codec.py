@@ -31,6 +31,7 @@ __all__ = [
     "WIRE",
     "decode_dispatch",
     "encode_dispatch",
+    "message_field",
     "nanos_of",
     "time_from_nanos",
     "time_to_nanos",
@@ -52,6 +53,17 @@ WIRE = MessageCodec(
 """The API's messages.  With `bytes` as the message type, bytes pass as they are."""
 
 _fields = MessageCodec(builders=BUILDERS)
+
+
+def message_field(number: int, message: bytes) -> bytes:
+    """Encode a field with a message in it: its tag, the length, the bytes."""
+    size = len(message)
+    head = bytearray([number << 3 | 2])
+    while size > 0x7F:
+        head.append(size & 0x7F | 0x80)
+        size >>= 7
+    head.append(size)
+    return bytes(head) + message
 
 
 def decode_dispatch(data: bytes) -> Dispatch:

@@ -25,7 +25,7 @@ from ..model.runs import (
 from ..model.undecodable import Undecodable
 from ..protobuf.codec import DecodeError, MessageCodec
 from . import runs_wire, wire
-from .codec import WIRE, payload_to_wire
+from .codec import WIRE, message_field, payload_to_wire
 from .decoding import BUILDERS
 from .replies import dispatch_or_undecodable
 from .wire import PaginationInfo, Timestamp
@@ -38,6 +38,7 @@ __all__ = [
     "decode_run",
     "decode_run_page",
     "decode_streamed_run",
+    "encode_change",
     "encode_report",
     "encode_run",
     "report_to_wire",
@@ -375,6 +376,37 @@ def encode_run(run: ReportedRun) -> bytes:
         ),
         runs_wire.Run,
     )
+
+
+def encode_change(
+    *,
+    sequence: int,
+    time: datetime,
+    event: wire.Event,
+    dispatch_id: int,
+    key_name: str,
+    peer: str,
+    old: bytes | None,
+    new: bytes | None,
+) -> bytes:
+    """Encode a `Change` message.
+
+    Args:
+      old, new: The encoded dispatch before and after the change.
+    """
+    change = runs_wire.Change(
+        sequence=sequence,
+        time=time,
+        event=event,
+        dispatch_id=dispatch_id,
+        key_name=key_name,
+        peer=peer,
+    )
+    fields = [
+        b"" if message is None else message_field(number, message)
+        for number, message in ((7, old), (8, new))
+    ]
+    return b"".join((WIRE.encode(change, runs_wire.Change), *fields))
 
 
 def _reason_to_wire(reason: StopReason | None) -> runs_wire.StopReason:

@@ -371,7 +371,7 @@ class DispatchChange:
     """An entry of the log of changes.
 
     Attributes:
-      sequence: The number of the change; a later change of the same service has a higher one.
+      sequence: The number of the change; a later change of the same microgrid has a higher one.
       time: When the service made it, in UTC.
       dispatch_id: The dispatch.
       key_name: The name of the API key; empty if the service needs no keys.

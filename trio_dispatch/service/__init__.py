@@ -29,7 +29,7 @@ from .errors import (
 from .keys import Key, Keys, Right
 from .observe import FinishedCall, Observer, log_call, observing
 from .service import DispatchService, open_service
-from .store import Store, WatchersStatistics, backup_file, open_store
+from .store import Retention, Store, WatchersStatistics, backup_file, open_store
 
 if TYPE_CHECKING:
     from .metrics import Metrics
@@ -44,6 +44,7 @@ __all__ = [
     "Metrics",
     "NotFoundError",
     "Observer",
+    "Retention",
     "Right",
     "Store",
     "StoreBusyError",

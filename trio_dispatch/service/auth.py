@@ -30,8 +30,16 @@ from ..api.signing import NONCE_BYTES, signature
 from ..grpc import GRPCError, Metadata, Proceed, ServerStream, Status
 from .grpc_errors import mapped_to_grpc
 from .keys import Key, Keys, Right, digest_of
+from .store.rows import Author
 
-__all__ = ["Authenticator", "Stamps", "current_caller", "require"]
+__all__ = [
+    "Authenticator",
+    "Stamps",
+    "address_of",
+    "current_author",
+    "current_caller",
+    "require",
+]
 
 WINDOW: Final = 300
 """A signature is accepted for this number of seconds before and after its time."""
@@ -41,6 +49,7 @@ REMEMBERED_NONCES = 100_000
 
 _HEALTH: Final = "/grpc.health.v1.Health/"
 _caller: ContextVar[Key | None] = ContextVar("trio_dispatch caller")
+_peer: ContextVar[str] = ContextVar("trio_dispatch peer", default="")
 # Verified in place of an unknown key, so that both take the same time.
 _UNKNOWN_KEY = Key(secrets.token_hex(), secrets.token_hex(), "unknown")
 
@@ -71,6 +80,21 @@ def current_caller() -> Key | None:
     return _caller.get(None)
 
 
+def current_author() -> Author:
+    """Return who makes the call whose handler runs here, for the log of changes."""
+    caller = current_caller()
+    return Author("" if caller is None else caller.name, _peer.get())
+
+
+def address_of(call: ServerStream[Any, Any]) -> str:
+    """Return the address of the client as a text; empty if the transport has none."""
+    address = call.peer.addr()
+    if isinstance(address, tuple):
+        host, port, *_ = address
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return address if isinstance(address, str) else ""
+
+
 class Authenticator:
     """An interceptor that refuses calls without a valid key; health checks need none.
 
@@ -93,6 +117,7 @@ class Authenticator:
             with mapped_to_grpc():
                 key = await self.authenticate(call.metadata, call.method_name, clock.now())
             _caller.set(key)
+            _peer.set(address_of(call))
         await proceed()
 
     async def authenticate(self, metadata: Metadata, method: str, now: datetime) -> Key | None:

@@ -21,7 +21,6 @@ __all__ = [
     "CODEC",
     "DISCONNECT_GRACE",
     "Encoded",
-    "message_field",
     "reply",
     "send_changes",
     "unary",
@@ -119,14 +118,3 @@ async def _end_stuck_call(call: ServerStream[Any, Encoded], watcher: Watcher[_C]
 def reply(response: betterproto2.Message, *fields: bytes) -> Encoded:
     """Encode a reply that has further fields, which are encoded already."""
     return Encoded(b"".join((*fields, WIRE.encode(response, type(response)))))
-
-
-def message_field(number: int, message: bytes) -> bytes:
-    """Encode a field with a message in it: its tag, the length, the bytes."""
-    size = len(message)
-    head = bytearray([number << 3 | 2])
-    while size > 0x7F:
-        head.append(size & 0x7F | 0x80)
-        size >>= 7
-    head.append(size)
-    return bytes(head) + message

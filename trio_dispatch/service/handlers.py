@@ -6,11 +6,11 @@ from grpclib.const import Handler
 
 from .. import clock
 from ..api import wire
-from ..api.codec import time_to_nanos
+from ..api.codec import message_field, time_to_nanos
 from ..api.wire import PaginationInfo
 from ..grpc import Cardinality, ServerStream
-from .auth import require
-from .calls import Encoded, message_field, reply, send_changes, unary
+from .auth import current_author, require
+from .calls import Encoded, reply, send_changes, unary
 from .keys import Right
 from .listing import encode_page_token, read_query
 from .rules import new_data, updated_data
@@ -67,7 +67,7 @@ class Handlers:
         data = new_data(
             request.dispatch_data, start_immediately=bool(request.start_immediately), now=now
         )
-        row = await self._store.create(request.microgrid_id, data, now=now)
+        row = await self._store.create(request.microgrid_id, data, now=now, author=current_author())
         return reply(
             wire.CreateMicrogridDispatchResponse(), message_field(1, sendable(row.message))
         )
@@ -80,7 +80,9 @@ class Handlers:
         def change(data: wire.DispatchData) -> wire.DispatchData:
             return updated_data(data, request.update, paths, now=now)
 
-        row = await self._store.update(request.microgrid_id, request.dispatch_id, change, now=now)
+        row = await self._store.update(
+            request.microgrid_id, request.dispatch_id, change, now=now, author=current_author()
+        )
         return reply(
             wire.UpdateMicrogridDispatchResponse(), message_field(1, sendable(row.message))
         )
@@ -93,7 +95,7 @@ class Handlers:
 
     async def _delete(self, request: wire.DeleteMicrogridDispatchRequest) -> Encoded:
         require(Right.WRITE, request.microgrid_id)
-        await self._store.delete(request.microgrid_id, request.dispatch_id)
+        await self._store.delete(request.microgrid_id, request.dispatch_id, author=current_author())
         return reply(
             wire.DeleteMicrogridDispatchResponse(
                 microgrid_id=request.microgrid_id, dispatch_id=request.dispatch_id

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias
 import trio
 
 from ..grpc import Interceptor, Proceed, ServerStream, Status, grpc_error_in
-from .auth import current_caller
+from .auth import address_of, current_caller
 
 __all__ = ["FinishedCall", "Observer", "log_call", "observing"]
 
@@ -64,7 +64,7 @@ def observing(*observers: Observer) -> Interceptor:
                 method=call.method_name.removeprefix("/"),
                 status=status,
                 duration=trio.current_time() - began,
-                peer=_address_text(call.peer.addr()),
+                peer=address_of(call),
                 caller=None if caller is None else caller.name,
             )
             for observer in observers:
@@ -78,14 +78,6 @@ def _status_of_cancelled(call: ServerStream[Any, Any]) -> Status:
     if deadline is not None and deadline.time_remaining() <= 0:
         return Status.DEADLINE_EXCEEDED
     return Status.CANCELLED
-
-
-def _address_text(address: object) -> str:
-    """Return the address of a socket as a text."""
-    if isinstance(address, tuple):
-        host, port, *_ = address
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    return address if isinstance(address, str) else ""
 
 
 _WRITING: Final = (

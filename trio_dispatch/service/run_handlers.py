@@ -6,14 +6,21 @@ from grpclib.const import Handler
 
 from .. import clock
 from ..api import runs_wire
-from ..api.codec import time_to_nanos
+from ..api.codec import message_field, time_to_nanos
 from ..api.wire import PaginationInfo
 from ..grpc import Cardinality, ServerStream
 from .auth import require
-from .calls import Encoded, message_field, reply, send_changes, unary
+from .calls import Encoded, reply, send_changes, unary
 from .keys import Right
-from .run_requests import read_delivery, read_run_query, run_token
-from .store.runs import RunRow, RunStore
+from .run_requests import (
+    change_token,
+    read_change_query,
+    read_delivery,
+    read_run_query,
+    run_token,
+)
+from .store import Store
+from .store.runs import RunRow
 
 __all__ = ["RunHandlers"]
 
@@ -21,8 +28,8 @@ __all__ = ["RunHandlers"]
 class RunHandlers:
     """The service of runs and changes as a `Servable`; needs `CODEC` and an `Authenticator`."""
 
-    def __init__(self, runs: RunStore) -> None:
-        self._runs = runs
+    def __init__(self, store: Store) -> None:
+        self._store = store
 
     def __mapping__(self) -> dict[str, Handler]:
         service = "/trio_dispatch.runs.v1.DispatchRunsService"
@@ -32,6 +39,7 @@ class RunHandlers:
             f"{service}/StreamRuns": Handler(
                 self._stream, Cardinality.UNARY_STREAM, runs_wire.StreamRunsRequest, Encoded
             ),
+            f"{service}/ListChanges": unary(self._list_changes, runs_wire.ListChangesRequest),
             f"{service}/ListDispatchers": unary(
                 self._list_dispatchers, runs_wire.ListDispatchersRequest
             ),
@@ -40,25 +48,34 @@ class RunHandlers:
     async def _report(self, request: runs_wire.ReportRunsRequest) -> Encoded:
         require(Right.REPORT, request.microgrid_id)
         delivery = read_delivery(request, now=time_to_nanos(clock.now()))
-        last = await self._runs.report(delivery)
+        last = await self._store.runs.report(delivery)
         return reply(runs_wire.ReportRunsResponse(last_sequence=last))
 
     async def _list_runs(self, request: runs_wire.ListRunsRequest) -> Encoded:
         require(Right.READ, request.microgrid_id)
-        page = await self._runs.list(read_run_query(request))
+        page = await self._store.runs.list(read_run_query(request))
         token = None if page.following is None else run_token(page.following)
-        response = runs_wire.ListRunsResponse(pagination_info=PaginationInfo(next_page_token=token))
+        info = PaginationInfo(next_page_token=token)
+        response = runs_wire.ListRunsResponse(pagination_info=info)
         return reply(response, *(message_field(1, message) for message in page.messages))
 
     async def _stream(self, call: ServerStream[runs_wire.StreamRunsRequest, Encoded]) -> None:
         request = await call.recv_message()
         assert request is not None
         require(Right.READ, request.microgrid_id)
-        await send_changes(call, request.microgrid_id, self._runs.watchers, _event)
+        await send_changes(call, request.microgrid_id, self._store.runs.watchers, _event)
+
+    async def _list_changes(self, request: runs_wire.ListChangesRequest) -> Encoded:
+        require(Right.READ, request.microgrid_id)
+        page = await self._store.list_changes(read_change_query(request))
+        token = None if page.following is None else change_token(page.following)
+        info = PaginationInfo(next_page_token=token)
+        response = runs_wire.ListChangesResponse(pagination_info=info)
+        return reply(response, *(message_field(1, message) for message in page.messages))
 
     async def _list_dispatchers(self, request: runs_wire.ListDispatchersRequest) -> Encoded:
         require(Right.READ, request.microgrid_id)
-        found = await self._runs.dispatchers(request.microgrid_id)
+        found = await self._store.runs.dispatchers(request.microgrid_id)
         return reply(
             runs_wire.ListDispatchersResponse(
                 dispatchers=[

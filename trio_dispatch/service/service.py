@@ -99,7 +99,7 @@ async def open_service(
         store = MemoryStore()
     authenticator = Authenticator(keys, store)
     server = Server(
-        [Handlers(store), RunHandlers(store.runs), *services],
+        [Handlers(store), RunHandlers(store), *services],
         codec=CODEC,
         interceptors=[*interceptors, authenticator],
         max_message_size=MAX_REQUEST_BYTES,

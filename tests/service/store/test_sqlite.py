@@ -37,6 +37,7 @@ from trio_dispatch.service import (
 )
 from trio_dispatch.service.store import _schema
 from trio_dispatch.service.store._sql_lists import count_of, pages_of
+from trio_dispatch.service.store.logs import ChangeFilter, LogQuery, RunFilter
 from trio_dispatch.service.store.queries import Filter, Query, SortKey, TimeRange
 from trio_dispatch.service.store.sqlite import _Interrupter, open_sqlite
 
@@ -125,7 +126,8 @@ async def test_a_file_of_an_older_version_is_migrated(path: Path, version: int) 
             migrate(old)
         places = ", ".join("?" * len(columns))
         old.exec_driver_sql(f"INSERT INTO dispatches VALUES ({places})", columns)
-        old.exec_driver_sql("UPDATE counters SET last_id = 1, changes = 1")
+        old.exec_driver_sql("DELETE FROM counters")
+        old.exec_driver_sql("INSERT INTO counters VALUES (1, 1)")
         old.exec_driver_sql(f"PRAGMA application_id = {_schema.APPLICATION_ID}")
         old.exec_driver_sql(f"PRAGMA user_version = {version}")
     engine.dispose()
@@ -135,6 +137,8 @@ async def test_a_file_of_an_older_version_is_migrated(path: Path, version: int) 
         assert await store.latest_stamp(b"key") is None
         await store.raise_stamp(b"key", 5)
         assert (await store.create(1, data(), now=NOW)).updated_sequence == 2
+        assert len((await store.list_changes(LogQuery(1, ChangeFilter()))).messages) == 1
+        assert (await store.runs.list(LogQuery(1, RunFilter()))).messages == []
     async with open_store(path) as store:
         assert await store.latest_stamp(b"key") == 5
 
@@ -533,7 +537,9 @@ async def test_a_damaged_file_is_data_loss(path: Path, autojump_clock: MockClock
         for _ in range(50):
             await store.create(1, data(payload=payload_to_wire({"x": "y" * 500})), now=NOW)
     content = bytearray(path.read_bytes())
-    content[4096 * 2 :] = os.urandom(len(content) - 4096 * 2)
+    # The schema, the counters and the first of the dispatches stay readable.
+    begin = 4096 * 27
+    content[begin:] = os.urandom(len(content) - begin)
     path.write_bytes(content)
     async with open_store(path) as store, wired(store) as service, service.client() as client:
         with pytest.raises(ServiceError) as caught:

@@ -28,13 +28,13 @@ def lengthen(content: wire.DispatchData) -> wire.DispatchData:
 
 def put(microgrid_id: int, dispatch_id: int) -> Edit:
     metadata = wire.DispatchMetadata(dispatch_id=dispatch_id)
-    return edits.put(microgrid_id, wire.Dispatch(metadata=metadata, data=data()))
+    return edits.put(microgrid_id, wire.Dispatch(metadata=metadata, data=data()), now=NOW)
 
 
 EDITS = st.one_of(
     st.builds(lambda: edits.create(1, data(), now=NOW)),
     st.builds(lambda id_: edits.update(1, id_, lengthen, now=NOW), IDS),
-    st.builds(lambda id_: edits.delete(1, id_), IDS),
+    st.builds(lambda id_: edits.delete(1, id_, now=NOW), IDS),
     st.builds(put, st.integers(1, 2), IDS),
 )
 

@@ -11,7 +11,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from tests.helpers.service import data, take
 from trio_dispatch.api.wire import Event
 from trio_dispatch.service import StoreUnavailableError, WatcherTooSlowError
-from trio_dispatch.service.store.rows import Change, row_of
+from trio_dispatch.service.store.rows import NOBODY, Change, row_of
 from trio_dispatch.service.store.watchers import (
     BATCH_BYTES,
     QUEUE_BYTES,
@@ -32,7 +32,7 @@ def change(number: int, microgrid_id: int = 1, type: str = "CHARGE") -> Change:
         created_sequence=1,
         updated_sequence=1,
     )
-    return Change(Event.CREATED, row)
+    return Change(Event.CREATED, 1, 0, NOBODY, row)
 
 
 def ids_of(changes: list[Change]) -> list[int]:

@@ -14,19 +14,24 @@ import trio
 
 from .backup import backup_file
 from .base import Store
-from .memory import MemoryStore
+from .memory import MEMORY_RETENTION, MemoryStore
+from .retention import DEFAULT_RETENTION, Retention
 from .watchers import WatchersStatistics
 
-__all__ = ["MemoryStore", "Store", "WatchersStatistics", "backup_file", "open_store"]
+__all__ = ["MemoryStore", "Retention", "Store", "WatchersStatistics", "backup_file", "open_store"]
 
 
 @asynccontextmanager
-async def open_store(path: str | PathLike[str] | None) -> AsyncIterator[Store]:
+async def open_store(
+    path: str | PathLike[str] | None, *, retention: Retention | None = None
+) -> AsyncIterator[Store]:
     """Open a store for dispatches.
 
     Args:
       path: An SQLite file, which is created if it does not exist; None keeps the dispatches in
         memory.  One service at a time can have a file open.
+      retention: How long runs and changes are kept; by default `Retention()`, and in memory only
+        100,000 of each.
 
     Raises:
       StoreError: the file cannot be opened or written, is not an SQLite database, belongs to
@@ -34,10 +39,10 @@ async def open_store(path: str | PathLike[str] | None) -> AsyncIterator[Store]:
     """
     if path is None:
         await trio.lowlevel.checkpoint()
-        yield MemoryStore()
+        yield MemoryStore(retention=retention or MEMORY_RETENTION)
         return
     # SQLAlchemy is needed only for stores in files.
     from .sqlite import open_sqlite  # noqa: PLC0415
 
-    async with open_sqlite(path) as store:
+    async with open_sqlite(path, retention=retention or DEFAULT_RETENTION) as store:
         yield store

@@ -17,11 +17,16 @@ from ..errors import StoreError
 
 __all__ = [
     "APPLICATION_ID",
+    "changes",
     "check_writable",
     "counters",
+    "dispatchers",
     "dispatches",
     "former",
     "prepare",
+    "reporters",
+    "run_counters",
+    "runs",
     "stamps",
 ]
 
@@ -119,6 +124,72 @@ stamps = sa.Table(
 """The newest second for which a signature of a key was accepted, by the digest of the key."""
 
 
+changes = sa.Table(
+    "changes",
+    _metadata,
+    sa.Column("sequence", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("microgrid_id", Unsigned, nullable=False),
+    sa.Column("time", sa.BigInteger, nullable=False),
+    sa.Column("event", sa.Integer, nullable=False),
+    sa.Column("dispatch_id", Unsigned, nullable=False),
+    sa.Column("key_name", sa.Text, nullable=False),
+    sa.Column("peer", sa.Text, nullable=False),
+    sa.Column("old", sa.LargeBinary),
+    sa.Column("new", sa.LargeBinary),
+)
+"""The log of changes; the columns are the fields of a `ChangeRow`."""
+
+runs = sa.Table(
+    "runs",
+    _metadata,
+    sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("revision", sa.BigInteger, nullable=False),
+    sa.Column("microgrid_id", Unsigned, nullable=False),
+    sa.Column("dispatcher", sa.Text, nullable=False),
+    sa.Column("dispatch_id", Unsigned, nullable=False),
+    sa.Column("start_time", Time, nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("component_id", Unsigned),
+    sa.Column("type", sa.Text, nullable=False),
+    sa.Column("state", sa.Integer, nullable=False),
+    sa.Column("message", sa.LargeBinary, nullable=False),
+    sa.Column("reported", sa.BigInteger, nullable=False),
+)
+"""The runs; the columns are the fields of a `RunRow`, and when it was reported last."""
+
+run_counters = sa.Table(
+    "run_counters",
+    _metadata,
+    sa.Column("last_number", sa.BigInteger, nullable=False),
+    sa.Column("revision", sa.BigInteger, nullable=False),
+)
+"""A single row: the counters of `runs.RunCounters`."""
+
+dispatchers = sa.Table(
+    "dispatchers",
+    _metadata,
+    sa.Column("microgrid_id", Unsigned, primary_key=True, autoincrement=False),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("version", sa.Text, nullable=False),
+    sa.Column("first_report", sa.BigInteger, nullable=False),
+    sa.Column("last_report", sa.BigInteger, nullable=False),
+    sa.Column("lost", sa.BigInteger, nullable=False),
+)
+"""The dispatchers that have reported."""
+
+reporters = sa.Table(
+    "reporters",
+    _metadata,
+    sa.Column("microgrid_id", Unsigned, primary_key=True, autoincrement=False),
+    sa.Column("dispatcher", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("last_sequence", sa.BigInteger, nullable=False),
+    sa.Column("lost", sa.BigInteger, nullable=False),
+    sa.Column("turn", sa.BigInteger, nullable=False),
+)
+"""The queues of the dispatchers' reports: a `runs.Reporter`, and the order of the last reports."""
+
+
 def _create_tables(connection: sa.Connection) -> None:
     # Written out: a migration must stay the same when the tables above change.
     for statement in (
@@ -178,10 +249,72 @@ def _rename_columns(connection: sa.Connection) -> None:
     connection.exec_driver_sql("ALTER TABLE counters RENAME COLUMN changes TO sequence")
 
 
+def _create_logs(connection: sa.Connection) -> None:
+    for statement in (
+        """CREATE TABLE changes (
+            sequence INTEGER NOT NULL PRIMARY KEY,
+            microgrid_id BIGINT NOT NULL,
+            time BIGINT NOT NULL,
+            event INTEGER NOT NULL,
+            dispatch_id BIGINT NOT NULL,
+            key_name TEXT NOT NULL,
+            peer TEXT NOT NULL,
+            old BLOB,
+            new BLOB
+        )""",
+        "CREATE INDEX changes_by_time ON changes (microgrid_id, time)",
+        "CREATE INDEX changes_by_dispatch ON changes (microgrid_id, dispatch_id, time)",
+        "CREATE INDEX changes_by_key ON changes (microgrid_id, key_name, time)",
+        """CREATE TABLE runs (
+            number INTEGER NOT NULL PRIMARY KEY,
+            revision BIGINT NOT NULL,
+            microgrid_id BIGINT NOT NULL,
+            dispatcher TEXT NOT NULL,
+            dispatch_id BIGINT NOT NULL,
+            start_time TEXT NOT NULL,
+            actor TEXT NOT NULL,
+            component_id BIGINT,
+            type TEXT NOT NULL,
+            state INTEGER NOT NULL,
+            message BLOB NOT NULL,
+            reported BIGINT NOT NULL
+        )""",
+        "CREATE INDEX runs_by_start_time ON runs (microgrid_id, start_time)",
+        "CREATE INDEX runs_by_dispatch ON runs (microgrid_id, dispatch_id, start_time)",
+        "CREATE INDEX runs_by_component ON runs (microgrid_id, component_id, start_time)",
+        "CREATE INDEX runs_by_state ON runs (microgrid_id, state, start_time)",
+        "CREATE INDEX runs_by_type ON runs (microgrid_id, type, start_time)",
+        "CREATE INDEX runs_by_dispatcher ON runs (microgrid_id, dispatcher, start_time)",
+        "CREATE INDEX runs_by_report ON runs (reported) WHERE state <> 1",
+        "CREATE TABLE run_counters (last_number BIGINT NOT NULL, revision BIGINT NOT NULL)",
+        "INSERT INTO run_counters (last_number, revision) VALUES (0, 0)",
+        """CREATE TABLE dispatchers (
+            microgrid_id BIGINT NOT NULL,
+            name TEXT NOT NULL,
+            version TEXT NOT NULL,
+            first_report BIGINT NOT NULL,
+            last_report BIGINT NOT NULL,
+            lost BIGINT NOT NULL,
+            PRIMARY KEY (microgrid_id, name)
+        ) WITHOUT ROWID""",
+        """CREATE TABLE reporters (
+            microgrid_id BIGINT NOT NULL,
+            dispatcher TEXT NOT NULL,
+            name TEXT NOT NULL,
+            last_sequence BIGINT NOT NULL,
+            lost BIGINT NOT NULL,
+            turn BIGINT NOT NULL,
+            PRIMARY KEY (microgrid_id, dispatcher, name)
+        ) WITHOUT ROWID""",
+    ):
+        connection.exec_driver_sql(statement)
+
+
 MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (
     _create_tables,
     _create_stamps,
     _rename_columns,
+    _create_logs,
 )
 """What takes a file from each version of the schema to the next; a new file needs all of them."""
 

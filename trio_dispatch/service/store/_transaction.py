@@ -10,10 +10,11 @@ from typing import TypeVar
 import sqlalchemy as sa
 
 from . import queries
-from ._schema import counters, dispatches, former, stamps
+from ._schema import changes, counters, dispatches, former, stamps
 from ._sql_errors import DRIVER_ERRORS
 from .batch import Batch
 from .edits import Counters
+from .logs import ChangeRow
 from .rows import Row
 
 __all__ = ["find_all", "latest_stamp", "read_batch", "read_counters", "write_batch"]
@@ -25,6 +26,7 @@ _FIND_ALL = sa.select(*(dispatches.c[name] for name in _FIELDS)).where(
     dispatches.c.id.in_(sa.bindparam("wanted", expanding=True))
 )
 _INSERT = dispatches.insert()
+_LOG = changes.insert()
 _REPLACE = dispatches.update().where(_wanted)
 _REMOVE = dispatches.delete().where(_wanted)
 _stamp_of_key = stamps.c.key == sa.bindparam("wanted")
@@ -101,6 +103,7 @@ def write_batch(connection: sa.Connection, batch: Batch, before: Counters) -> No
         (_REPLACE, [{"wanted": row.id, **_columns(row)} for row in batch.replaced()]),
         (_INSERT, [_columns(row) for row in batch.added()]),
         (former.insert(), former_rows),
+        (_LOG, [asdict(ChangeRow.of(change)) for change in batch.changes]),
     ):
         if rows:
             connection.execute(statement, rows)

@@ -15,14 +15,15 @@ from typing import TypeVar
 
 import trio
 
+from ... import clock
 from ...api import wire
-from ...api.codec import dispatch_to_wire
+from ...api.codec import dispatch_to_wire, time_to_nanos
 from ...model.dispatch import Dispatch
 from . import edits
 from .edits import Edit
-from .memory_runs import MemoryRuns
+from .logs import ChangeFilter, LogPage, LogQuery
 from .queries import Page, Query
-from .rows import Change, Row
+from .rows import NOBODY, Author, Change, Row
 from .runs import RunStore
 from .watchers import Published, Watcher, Watchers
 
@@ -51,17 +52,20 @@ class Store(ABC):
         self.watchers: Watchers[Change] = Watchers(watcher_limit, self._wake)
         self.on_commit: Callable[[int, float], None] | None = None
         self._wakeup = trio.Event()
-        self.runs: RunStore = MemoryRuns(
-            Watchers(watcher_limit, self._wake), self._wait_for_watchers
-        )
+        self.runs: RunStore
 
-    async def create(self, microgrid_id: int, data: wire.DispatchData, *, now: int) -> Row:
+    async def create(
+        self, microgrid_id: int, data: wire.DispatchData, *, now: int, author: Author = NOBODY
+    ) -> Row:
         """Add a dispatch with this content, created at `now`, with an id never used before.
+
+        Args:
+          author: Who creates it, for the log of changes; so for the other writes.
 
         Raises:
           StoreFullError: there are no more ids.
         """
-        [change] = await self.write(edits.create(microgrid_id, data, now=now))
+        [change] = await self.write(edits.create(microgrid_id, data, now=now, author=author))
         return change.row
 
     async def update(
@@ -71,6 +75,7 @@ class Store(ABC):
         change: Callable[[wire.DispatchData], wire.DispatchData],
         *,
         now: int,
+        author: Author = NOBODY,
     ) -> Row:
         """Change the content of a dispatch.
 
@@ -83,19 +88,27 @@ class Store(ABC):
         Raises:
           NotFoundError: the microgrid has no dispatch with this id.
         """
-        [made] = await self.write(edits.update(microgrid_id, dispatch_id, change, now=now))
+        edit = edits.update(microgrid_id, dispatch_id, change, now=now, author=author)
+        [made] = await self.write(edit)
         return made.row
 
-    async def delete(self, microgrid_id: int, dispatch_id: int) -> Row:
+    async def delete(self, microgrid_id: int, dispatch_id: int, *, author: Author = NOBODY) -> Row:
         """Remove a dispatch; return its last content.
 
         Raises:
           NotFoundError: the microgrid has no dispatch with this id.
         """
-        [change] = await self.write(edits.delete(microgrid_id, dispatch_id))
+        edit = edits.delete(microgrid_id, dispatch_id, now=_now(), author=author)
+        [change] = await self.write(edit)
         return change.row
 
-    async def put(self, microgrid_id: int, dispatch: wire.Dispatch | Dispatch) -> Row:
+    async def put(
+        self,
+        microgrid_id: int,
+        dispatch: wire.Dispatch | Dispatch,
+        *,
+        author: Author = NOBODY,
+    ) -> Row:
         """Keep a dispatch exactly as it is, with its own id and times, without checking any rule.
 
         This is not a call of the API; it is for imports and for tests.  A dispatch of the same
@@ -106,7 +119,7 @@ class Store(ABC):
           ValueError: another microgrid has a dispatch with this id.
         """
         message = dispatch_to_wire(dispatch) if isinstance(dispatch, Dispatch) else dispatch
-        [change] = await self.write(edits.put(microgrid_id, message))
+        [change] = await self.write(edits.put(microgrid_id, message, now=_now(), author=author))
         return change.row
 
     def watch(
@@ -138,6 +151,14 @@ class Store(ABC):
         self.runs.watchers.end_all()
 
     # What a kind of store has to implement.
+
+    @abstractmethod
+    async def list_changes(self, query: LogQuery[ChangeFilter]) -> LogPage[ChangeFilter]:
+        """Return one page of the log of changes.
+
+        Raises:
+          StoreBusyError: it would take too long.
+        """
 
     @abstractmethod
     async def write(self, edit: Edit) -> Sequence[Change]:
@@ -182,3 +203,7 @@ class Store(ABC):
           FileExistsError: the file exists.
           StoreError: the file cannot be written.
         """
+
+
+def _now() -> int:
+    return time_to_nanos(clock.now())

@@ -35,6 +35,7 @@ class Batch:
 
     Attributes:
       counters: The counters after the writes so far.
+      changes: The changes so far, for the log.
       former: The former sort keys that walks under way need.
       stamps: The seconds to keep for keys, unless a newer one is kept.
 
@@ -46,6 +47,7 @@ class Batch:
 
     def __init__(self, counters: Counters, stored: Mapping[int, Row | Exception]) -> None:
         self.counters = counters
+        self.changes: list[Change] = []
         self.former: list[FormerKeys] = []
         self.stamps: dict[bytes, int] = {}
         self._stored = stored
@@ -61,6 +63,7 @@ class Batch:
         changes = edit.decide(found, self.counters)
         for change in changes:
             self._apply(change)
+        self.changes += changes
         self.counters = self.counters.after(changes)
         return changes
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ...api.codec import dispatch_to_wire
+from ... import clock
+from ...api.codec import dispatch_to_wire, time_to_nanos
 from ...model.dispatch import Dispatch
 from . import edits
 from .base import Store
 from .edits import Counters, Edit
-from .rows import Change, Row
+from .rows import NOBODY, Author, Change, Row
 
 __all__ = ["BulkResult", "add_all"]
 
@@ -33,7 +34,12 @@ class BulkResult:
 
 
 async def add_all(
-    store: Store, microgrid_id: int, dispatches: Sequence[Dispatch], *, page_size: int = _PAGE_SIZE
+    store: Store,
+    microgrid_id: int,
+    dispatches: Sequence[Dispatch],
+    *,
+    author: Author = NOBODY,
+    page_size: int = _PAGE_SIZE,
 ) -> BulkResult:
     """Add dispatches exactly as they are, with their own ids and times, without checking any rule.
 
@@ -42,6 +48,7 @@ async def add_all(
     store, and calling it again adds the rest.  Ids that are given later are higher.
 
     Args:
+      author: Who adds them, for the log of changes.
       page_size: How many dispatches share a transaction.
 
     Raises:
@@ -52,7 +59,9 @@ async def add_all(
     foreign: list[int] = []
     for begin in range(0, len(dispatches), page_size):
         messages = [dispatch_to_wire(each) for each in dispatches[begin : begin + page_size]]
-        count, existing = await _add(store, edits.put_missing(microgrid_id, messages))
+        now = time_to_nanos(clock.now())
+        edit = edits.put_missing(microgrid_id, messages, now=now, author=author)
+        count, existing = await _add(store, edit)
         added += count
         for row in existing:
             (present if row.microgrid_id == microgrid_id else foreign).append(row.id)

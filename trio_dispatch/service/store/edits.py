@@ -16,7 +16,7 @@ from ...api.wire import Event
 from ...model.validation import MAX_ID
 from ..errors import NotFoundError, StoreFullError
 from ..rules import check_size
-from .rows import Change, Row, row_of, row_of_message
+from .rows import NOBODY, Author, Change, Row, row_of, row_of_message
 
 __all__ = ["Counters", "Edit", "create", "delete", "put", "put_missing", "update"]
 
@@ -58,7 +58,12 @@ class Edit:
     decide: Decide
 
 
-def create(microgrid_id: int, data: wire.DispatchData, *, now: int) -> Edit:
+# What each edit has in common: `now` and `author` are for the log of changes.
+
+
+def create(
+    microgrid_id: int, data: wire.DispatchData, *, now: int, author: Author = NOBODY
+) -> Edit:
     """Add a dispatch with a new id."""
 
     def decide(found: Mapping[int, Row], counters: Counters) -> list[Change]:
@@ -75,7 +80,7 @@ def create(microgrid_id: int, data: wire.DispatchData, *, now: int) -> Edit:
             updated_sequence=sequence,
         )
         check_size(row.message)
-        return [Change(Event.CREATED, row)]
+        return [Change(Event.CREATED, sequence, now, author, row)]
 
     return Edit(microgrid_id, (), decide)
 
@@ -86,11 +91,13 @@ def update(
     change: Callable[[wire.DispatchData], wire.DispatchData],
     *,
     now: int,
+    author: Author = NOBODY,
 ) -> Edit:
     """Replace the content of a dispatch by what a function makes of it."""
 
     def decide(found: Mapping[int, Row], counters: Counters) -> list[Change]:
         old = _in_microgrid(found, microgrid_id, dispatch_id)
+        sequence = counters.sequence + 1
         row = row_of(
             microgrid_id,
             dispatch_id,
@@ -98,25 +105,25 @@ def update(
             create_time=old.create_time,
             update_time=max(now, old.update_time + 1),
             created_sequence=old.created_sequence,
-            updated_sequence=counters.sequence + 1,
+            updated_sequence=sequence,
         )
         check_size(row.message, old.message)
-        return [Change(Event.UPDATED, row, old)]
+        return [Change(Event.UPDATED, sequence, now, author, row, old)]
 
     return Edit(microgrid_id, (dispatch_id,), decide)
 
 
-def delete(microgrid_id: int, dispatch_id: int) -> Edit:
+def delete(microgrid_id: int, dispatch_id: int, *, now: int, author: Author = NOBODY) -> Edit:
     """Remove a dispatch."""
 
     def decide(found: Mapping[int, Row], counters: Counters) -> list[Change]:
         row = _in_microgrid(found, microgrid_id, dispatch_id)
-        return [Change(Event.DELETED, row, row)]
+        return [Change(Event.DELETED, counters.sequence + 1, now, author, row, row)]
 
     return Edit(microgrid_id, (dispatch_id,), decide)
 
 
-def put(microgrid_id: int, message: wire.Dispatch) -> Edit:
+def put(microgrid_id: int, message: wire.Dispatch, *, now: int, author: Author = NOBODY) -> Edit:
     """Keep a dispatch exactly as it is, in place of one with the same id."""
     dispatch_id = _id_of(message)
 
@@ -128,12 +135,19 @@ def put(microgrid_id: int, message: wire.Dispatch) -> Edit:
         row = row_of_message(
             microgrid_id, message, created_sequence=sequence, updated_sequence=sequence
         )
-        return [Change(Event.CREATED if old is None else Event.UPDATED, row, old)]
+        event = Event.CREATED if old is None else Event.UPDATED
+        return [Change(event, sequence, now, author, row, old)]
 
     return Edit(microgrid_id, (dispatch_id,), decide)
 
 
-def put_missing(microgrid_id: int, messages: Collection[wire.Dispatch]) -> Edit:
+def put_missing(
+    microgrid_id: int,
+    messages: Collection[wire.Dispatch],
+    *,
+    now: int,
+    author: Author = NOBODY,
+) -> Edit:
     """Keep dispatches exactly as they are, except those whose ids are taken.
 
     Of several with the same id the first one counts.
@@ -147,6 +161,9 @@ def put_missing(microgrid_id: int, messages: Collection[wire.Dispatch]) -> Edit:
         return [
             Change(
                 Event.CREATED,
+                sequence,
+                now,
+                author,
                 row_of_message(
                     microgrid_id, message, created_sequence=sequence, updated_sequence=sequence
                 ),

@@ -9,13 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from typing import Generic, Protocol, TypeAlias, TypeVar
+from typing import Final, Generic, Protocol, TypeAlias, TypeVar
 
+from ...api.codec import time_from_nanos
+from ...api.runs import encode_change
+from ...api.wire import Event
 from ...model.runs import ReportedState
 from .queries import PageBuilder, TimeRange
+from .rows import MAX_SENT_BYTES, Change, sendable
 
 __all__ = [
     "ChangeFilter",
+    "ChangeRow",
     "Entry",
     "LogPage",
     "LogQuery",
@@ -24,6 +29,8 @@ __all__ = [
     "log_page",
     "passes",
 ]
+
+_MAX_CONTENT_BYTES: Final = MAX_SENT_BYTES // 2
 
 Place: TypeAlias = tuple[int, int]
 """The time of an entry in nanoseconds since 1970, and its number."""
@@ -86,6 +93,62 @@ class ChangeFilter:
             "key_name": self.key_names,
         }
         return {name: values for name, values in columns.items() if values}
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeRow:
+    """A change as a store keeps it.
+
+    Attributes:
+      time: In nanoseconds since 1970.
+      event: The number of the event in the API.
+      old, new: The encoded dispatch before and after the change.
+    """
+
+    sequence: int
+    microgrid_id: int
+    time: int
+    event: int
+    dispatch_id: int
+    key_name: str
+    peer: str
+    old: bytes | None
+    new: bytes | None
+
+    @classmethod
+    def of(cls, change: Change) -> ChangeRow:
+        """Return the row of a change."""
+        old, new = change.old, change.new
+        return cls(
+            change.sequence,
+            change.microgrid_id,
+            change.time,
+            change.event,
+            change.row.id,
+            change.author.key_name,
+            change.author.peer,
+            None if old is None else old.message,
+            None if new is None else new.message,
+        )
+
+    @property
+    def place(self) -> Place:
+        """Its place in a list."""
+        return self.time, self.sequence
+
+    @property
+    def message(self) -> bytes:
+        """The encoded `Change` message."""
+        return encode_change(
+            sequence=self.sequence,
+            time=time_from_nanos(self.time),
+            event=Event(self.event),
+            dispatch_id=self.dispatch_id,
+            key_name=self.key_name,
+            peer=self.peer,
+            old=None if self.old is None else sendable(self.old, _MAX_CONTENT_BYTES),
+            new=None if self.new is None else sendable(self.new, _MAX_CONTENT_BYTES),
+        )
 
 
 _F = TypeVar("_F", RunFilter, ChangeFilter)

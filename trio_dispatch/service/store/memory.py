@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from heapq import merge
 from itertools import islice
 from os import PathLike
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import trio
 
@@ -18,12 +18,19 @@ from ..errors import NotFoundError, StoreError
 from . import queries
 from .base import Store
 from .edits import Counters, Edit
+from .logs import ChangeFilter, LogPage, LogQuery
+from .memory_logs import MemoryChanges, MemoryRuns
 from .queries import EVERYTHING, Page, PageBuilder, Query, SortKey
+from .retention import Retention
 from .rows import Change, Row
+from .watchers import Watchers
 
-__all__ = ["MemoryStore"]
+__all__ = ["MEMORY_RETENTION", "MemoryStore"]
 
 _Place: TypeAlias = tuple[int, int]  # sort key, id
+
+MEMORY_RETENTION: Final = Retention(runs=100_000, changes=100_000)
+"""Fewer runs and changes than a file keeps."""
 
 _ROWS_AT_ONCE = 1000
 """A list looks at this many dispatches before other tasks get their turn."""
@@ -84,10 +91,17 @@ class MemoryStore(Store):
 
     Args:
       watcher_limit: How many changes may wait for one watcher before it is disconnected.
+      retention: How long runs and changes are kept.
     """
 
-    def __init__(self, *, watcher_limit: int = 1000) -> None:
+    def __init__(
+        self, *, watcher_limit: int = 1000, retention: Retention = MEMORY_RETENTION
+    ) -> None:
         super().__init__(watcher_limit=watcher_limit)
+        self.runs = MemoryRuns(
+            Watchers(watcher_limit, self._wake), self._wait_for_watchers, retention
+        )
+        self._changes = MemoryChanges(retention)
         self.counters = Counters()
         self._rows: dict[int, Row] = {}
         self._microgrids: defaultdict[int, _Microgrid] = defaultdict(_Microgrid)
@@ -102,6 +116,7 @@ class MemoryStore(Store):
         self.counters = self.counters.after(changes)
         for change in changes:
             self._apply(change)
+        self._changes.add(changes)
         self.watchers.publish(changes, wake=False)
         await self.watchers.hand_over()
         return changes
@@ -131,6 +146,9 @@ class MemoryStore(Store):
             if after == begin:
                 return builder.page(query, snapshot=snapshot, total=total)
             await trio.lowlevel.checkpoint()
+
+    async def list_changes(self, query: LogQuery[ChangeFilter]) -> LogPage[ChangeFilter]:
+        return await self._changes.list(query)
 
     async def backup(self, path: str | PathLike[str]) -> None:
         raise StoreError(f"{path}: a store in memory has no backup")

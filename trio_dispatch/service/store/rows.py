@@ -19,6 +19,9 @@ from ...model.target import TargetIds
 from ..rules import is_recurring, last_run_end
 
 __all__ = [
+    "MAX_SENT_BYTES",
+    "NOBODY",
+    "Author",
     "Change",
     "Row",
     "check_time",
@@ -72,15 +75,37 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """A dispatch was created, updated or deleted.
+class Author:
+    """Who made a change, for the log of changes.
 
     Attributes:
+      key_name: The name of the API key; empty if none was needed.
+      peer: The address from which the request came; empty if it is not known.
+    """
+
+    key_name: str = ""
+    peer: str = ""
+
+
+NOBODY = Author()
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A dispatch was created, updated or deleted: an entry of the log of changes.
+
+    Attributes:
+      sequence: The number of the change.
+      time: When it was made, in nanoseconds since 1970.
+      author: Who made it.
       row: The dispatch after the change; for a deletion, as it was last.
       old: The dispatch before the change; None for a creation.
     """
 
     event: Event
+    sequence: int
+    time: int
+    author: Author
     row: Row
     old: Row | None = None
 
@@ -91,8 +116,13 @@ class Change:
 
     @property
     def message(self) -> bytes:
-        """The encoded dispatch after the change."""
+        """The encoded dispatch after the change; for a deletion, as it was last."""
         return self.row.message
+
+    @property
+    def new(self) -> Row | None:
+        """The dispatch after the change; None for a deletion."""
+        return None if self.event is Event.DELETED else self.row
 
     @property
     def moved(self) -> Row | None:
@@ -161,14 +191,14 @@ def _nanos(moment: datetime | None) -> int:
     return 0 if moment is None else time_to_nanos(moment)
 
 
-def sendable(message: bytes) -> bytes:
+def sendable(message: bytes, limit: int = MAX_SENT_BYTES) -> bytes:
     """Return a dispatch as clients receive it.
 
     Older versions stored dispatches of up to 4 MiB.  Those that exceed a client's default limit
     would make their microgrid unlistable, so clients receive an inactive dispatch without content
     in their place, by which they can still be found, and deleted.
     """
-    if len(message) <= MAX_SENT_BYTES:
+    if len(message) <= limit:
         return message
     metadata = _METADATA_ONLY.decode(message, wire.Dispatch).metadata or wire.DispatchMetadata()
     data = wire.DispatchData(

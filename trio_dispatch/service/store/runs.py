@@ -7,7 +7,7 @@ writes the result down, all in one transaction.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -26,7 +26,7 @@ __all__ = [
     "RunKey",
     "RunRow",
     "RunStore",
-    "check_dispatcher",
+    "check_room",
     "fold",
 ]
 
@@ -173,16 +173,16 @@ def fold(
     return rows
 
 
-def check_dispatcher(delivery: Delivery, known: Collection[str]) -> None:
-    """Check that a dispatcher is one of those that have reported, or that there are not too many.
+def check_room(delivery: Delivery, count: int) -> None:
+    """Check that a further dispatcher may report to the microgrid.
 
     Raises:
-      InvalidRequestError: there are too many.
+      InvalidRequestError: `count` dispatchers are too many.
     """
-    if delivery.dispatcher not in known and len(known) >= MAX_DISPATCHERS:
+    if count >= MAX_DISPATCHERS:
         raise InvalidRequestError(
             "dispatcher",
-            f"is new, but {len(known)} dispatchers have reported to microgrid "
+            f"is new, but {count} dispatchers have reported to microgrid "
             f"{delivery.microgrid_id} already",
         )
 

@@ -31,6 +31,7 @@ import trio
 from outcome import Error
 
 from ... import clock
+from ...api.codec import time_to_nanos
 from ...concurrency.nursery import open_service_nursery
 from ..errors import (
     NotFoundError,
@@ -43,13 +44,18 @@ from ._lookups import Lookups
 from ._schema import check_writable, counters, prepare
 from ._sql_errors import DRIVER_ERRORS, copy_of, mapped_to_store_errors
 from ._sql_lists import count_of, pages_of
+from ._sql_logs import changes_page, trim
 from ._sqlite_files import copy_database, ensure_file, lock, make_engine, raw_connection, unlock
 from ._transaction import latest_stamp, read_batch, read_counters, write_batch
 from .base import Store
 from .batch import Batch
 from .edits import Edit
+from .logs import ChangeFilter, LogPage, LogQuery
 from .queries import Page, PageBuilder, Query
+from .retention import DEFAULT_RETENTION, Retention
 from .rows import Change, Row
+from .sqlite_runs import SqliteRuns
+from .watchers import Watchers
 from .write_queue import Write, WriteQueue
 
 __all__ = ["SqliteStore", "open_sqlite"]
@@ -58,6 +64,9 @@ log = logging.getLogger("trio_dispatch.service.store")
 
 LIST_TIMEOUT: Final = 10.0
 """A list that takes more seconds is stopped."""
+
+TRIM_INTERVAL: Final = 600.0
+"""Old runs and changes are removed this number of seconds after something was written."""
 
 # Lists can be slow, so they have connections of their own and never delay a look-up by id.
 _LISTS_AT_ONCE: Final = 3
@@ -70,7 +79,11 @@ _R = TypeVar("_R")
 
 @asynccontextmanager
 async def open_sqlite(
-    path: str | os.PathLike[str], *, busy_timeout: float = 5.0, watcher_limit: int = 1000
+    path: str | os.PathLike[str],
+    *,
+    busy_timeout: float = 5.0,
+    watcher_limit: int = 1000,
+    retention: Retention = DEFAULT_RETENTION,
 ) -> AsyncIterator[SqliteStore]:
     """Open a store in a file, which is created if it does not exist; only its owner can read it.
 
@@ -80,17 +93,22 @@ async def open_sqlite(
     Args:
       busy_timeout: How many seconds to wait for another program that has locked the file.
       watcher_limit: How many changes may wait for one watcher before it is disconnected.
+      retention: How long runs and changes are kept.
 
     Raises:
       StoreError: the file cannot be opened or written, is not an SQLite database, belongs to
         another application or to a newer version of this package, or is open in another service.
     """
-    store = SqliteStore(path, busy_timeout=busy_timeout, watcher_limit=watcher_limit)
+    store = SqliteStore(
+        path, busy_timeout=busy_timeout, watcher_limit=watcher_limit, retention=retention
+    )
     try:
         await clock.run_in_thread(store._open)
         async with open_service_nursery() as nursery:
             nursery.start_soon(store._queue.run, store._commit)
             nursery.start_soon(store._lookups.run)
+            nursery.start_soon(store._runs.run)
+            nursery.start_soon(store._trim)
             yield store
             nursery.cancel_scope.cancel()
     finally:
@@ -148,7 +166,12 @@ class SqliteStore(Store):
     """A store in an SQLite file, see `open_sqlite`."""
 
     def __init__(
-        self, path: str | os.PathLike[str], *, busy_timeout: float, watcher_limit: int
+        self,
+        path: str | os.PathLike[str],
+        *,
+        busy_timeout: float,
+        watcher_limit: int,
+        retention: Retention,
     ) -> None:
         super().__init__(watcher_limit=watcher_limit)
         self.path = Path(path).absolute()
@@ -164,6 +187,17 @@ class SqliteStore(Store):
         self._engine = make_engine(self.path, busy_timeout, connections=connections)
         self._lookups = Lookups(self.path, self._engine)
         self._writing = self._engine.execution_options(begin="BEGIN IMMEDIATE")
+        self.runs = self._runs = SqliteRuns(
+            self.path,
+            self._writing,
+            self._writer,
+            self._read_list,
+            Watchers(watcher_limit, self._wake),
+            self._wait_for_watchers,
+            self._note_commit,
+        )
+        self._retention = retention
+        self._written = trio.Event()
 
     # Reads.
 
@@ -187,8 +221,14 @@ class SqliteStore(Store):
                         break
             return builder.page(query, snapshot=snapshot, total=total)
 
+        return await self._read_list(read)
+
+    async def list_changes(self, query: LogQuery[ChangeFilter]) -> LogPage[ChangeFilter]:
+        return await self._read_list(lambda connection: changes_page(connection, query))
+
+    async def _read_list(self, work: Callable[[sa.Connection], _R]) -> _R:
         with trio.move_on_after(LIST_TIMEOUT):
-            return await self._read(read, self._lists)
+            return await self._read(work, self._lists)
         raise StoreBusyError("the list took too long: use a simpler filter")
 
     async def latest_stamp(self, key: bytes) -> int | None:
@@ -250,6 +290,7 @@ class SqliteStore(Store):
         await self._queue.submit(Write(work))
 
     def _wake(self) -> None:
+        super()._wake()
         self._queue.wake()
 
     async def _commit(self, writes: Sequence[Write]) -> None:
@@ -257,12 +298,35 @@ class SqliteStore(Store):
         # There is no checkpoint between the return of the thread and the last watcher.
         began = trio.current_time()
         certain = await clock.run_in_thread(self._transact, writes, limiter=self._writer)
+        self._note_commit()
         changes = [change for write in writes for change in write.changes]
         self.watchers.publish(changes, wake=False)
         if not certain:
             self.watchers.disconnect_all()
         if self.on_commit is not None:
             self.on_commit(len(writes), trio.current_time() - began)
+
+    def _note_commit(self) -> None:
+        self._written.set()
+
+    async def _trim(self) -> None:
+        """Remove old runs and changes for ever, now and then, in small transactions.
+
+        Nothing is removed, and no task wakes up, while nothing is written.
+        """
+
+        def step() -> int:
+            with mapped_to_store_errors(self.path), self._writing.begin() as connection:
+                return trim(connection, self._retention, now)
+
+        while True:
+            await self._written.wait()
+            await trio.sleep(TRIM_INTERVAL)
+            self._written = trio.Event()
+            now = time_to_nanos(clock.now())
+            with suppress(StoreError):
+                while await clock.run_in_thread(step, limiter=self._writer):
+                    pass
 
     # In worker threads.
 

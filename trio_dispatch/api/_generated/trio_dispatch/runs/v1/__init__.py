@@ -259,7 +259,7 @@ class Change(betterproto2.Message):
 
     sequence: "int" = betterproto2.field(1, betterproto2.TYPE_UINT64)
     """
-    The number of the change; a later change of the same service has a higher one.
+    The number of the change; a later change of the same microgrid has a higher one.
     """
 
     time: "datetime.datetime | None" = betterproto2.field(

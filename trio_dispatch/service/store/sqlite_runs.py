@@ -1,0 +1,149 @@
+"""Runs in an SQLite file.
+
+One task stores the reports.  As with other writes, those that wait share a transaction.  If a
+commit fails, its reports fail as unavailable: dispatchers send them again, and those that were
+stored are ignored then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Protocol, TypeVar
+
+import sqlalchemy as sa
+import trio
+from outcome import Error, Outcome, Value
+
+from ... import clock
+from ...model.runs import DispatcherInfo
+from ..errors import StoreError, StoreUnavailableError
+from ._sql_errors import DRIVER_ERRORS, copy_of, mapped_to_store_errors
+from ._sql_logs import list_dispatchers, report, runs_page
+from .logs import LogPage, LogQuery, RunFilter
+from .runs import Delivery, RunRow, RunStore
+from .watchers import Watchers
+
+__all__ = ["SqliteRuns"]
+
+_REPORTS_AT_ONCE: Final = 2000
+
+_R = TypeVar("_R")
+
+
+class Read(Protocol):
+    """Reads in a thread."""
+
+    async def __call__(self, work: Callable[[sa.Connection], _R]) -> _R: ...
+
+
+@dataclass(eq=False, slots=True)
+class _Report:
+    delivery: Delivery
+    outcome: Outcome[tuple[int, list[RunRow]]] | None = None
+    done: trio.Event = field(default_factory=trio.Event)
+
+
+class SqliteRuns(RunStore):
+    """Keeps runs in an SQLite file; `run` stores the reports.
+
+    Args:
+      engine: Begins transactions that write.
+      writer: Permits one transaction that writes at a time.
+      read: Reads from the file.
+      watchers: The watchers of runs.
+      wait_for_watchers: Waits while the watchers of a microgrid lag.
+      on_commit: Called after each transaction.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        engine: sa.Engine,
+        writer: trio.CapacityLimiter,
+        read: Read,
+        watchers: Watchers[RunRow],
+        wait_for_watchers: Callable[[Watchers[RunRow], int], Awaitable[None]],
+        on_commit: Callable[[], None],
+    ) -> None:
+        self.watchers = watchers
+        self._path = path
+        self._engine = engine
+        self._writer = writer
+        self._read = read
+        self._wait_for_watchers = wait_for_watchers
+        self._on_commit = on_commit
+        self._waiting: list[_Report] = []
+        self._arrival = trio.lowlevel.ParkingLot()
+        self._closed = False
+
+    async def report(self, delivery: Delivery) -> int:
+        await self._wait_for_watchers(self.watchers, delivery.microgrid_id)
+        if self._closed:
+            raise StoreUnavailableError(f"{self._path} is closed")
+        waiting = _Report(delivery)
+        self._waiting.append(waiting)
+        self._arrival.unpark_all()
+        await waiting.done.wait()
+        assert waiting.outcome is not None
+        last_sequence, _ = waiting.outcome.unwrap()
+        return last_sequence
+
+    async def list(self, query: LogQuery[RunFilter]) -> LogPage[RunFilter]:
+        return await self._read(lambda connection: runs_page(connection, query))
+
+    async def dispatchers(self, microgrid_id: int) -> Sequence[DispatcherInfo]:
+        return await self._read(lambda connection: list_dispatchers(connection, microgrid_id))
+
+    async def run(self) -> None:
+        """Store reports for ever."""
+        try:
+            while True:
+                if not self._waiting:
+                    await self._arrival.park()
+                batch = self._next()
+                await clock.run_in_thread(self._transact, batch, limiter=self._writer)
+                self._on_commit()
+                del self._waiting[: len(batch)]
+                for each in batch:
+                    if isinstance(each.outcome, Value):
+                        _, rows = each.outcome.value
+                        self.watchers.publish(rows)
+                    each.done.set()
+        finally:
+            self._closed = True
+            for each in self._waiting:
+                each.outcome = Error(StoreUnavailableError(f"{self._path} is closed"))
+                each.done.set()
+            self._waiting.clear()
+
+    def _next(self) -> Sequence[_Report]:
+        batch: list[_Report] = []
+        size = 0
+        for each in self._waiting:
+            size += len(each.delivery.reports)
+            if batch and size > _REPORTS_AT_ONCE:
+                break
+            batch.append(each)
+        return batch
+
+    def _transact(self, batch: Sequence[_Report]) -> None:
+        """Store reports in one transaction, in a worker thread."""
+        try:
+            with mapped_to_store_errors(self._path), self._engine.begin() as connection:
+                for each in batch:
+                    try:
+                        each.outcome = Value(report(connection, each.delivery))
+                    except DRIVER_ERRORS:
+                        raise
+                    except Exception as exc:  # noqa: BLE001 - it is raised in the caller's task
+                        each.outcome = Error(exc)
+        except StoreError as error:
+            # A small transaction may still fit on a full disk.
+            if len(batch) > 1 and not isinstance(error, StoreUnavailableError):
+                for each in batch:
+                    self._transact([each])
+                return
+            for each in batch:
+                each.outcome = Error(copy_of(error))
