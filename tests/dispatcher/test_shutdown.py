@@ -15,10 +15,16 @@ from trio_dispatch import Receiver, TargetIds, open_dispatcher
 from trio_dispatch.testing import LocalService, make_dispatch, open_test_service
 
 
-async def use(service: LocalService, cache: Path | None, receivers: list[Receiver[object]]) -> None:
+async def use(
+    service: LocalService, cache: Path | None, name: str | None, receivers: list[Receiver[object]]
+) -> None:
     """Open, sync, receive, reconnect and close."""
     async with open_dispatcher(
-        microgrid_id=1, channel=service.channel, key=service.key, cache=cache
+        microgrid_id=1,
+        channel=service.channel,
+        key=service.key,
+        cache=cache,
+        name=name,
     ) as dispatcher:
         status = dispatcher.running_status_change.new_receiver()
         events = dispatcher.lifecycle_events.new_receiver()
@@ -36,9 +42,16 @@ async def use(service: LocalService, cache: Path | None, receivers: list[Receive
         await trio.sleep(30)
 
 
-@pytest.mark.parametrize(("cached", "stride"), [(False, cases(4, long=1)), (True, 1)])
+@pytest.mark.parametrize(
+    ("cached", "name", "stride"),
+    [(False, None, cases(4, long=1)), (True, None, 1), (True, "site-7", cases(7, long=1))],
+)
 async def test_cancellation_at_every_step(
-    autojump_clock: trio.testing.MockClock, tmp_path: Path, cached: bool, stride: int
+    autojump_clock: trio.testing.MockClock,
+    tmp_path: Path,
+    cached: bool,
+    name: str | None,
+    stride: int,
 ) -> None:
     steps = 0
     finished = False
@@ -52,7 +65,7 @@ async def test_cancellation_at_every_step(
                 instrument = CancelAt(steps, scope)
                 trio.lowlevel.add_instrument(instrument)
                 try:
-                    await use(service, cache, receivers)
+                    await use(service, cache, name, receivers)
                     finished = True
                 finally:
                     trio.lowlevel.remove_instrument(instrument)

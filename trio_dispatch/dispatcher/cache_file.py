@@ -27,7 +27,7 @@ from ..client.pages import decode_page, encode_page
 from ..model.dispatch import Dispatch
 from .journal import discard_journal, read_journal
 
-__all__ = ["SavedState", "load", "save"]
+__all__ = ["SavedState", "free_name", "load", "save"]
 
 log = logging.getLogger("trio_dispatch.dispatcher.cache")
 
@@ -131,7 +131,7 @@ def load(path: Path, microgrid_id: int) -> SavedState | None:
     try:
         state = _parse(data, microgrid_id)
     except ValueError as exc:
-        renamed = _free_name(path)
+        renamed = free_name(path)
         path.replace(renamed)
         discard_journal(path)
         log.warning("the cache %s cannot be used and is now %s: %s", path, renamed.name, exc)
@@ -142,7 +142,8 @@ def load(path: Path, microgrid_id: int) -> SavedState | None:
     return state
 
 
-def _free_name(path: Path) -> Path:
+def free_name(path: Path) -> Path:
+    """Return a name that is not in use, for a file that cannot be used."""
     names = (path.with_name(f"{path.name}.bad{number or ''}") for number in itertools.count())
     return next(name for name in names if not name.exists())
 

@@ -9,15 +9,18 @@ from functools import partial
 from os import PathLike
 from pathlib import Path
 
+from .. import clock
 from ..actors.registry import ActorRegistry
 from ..client.client import Channel, open_client
 from ..concurrency.nursery import open_service_nursery
+from ..model.runs import check_name
 from ..model.validation import check_id
 from ..process import notify_ready
 from .cache import FileCache, NoCache, read_cache
 from .facade import Dispatcher
 from .mirror import Mirror
 from .offline import limit_offline
+from .reports.reporter import open_reporter
 from .scheduler import Scheduler
 from .sync import Synchronizer
 from .turns import turns_of
@@ -35,6 +38,7 @@ async def open_dispatcher(
     channel: Channel | None = None,
     call_timeout: timedelta = timedelta(seconds=60),
     cache: str | PathLike[str] | None = None,
+    name: str | None = None,
     probe_interval: timedelta = timedelta(seconds=30),
     resync_interval: timedelta = timedelta(minutes=5),
     catch_up: timedelta = timedelta(seconds=60),
@@ -57,6 +61,9 @@ async def open_dispatcher(
         no service.  On restart, every status receiver gets stops for runs left over from a crash,
         and pulses that were due meanwhile are announced if they are at most `catch_up` late.  A
         file that cannot be used is renamed.
+      name: The name under which runs are reported to the service, for example the site's.  No two
+        dispatchers of a microgrid may have the same.  Reports that wait for the service are kept
+        beside the cache, or in memory without one.  By default, nothing is reported.
       probe_interval: How often one small call checks that the stream of changes has missed nothing.
       resync_interval: How often everything is listed again.
       catch_up: A start, a pulse or a whole run is announced up to this late; a later one is a
@@ -79,12 +86,17 @@ async def open_dispatcher(
         history=history,
     )
     check_id("microgrid_id", microgrid_id)
+    if name is not None:
+        check_name("name", name)
     path = None if cache is None else Path(cache)
     saved = None if path is None else await read_cache(path, microgrid_id)
     async with open_client(
         server_url, key=key, sign_secret=sign_secret, channel=channel, call_timeout=call_timeout
     ) as client:
         actors = ActorRegistry()
+        reporter = None
+        if name is not None:
+            reporter = await open_reporter(client, microgrid_id, name, path)
         mirror = Mirror(saved.dispatches if saved is not None else ())
         scheduler = Scheduler(
             microgrid_id,
@@ -96,6 +108,7 @@ async def open_dispatcher(
             else partial(FileCache, path, microgrid_id, saved),
             driven=actors.driven,
             saved=saved,
+            report=(lambda _, __: None) if reporter is None else reporter.announce,
         )
         synchronizer = Synchronizer(
             client,
@@ -124,12 +137,23 @@ async def open_dispatcher(
                             resume=scheduler.resume,
                         )
                     )
+                if reporter is not None:
+                    nursery.start_soon(reporter.run, synchronizer.state)
                 await nursery.start(synchronizer.run)
                 # Not before, since a file with a part of the dispatches is worse than none.
                 nursery.start_soon(scheduler.cache.run)
+                if reporter is not None:
+                    await scheduler.wait_idle()
+                    reporter.settle(clock.now())
                 notify_ready()
                 yield Dispatcher(
-                    client, microgrid_id, mirror.dispatches, scheduler, synchronizer, actors
+                    client,
+                    microgrid_id,
+                    mirror.dispatches,
+                    scheduler,
+                    synchronizer,
+                    actors,
+                    reporter,
                 )
                 nursery.cancel_scope.cancel()
         finally:

@@ -22,6 +22,7 @@ from ..model.dispatch import Dispatch
 from ..model.events import LifecycleEvent, MissedRun
 from ..model.expansion import Components
 from ..model.target import TargetIds
+from .reports.reporter import Reporter
 from .scheduler import Scheduler
 from .state import SyncState
 from .statistics import DispatcherStatistics
@@ -55,6 +56,7 @@ class Dispatcher:
         scheduler: Scheduler,
         synchronizer: Synchronizer,
         actors: ActorRegistry,
+        reporter: Reporter | None = None,
     ) -> None:
         self.client = client
         self.microgrid_id = microgrid_id
@@ -66,10 +68,11 @@ class Dispatcher:
         self._scheduler = scheduler
         self._synchronizer = synchronizer
         self._actors = actors
+        self._reporter = reporter
 
     def statistics(self) -> DispatcherStatistics:
         """Return the counters of this dispatcher."""
-        sync = self._synchronizer
+        sync, reporter = self._synchronizer, self._reporter
         return DispatcherStatistics(
             dispatches=len(self.dispatches),
             announced=self._scheduler.announced,
@@ -81,6 +84,10 @@ class Dispatcher:
             last_event_age=None if sync.last_event is None else clock.now() - sync.last_event,
             lateness=self._scheduler.lateness,
             worst_lateness=self._scheduler.worst_lateness,
+            reports_waiting=0 if reporter is None else reporter.waiting,
+            reports_delivered=0 if reporter is None else reporter.delivered,
+            reports_lost=0 if reporter is None else reporter.lost,
+            last_delivery=None if reporter is None else reporter.last_delivery,
         )
 
     @property

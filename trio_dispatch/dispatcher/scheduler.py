@@ -39,6 +39,7 @@ class Scheduler:
         dies.
       driven: Returns what actors act on.
       saved: What an earlier process knew, if anything; see `restore`.
+      report: Takes each notice that is announced, and the time.
 
     Attributes:
       lifecycle_events, running_status_change, missed_runs: The channels, see `Dispatcher`.
@@ -59,6 +60,7 @@ class Scheduler:
         cache: Callable[[Callable[[], LeftOn]], Cache],
         driven: Callable[[], Iterable[Dispatch]],
         saved: SavedState | None,
+        report: Callable[[Notice, datetime], None] = lambda _, __: None,
     ) -> None:
         self._microgrid_id = microgrid_id
         self._dispatches = dispatches
@@ -69,10 +71,12 @@ class Scheduler:
         self.cache = cache(self._left_on)
         self._driven = driven
         self._saved = saved
+        self._report = report
         self._pulses = UndeliveredPulses(catch_up)
         self._missed_runs = UndeliveredMissedRuns(history)
         self._problems = RuleProblems(microgrid_id)
         self._nap = trio.CancelScope()
+        self._idle = trio.Event()
         self.lifecycle_events: LimitedBroadcast[LifecycleEvent] = lifecycle_channel(self._existing)
         self.running_status_change: Broadcast[Dispatch] = status_channel(
             self._statuses, self._received
@@ -87,8 +91,15 @@ class Scheduler:
         """The scheduler task: announces what is due, and sleeps until the next transition."""
         while True:
             await self._advance(clock.now())
+            self._idle.set()
             with trio.CancelScope() as self._nap:
                 await clock.sleep_towards(self._agenda.next_due)
+
+    async def wait_idle(self) -> None:
+        """Wait until the scheduler task has announced everything that is due now."""
+        self._idle = trio.Event()
+        self._nap.cancel()
+        await self._idle.wait()
 
     async def _advance(self, now: datetime) -> None:
         """Announce everything that is due by now; a checkpoint if that is much."""
@@ -172,6 +183,7 @@ class Scheduler:
             message = notice.message
             if isinstance(message, MissedRun):
                 self._miss(message, now)
+                self._report(notice, now)
                 continue
             self._pulses.announced(message)
             if notice.kind is NoticeKind.REPLACE:
@@ -180,6 +192,7 @@ class Scheduler:
             self.announced += 1
             self.orphans.announced(message, notice.kind, now)
             self.running_status_change.publish(message)
+            self._report(notice, now)
             if is_scheduled:
                 self.lateness = now - notice.moment
                 self.worst_lateness = max(self.worst_lateness, self.lateness)

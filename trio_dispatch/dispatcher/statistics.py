@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 __all__ = ["DispatcherStatistics"]
 
@@ -23,6 +23,12 @@ class DispatcherStatistics:
       last_event_age: The time since the stream delivered its last event; None before the first.
       lateness: How late the last scheduled message was.
       worst_lateness: How late the latest scheduled message was.
+      reports_waiting: The number of run reports that are not delivered yet, see `name` of
+        `open_dispatcher`.
+      reports_delivered: The number of run reports that this process has delivered.
+      reports_lost: The number of run reports that were lost, because too many were waiting or the
+        service refused them.
+      last_delivery: When run reports were last delivered, in UTC; None if never.
     """
 
     dispatches: int
@@ -35,3 +41,7 @@ class DispatcherStatistics:
     last_event_age: timedelta | None
     lateness: timedelta
     worst_lateness: timedelta
+    reports_waiting: int = 0
+    reports_delivered: int = 0
+    reports_lost: int = 0
+    last_delivery: datetime | None = None

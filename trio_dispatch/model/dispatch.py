@@ -232,7 +232,7 @@ class Dispatch:
 
     def run_at(self, moment: datetime) -> datetime | None:
         """Return the occurrence whose run includes a moment in UTC; None if it does not run."""
-        if not self.active or self.deleted or (self._sent is not None and self._sent.halted):
+        if not self.active or self.deleted or self.halted:
             return None
         start = self.last_start(moment)
         if start is None:
@@ -325,6 +325,11 @@ class Dispatch:
     def pulse(self) -> datetime | None:
         """The occurrence that this status message is about, if it is about a pulse."""
         return None if self._sent is None else self._sent.pulse
+
+    @property
+    def halted(self) -> bool:
+        """Whether this status message stops a run although the schedule says that it goes on."""
+        return self._sent is not None and self._sent.halted
 
     def _now(self) -> datetime:
         now = clock.now()

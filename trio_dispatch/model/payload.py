@@ -30,10 +30,11 @@ class Payload(Mapping[str, JSON]):
 
     _data: dict[str, JSON]
 
-    def __init__(self, content: Mapping[str, object] = {}) -> None:
+    def __init__(self, content: Mapping[str, object] = {}, name: str = "payload") -> None:
         """
         Args:
           content: Of None, bool, finite numbers, str, and lists and mappings of these.
+          name: What errors call it.
 
         Raises:
           ValueError: something in it is not JSON; the message names its place.
@@ -42,11 +43,11 @@ class Payload(Mapping[str, JSON]):
             self._data = content._data
             return
         if not isinstance(content, Mapping):
-            raise ValueError(f"payload {shown(content)} is not a mapping")
+            raise ValueError(f"{name} {shown(content)} is not a mapping")
         try:
-            self._data = _frozen_items(content, "payload")
+            self._data = _frozen_items(content, name)
         except RecursionError:
-            raise ValueError("payload is nested too deeply, or contains itself") from None
+            raise ValueError(f"{name} is nested too deeply, or contains itself") from None
 
     @classmethod
     def unchecked(cls, fields: dict[str, JSON]) -> Payload:

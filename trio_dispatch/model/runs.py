@@ -175,7 +175,7 @@ class RunReport:
         size = len(check_text("error", self.error).encode())
         if size > MAX_ERROR_BYTES:
             raise ValueError(f"error must have at most {MAX_ERROR_BYTES} bytes, not {size}")
-        object.__setattr__(self, "details", Payload(self.details))
+        object.__setattr__(self, "details", Payload(self.details, "details"))
         size = details_size(self.details)
         if size > MAX_DETAILS_BYTES:
             raise ValueError(f"details must have at most {MAX_DETAILS_BYTES} bytes, not {size}")

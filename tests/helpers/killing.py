@@ -1,0 +1,91 @@
+"""A machine whose disk outlives its processes, each of which may be killed at any moment."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from trio_dispatch import Dispatcher, open_dispatcher
+from trio_dispatch.grpc import open_channel
+from trio_dispatch.testing import LocalService
+
+__all__ = ["Machine", "Network"]
+
+
+class Network:
+    """The connections of one process to a service, until they are cut."""
+
+    def __init__(self, service: LocalService) -> None:
+        self._service = service
+        self._streams: list[trio.abc.Stream] = []
+        self.is_cut = False
+
+    async def connect(self) -> trio.abc.Stream:
+        if self.is_cut:
+            raise OSError("the network is cut")
+        stream = await self._service.connect()
+        self._streams.append(stream)
+        return stream
+
+    async def cut(self) -> None:
+        """Close all connections for good: nothing more reaches the service."""
+        self.is_cut = True
+        for stream in self._streams:
+            await trio.aclose_forcefully(stream)
+
+
+class Machine:
+    """Runs dispatchers of microgrid 1, one after the other, with files in one folder.
+
+    Attributes:
+      processes: How many were started.
+      network: The network of the last process.
+    """
+
+    def __init__(self, service: LocalService, folder: Path) -> None:
+        self._service = service
+        self._folder = folder
+        self.cache = folder / "cache"
+        self.processes = 0
+        self.network = Network(service)
+
+    @asynccontextmanager
+    async def process(self, *, killed: bool = False, **options: Any) -> AsyncIterator[Dispatcher]:
+        """Run a dispatcher for the time of the block.
+
+        Args:
+          killed: At the end of the block the process is killed: whatever it does then neither
+            reaches the service nor changes a file.
+        """
+        self.processes += 1
+        network = self.network = Network(self._service)
+        files: dict[Path, bytes] = {}
+        async with (
+            open_channel(network.connect, keepalive_interval=math.inf) as channel,
+            open_dispatcher(
+                1, channel=channel, key=self._service.key, cache=self.cache, **options
+            ) as dispatcher,
+        ):
+            try:
+                yield dispatcher
+            finally:
+                if killed:
+                    # In this order: a journal is shortened after the file was written.
+                    paths = sorted(self._folder.iterdir(), reverse=True)
+                    files = {path: path.read_bytes() for path in paths}
+                    with trio.CancelScope(shield=True):
+                        await network.cut()
+        if killed:
+            # What was abandoned must not write afterwards.
+            limiter = trio.to_thread.current_default_thread_limiter()
+            while limiter.borrowed_tokens:
+                await trio.lowlevel.checkpoint()
+            for path in self._folder.iterdir():
+                path.unlink()
+            for path, content in files.items():
+                path.write_bytes(content)

@@ -1,0 +1,129 @@
+"""Reports runs to the service: from what happens in a dispatcher to the delivery."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import trio
+from trio_util import AsyncValue
+
+from ... import clock
+from ...model.runs import RunReport
+from ..notices import Notice
+from ..state import SyncState
+from .delivery import Delivery, RunsClient
+from .journal import Journal, read_journal
+from .journal_file import JournalState, SavedReports
+from .open_runs import OpenRuns
+from .queue import ReportQueue
+
+__all__ = ["Reporter", "open_reporter"]
+
+log = logging.getLogger("trio_dispatch.dispatcher.reports")
+
+_LAST_WRITE_TIMEOUT = 5.0
+_LAST_DELIVERY_TIMEOUT = 2.0
+
+
+class Reporter:
+    """Reports what a dispatcher and its actors do.
+
+    Its methods only put reports into a queue; the task `run` stores and delivers them.
+
+    Args:
+      client: Delivers the reports.
+      path: The file that keeps them until then; None to keep them in memory.
+      saved: What the file had.
+    """
+
+    def __init__(self, client: RunsClient, path: Path | None, saved: SavedReports) -> None:
+        state = saved.state
+        self._queue = ReportQueue(state.next, saved.waiting, lost=state.lost)
+        self._runs = OpenRuns(self._take, saved.open_runs)
+        self._journal = Journal(path, self._queue, state, self._runs.runs.values)
+        self._delivery = Delivery(
+            client,
+            state.microgrid_id,
+            state.dispatcher,
+            version("trio-dispatch"),
+            self._queue,
+            self._journal,
+        )
+
+    @property
+    def waiting(self) -> int:
+        """How many reports are not delivered yet."""
+        return len(self._queue)
+
+    @property
+    def delivered(self) -> int:
+        """How many reports this process has delivered."""
+        return self._delivery.delivered
+
+    @property
+    def lost(self) -> int:
+        """How many reports were lost, because too many were waiting or the service refused them."""
+        return self._queue.lost + self._delivery.refused
+
+    @property
+    def last_delivery(self) -> datetime | None:
+        """When reports were last delivered, in UTC."""
+        return self._delivery.last
+
+    def announce(self, notice: Notice, now: datetime) -> None:
+        """Report what the scheduler announces."""
+        self._runs.announce(notice, now)
+
+    def put(self, report: RunReport) -> None:
+        """Report what an actor does; its sequence number does not matter."""
+        self._runs.add(report)
+
+    def settle(self, now: datetime) -> None:
+        """End what an earlier process left; call it when what runs now was announced."""
+        self._runs.settle(now)
+
+    async def run(self, state: AsyncValue[SyncState]) -> None:
+        """Store and deliver reports until cancelled; then end all runs, and deliver that, too.
+
+        Args:
+          state: The state of the connection to the service.
+        """
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._journal.run)
+                nursery.start_soon(self._delivery.run, state)
+        finally:
+            self._runs.close(clock.now())
+            # A disk or a service that hangs does not delay the end for long.
+            with trio.move_on_after(_LAST_WRITE_TIMEOUT, shield=True):
+                await self._journal.write()
+            with trio.move_on_after(_LAST_DELIVERY_TIMEOUT, shield=True):
+                await self._delivery.flush(state)
+            with trio.move_on_after(_LAST_WRITE_TIMEOUT, shield=True):
+                await self._journal.write()
+
+    def _take(self, report: RunReport) -> RunReport:
+        return self._journal.take(report)
+
+
+async def open_reporter(
+    client: RunsClient, microgrid_id: int, dispatcher: str, cache: Path | None
+) -> Reporter:
+    """Return a reporter that keeps its reports beside a cache, or in memory without one.
+
+    Raises:
+      DispatchError: the file cannot be read.
+    """
+    if cache is None:
+        log.info(
+            "microgrid %d, dispatcher %r: without a cache, reports that are not delivered are lost "
+            "when the process ends",
+            microgrid_id,
+            dispatcher,
+        )
+        return Reporter(client, None, SavedReports(JournalState(microgrid_id, dispatcher)))
+    path = cache.with_name(f"{cache.name}.reports")
+    return Reporter(client, path, await read_journal(path, microgrid_id, dispatcher))
