@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from ..model.dispatch import Dispatch
@@ -37,6 +38,8 @@ __all__ = [
     "time_to_nanos",
 ]
 
+_TIMESTAMP_SIZE = 17  # bytes at most: two tags, and varints of up to ten and five bytes
+
 _plain = MessageCodec()
 
 
@@ -52,7 +55,23 @@ WIRE = MessageCodec(
 )
 """The API's messages.  With `bytes` as the message type, bytes pass as they are."""
 
-_fields = MessageCodec(builders=BUILDERS)
+
+def _decode_timestamp(data: bytes) -> datetime:
+    moment: datetime = WIRE.decoder(Timestamp)(data, 0, len(data), 0)
+    return moment
+
+
+# Many dispatches begin or end at the same times, and most were never updated since they were
+# created: to remember some times saves much of the decoding, and a copy of each.
+_remembered_timestamp = lru_cache(4096)(_decode_timestamp)
+
+
+def _timestamp(data: bytes) -> datetime:
+    # A longer one has unknown fields, which are not worth the memory.
+    return (_remembered_timestamp if len(data) <= _TIMESTAMP_SIZE else _decode_timestamp)(data)
+
+
+_fields = MessageCodec(builders=BUILDERS, decoders={Timestamp: _timestamp})
 
 
 def message_field(number: int, message: bytes) -> bytes:

@@ -1,7 +1,8 @@
 """Model values straight from the fields of the API's messages.
 
 `BUILDERS` names the function that a codec calls with the decoded fields of each message of which a
-dispatch consists.  Content is not validated: an invalid rule and unknown enum numbers are kept.
+dispatch consists, timestamps excepted.  Content is not validated: an invalid rule and unknown enum
+numbers are kept.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from ..model.target import (
 from ..model.times import time_of
 from ..protobuf.codec import DecodeError
 from . import wire
-from .wire import ListValue, Struct, Timestamp, Value
+from .wire import ListValue, Struct, Value
 
 __all__ = ["BUILDERS", "build_time", "rule_from_wire", "target_from_wire"]
 
@@ -219,7 +220,6 @@ def rule_from_wire(message: wire.RecurrenceRule | None) -> RecurrenceRule | None
 
 
 BUILDERS: dict[type, Callable[..., Any]] = {
-    Timestamp: build_time,
     wire.Dispatch: _dispatch,
     wire.DispatchMetadata: dict,
     wire.DispatchData: dict,

@@ -22,7 +22,6 @@ until they outnumber the others.
 from __future__ import annotations
 
 import heapq
-from collections import deque
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum, auto
@@ -116,15 +115,13 @@ class _Lateness(IntEnum):
     """It was dealt with before, or a later one runs in its place."""
 
 
-class _Action(IntEnum):
-    # The order of the heap.  LOOK comes first: if it finds a run over, END follows at that moment.
-    LOOK = 0
-    START = 1
-    END = 2
-
+# What an item of the heap is, in the order of the heap: a look at the dispatch comes first, because
+# if it finds a run over, the end follows at that moment.  Plain numbers: the garbage collector
+# ignores a tuple of these.
+_LOOK, _BEGIN, _END = range(3)
 
 # When, what, which dispatch, and a number that tells a stale item from a live one.
-_Item = tuple[datetime, _Action, int, int]
+_Item = tuple[datetime, int, int, int]
 
 
 class _Entry:
@@ -153,13 +150,17 @@ class _Entry:
         # The first and the last pulse that were sent under the present schedule; and the last
         # occurrences of any schedule that were announced or missed.
         self.sent_pulses: tuple[datetime, datetime] | None = None
-        self.recent: deque[datetime] = deque(maxlen=_RECENT_LIMIT)
+        self.recent: tuple[datetime, ...] = ()
         # The content that the last run or pulse was announced with.
         self.announced = dispatch
         # The run that was announced, interrupted or withheld:
         self.run: datetime | None = None  # its occurrence, None without a run
         self.until: datetime | None = None  # its end, None if it does not end
         self.since = done  # when it was announced
+
+    def remember(self, occurrence: datetime) -> None:
+        """Add an occurrence to the recent ones."""
+        self.recent = (*self.recent[1 - _RECENT_LIMIT :], occurrence)
 
 
 class Agenda:
@@ -242,6 +243,11 @@ class Agenda:
         entry = self._entries.get(dispatch.id)
         known = entry is not None
         if entry is None:
+            if dispatch.start_time > now:
+                # Nothing can run, be due or have been missed.
+                self._entries[dispatch.id] = entry = _Entry(dispatch, now)
+                self._schedule(entry)
+                return notices
             entry = _Entry(dispatch, self._first_concern(dispatch, now, dealt_with))
             self._entries[dispatch.id] = entry
         else:
@@ -301,7 +307,7 @@ class Agenda:
         self._suspended = False
         for entry in self._entries.values():
             if entry.state in {_INTERRUPTED, _WITHHELD}:
-                self._push(entry, now, _Action.LOOK)
+                self._push(entry, now, _LOOK)
 
     def advance(self, now: datetime, limit: int | None = None) -> list[Notice]:
         """Deal with the transitions that are due, at most `limit` of them.
@@ -327,9 +333,9 @@ class Agenda:
     def _deal(self, entry: _Entry, item: _Item, now: datetime, notices: list[Notice]) -> None:
         due, action, _, _ = item
         entry.item = None
-        if action is _Action.LOOK:
+        if action == _LOOK:
             self._look(entry, due, notices)
-        elif action is _Action.END:
+        elif action == _END:
             self._step(entry, _Holds.RESTS, due, notices)
         else:
             entry.done = due
@@ -375,12 +381,12 @@ class Agenda:
         entry.state = _PULSE
         entry.announced = entry.dispatch
         entry.sent_pulses = (pulse if sent is None or pulse < sent[0] else sent[0], pulse)
-        entry.recent.append(pulse)
+        entry.remember(pulse)
         notices.append(Notice(pulse, _START, entry.dispatch.sent_for(pulse, pulse=pulse)))
 
     def _miss(self, entry: _Entry, start: datetime, now: datetime, notices: list[Notice]) -> None:
         entry.missed += 1
-        entry.recent.append(start)
+        entry.remember(start)
         notices.append(Notice(start, _MISSED, MissedRun(entry.dispatch, start)))
         if entry.missed >= MISSED_LIMIT:
             entry.missed = 0
@@ -418,7 +424,7 @@ class Agenda:
             entry.missed = 0
             entry.since, entry.announced = moment, dispatch
             if run not in entry.recent:
-                entry.recent.append(run)
+                entry.remember(run)
             notices.append(Notice(moment, kind, dispatch.sent_for(moment)))
         elif kind is _STOP:
             message = dispatch.sent_for(moment, halted=self._suspended)
@@ -426,7 +432,7 @@ class Agenda:
         elif kind is _MISSED:
             start, content = before
             assert start is not None
-            entry.recent.append(start)
+            entry.remember(start)
             notices.append(Notice(moment, kind, MissedRun(content, start)))
         elif entry.state is _WITHHELD:
             entry.announced = dispatch
@@ -481,8 +487,8 @@ class Agenda:
         self._heap.clear()
         for entry in self._entries.values():
             while entry.recent and entry.recent[-1] > now and not entry.dispatch.is_pulse:
-                entry.recent.pop()  # what starts again is to be announced again
-            self._push(entry, now, _Action.LOOK)
+                entry.recent = entry.recent[:-1]  # what starts again is to be announced again
+            self._push(entry, now, _LOOK)
 
     # A change of content.
 
@@ -537,13 +543,13 @@ class Agenda:
             begin = dispatch.first_after(entry.done)
         end = entry.until if entry.run is not None else None
         if begin is not None and (end is None or begin <= end):
-            self._push(entry, begin, _Action.START)
+            self._push(entry, begin, _BEGIN)
         elif end is not None:
-            self._push(entry, end, _Action.END)
+            self._push(entry, end, _END)
         else:
             entry.item = None
 
-    def _push(self, entry: _Entry, due: datetime, action: _Action) -> None:
+    def _push(self, entry: _Entry, due: datetime, action: int) -> None:
         self._count += 1
         entry.item = (due, action, entry.dispatch.id, self._count)
         heapq.heappush(self._heap, entry.item)

@@ -173,12 +173,12 @@ class Mirror:
         if isinstance(dispatch, Undecodable):
             self._undecodable.add(dispatch.id)
             return []
-        events = self._judge(_Evidence.EVENT, dispatch.id, dispatch)
+        event = self._judge(_Evidence.EVENT, dispatch.id, dispatch)
         self._said[dispatch.id] = _Said.CHANGED
         self._undecodable.discard(dispatch.id)
         if self.bound is not None and self._ended_before(dispatch.id, self.bound):
             self._unlisted.add(dispatch.id)
-        return events
+        return [] if event is None else [event]
 
     def deleted(self, dispatch: Dispatch | Undecodable) -> list[LifecycleEvent]:
         """The stream says that a dispatch was deleted, of which only the id need be readable."""
@@ -188,9 +188,9 @@ class Mirror:
         self._undecodable.discard(dispatch.id)
         self._shrunk = True
         last = dispatch if isinstance(dispatch, Dispatch) else None
-        events = self._judge(_Evidence.DELETION, dispatch.id, last)
+        event = self._judge(_Evidence.DELETION, dispatch.id, last)
         self._said[dispatch.id] = _Said.DELETED
-        return events
+        return [] if event is None else [event]
 
     # The list.
 
@@ -220,7 +220,9 @@ class Mirror:
                 continue
             self._seen.add(dispatch.id)
             if isinstance(dispatch, Dispatch):
-                events += self._judge(_Evidence.ON_PAGE, dispatch.id, dispatch)
+                event = self._judge(_Evidence.ON_PAGE, dispatch.id, dispatch)
+                if event is not None:
+                    events.append(event)
             elif self._said.get(dispatch.id) is not _Said.DELETED:
                 self._undecodable.add(dispatch.id)
         self._unreported.update(event.dispatch.id for event in events)
@@ -255,8 +257,9 @@ class Mirror:
                     self._unlisted.add(id_)
             elif not self._nameless:
                 dropped = self._judge(_Evidence.NOT_FOUND, id_, None)
-                self._unreported.update(event.dispatch.id for event in dropped)
-                events += dropped
+                if dropped is not None:
+                    self._unreported.add(id_)
+                    events.append(dropped)
         return events
 
     # What evidence means.
@@ -266,38 +269,39 @@ class Mirror:
 
     def _judge(
         self, evidence: _Evidence, id_: int, dispatch: Dispatch | None
-    ) -> list[LifecycleEvent]:
-        match self._verdict(evidence, id_):
-            case _Verdict.DROP:
-                return self._drop(id_, dispatch)
-            case _Verdict.TAKE if dispatch is not None:
+    ) -> LifecycleEvent | None:
+        verdict = self._verdict(evidence, id_)
+        if verdict is _Verdict.DROP:
+            return self._drop(id_, dispatch)
+        if dispatch is not None:
+            if verdict is _Verdict.TAKE:
                 return self._take(dispatch)
-            case _Verdict.TAKE_IF_NEWER if dispatch is not None:
+            if verdict is _Verdict.TAKE_IF_NEWER:
                 known = self._known.get(id_)
                 if known is None or dispatch.newer_than(known):
                     return self._take(dispatch)
-        return []
+        return None
 
-    def _take(self, dispatch: Dispatch) -> list[LifecycleEvent]:
+    def _take(self, dispatch: Dispatch) -> LifecycleEvent | None:
         known = self._known.get(dispatch.id)
-        if known == dispatch:
-            return []
+        if known is not None and known == dispatch:
+            return None
         self._known[dispatch.id] = dispatch
         self._unlisted.discard(dispatch.id)
         if known is None and dispatch.id not in self._expired:
-            return [Created(dispatch)]
+            return Created(dispatch)
         self._expired.pop(dispatch.id, None)
-        return [Updated(dispatch, known)]
+        return Updated(dispatch, known)
 
-    def _drop(self, id_: int, last: Dispatch | None) -> list[LifecycleEvent]:
+    def _drop(self, id_: int, last: Dispatch | None) -> LifecycleEvent | None:
         known = self._known.pop(id_, None)
         has_expired = id_ in self._expired
         self._expired.pop(id_, None)
         self._unlisted.discard(id_)
         content = last or known
         if content is None or (known is None and not has_expired):
-            return []
-        return [Deleted(replace(content, deleted=True), known)]
+            return None
+        return Deleted(replace(content, deleted=True), known)
 
     def _ended_before(self, id_: int, bound: datetime) -> bool:
         end = self._known[id_].last_end()

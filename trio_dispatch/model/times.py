@@ -44,6 +44,8 @@ def time_of(seconds: int, nanos: int) -> datetime:
     Raises:
       OverflowError: it is before year 1 or after year 9999.
     """
+    if not nanos:
+        return _EPOCH + timedelta(0, seconds)
     micros, rest = divmod(nanos, 1000)
     if not rest:
         return _EPOCH + timedelta(0, seconds, micros)

@@ -55,10 +55,14 @@ _FROM_VARINT = {
 # In place of the beginning of a singular message: it was not sent, or came in pieces.
 _ABSENT, _IN_PIECES = -1, -2
 
+# Most varints have one byte or two.
 _READ_VARINT = (
     "n = data[pos]",
     "pos += 1",
-    "if n >= 0x80: n, pos = read_varint(data, pos - 1)",
+    "if n >= 0x80:",
+    "    second = data[pos]",
+    "    if second < 0x80: n += (second - 1) << 7; pos += 1",
+    "    else: n, pos = read_varint(data, pos - 1)",
 )
 _READ_LENGTH = (
     "n = data[pos]",

@@ -23,6 +23,18 @@ class ActiveDays(Protocol):
         """Return the last active day up to a day, and not before the limit."""
 
 
+class EveryDay:
+    """All days, as for most daily rules."""
+
+    __slots__ = ()
+
+    def at_or_after(self, day: int) -> int | None:
+        return day if day <= LAST_DAY else None
+
+    def at_or_before(self, day: int, limit: int) -> int | None:
+        return _not_before(limit, day)
+
+
 class ByMonth:
     """The days in months that the interval meets: for an interval of months or years, or of 1.
 

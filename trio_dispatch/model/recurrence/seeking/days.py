@@ -80,7 +80,7 @@ class Days:
       months: The months that match; January is bit 0.
     """
 
-    __slots__ = ("_from_end", "_monthdays", "_numbers", "_weekdays", "months")
+    __slots__ = ("_from_end", "_monthdays", "_numbers", "_weekdays", "all", "months")
 
     def __init__(self, weekdays: int, monthdays: int, from_end: int, months: int) -> None:
         self._weekdays = bits.repeated(weekdays, 7, 7 + 31)
@@ -93,6 +93,8 @@ class Days:
                 nonempty |= those
         self.months = self._restricted(nonempty)
         """The months of a cycle that have a matching day."""
+        self.all = (weekdays, monthdays, months) == (ANY_WEEKDAY, ANY_MONTHDAY, ANY_MONTH)
+        """Whether every day matches."""
 
     def in_month(self, month: int) -> int:
         """Return the days of a month that match; the first day is bit 0."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from . import bits
-from .active import ActiveDays, ByDay, ByMonth
+from .active import ActiveDays, ByDay, ByMonth, EveryDay
 from .count import DayTally, MonthTally, Tally
 from .days import LAST_DAY, Days
 from .phase import Phase
@@ -34,7 +34,13 @@ class Pattern:
         self._days = days
         self._months = months
         self._phase = phase
-        self._active: ActiveDays = ByMonth(days, months) if phase is None else ByDay(days, phase)
+        self._active: ActiveDays
+        if phase is not None:
+            self._active = ByDay(days, phase)
+        elif months is not None or not days.all:
+            self._active = ByMonth(days, months)
+        else:
+            self._active = EveryDay()
         self._times = times
 
     def at_or_after(self, minute: int) -> int | None:

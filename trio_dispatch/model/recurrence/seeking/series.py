@@ -215,14 +215,22 @@ def _pattern(unit: str, interval: int, start: int, days: Days, times: int) -> Pa
             case "YEARLY":
                 january = month_of(day) // 12 * 12
                 months = Stride(12 * interval, 12, january)
+    if months is None and phase is None:
+        return _without_interval(days, times)
     return Pattern(days, months, phase, SameTimes(times))
+
+
+@lru_cache(maxsize=2048)
+def _without_interval(days: Days, times: int) -> Pattern:
+    """Return the pattern of these days and times, cached: many rules have the same."""
+    return Pattern(days, None, None, SameTimes(times))
 
 
 def _fine_pattern(slot: int, interval: int, start: int, days: Days, times: int) -> Pattern | None:
     """Do the same for an interval of hours or minutes, which are slots of 60 minutes or 1."""
     if DAY % (interval * slot) == 0:
         times &= stride_of(slot, interval, start).window(0, DAY)
-        return Pattern(days, None, None, SameTimes(times)) if times else None
+        return _without_interval(days, times) if times else None
     shifting = ShiftingTimes(times, slot, interval, start)
     period, remainders = shifting.days()
     if not remainders:
