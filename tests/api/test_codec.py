@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.helpers.random_dispatches import dispatches
-from trio_dispatch.api import wire
+from trio_dispatch.api import codec, wire
 from trio_dispatch.api.codec import (
     WIRE,
     decode_dispatch,
@@ -235,3 +235,13 @@ def test_signatures(golden: dict[str, Any]) -> None:
 
 def test_without_a_secret_only_the_key_is_sent() -> None:
     assert request_metadata("k", None, "Any", datetime.now(UTC)) == {"key": "k"}
+
+
+def test_only_short_timestamps_are_remembered() -> None:
+    """Unknown fields may make one as long as a message."""
+    codec._remembered_timestamp.cache_clear()
+    short = b"\x08\x01"
+    for padding in (b"", b"", b"\x1a\x40" + bytes(64)):
+        assert codec._timestamp(short + padding) == datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC)
+    known = codec._remembered_timestamp.cache_info()
+    assert (known.hits, known.currsize) == (1, 1)
