@@ -42,7 +42,9 @@ def read_query(request: wire.ListMicrogridDispatchesRequest) -> Query:
       InvalidRequestError: a field is invalid.
     """
     sort_key, descending = _order(request.sort_options)
-    filter_message = WIRE.encode(request.filter or wire.DispatchFilter(), wire.DispatchFilter)
+    filter_message = (
+        b"" if request.filter is None else WIRE.encode(request.filter, wire.DispatchFilter)
+    )
     params = request.pagination_params
     if params is not None and params.page_token:
         query = _decode_page_token(params.page_token)

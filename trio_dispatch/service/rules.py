@@ -146,7 +146,7 @@ def _rule_fields(named: frozenset[str]) -> Collection[str]:
 def _updated_rule(
     rule: wire.RecurrenceRule | None, update: _RuleUpdate | None, fields: Collection[str]
 ) -> wire.RecurrenceRule:
-    rule = rule or wire.RecurrenceRule()
+    rule = wire.RecurrenceRule() if rule is None else rule
     # A value that is not set stands for the field's default: None, zero, or an empty list.
     values = update or _RuleUpdate()
     for name in fields:

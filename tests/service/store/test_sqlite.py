@@ -11,6 +11,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -35,10 +36,12 @@ from trio_dispatch.service import (
     StoreUnavailableError,
     open_store,
 )
-from trio_dispatch.service.store import _schema
+from trio_dispatch.service.store import _lookups, _schema
 from trio_dispatch.service.store._sql_lists import count_of, pages_of
+from trio_dispatch.service.store._transaction import find_all
 from trio_dispatch.service.store.logs import ChangeFilter, LogQuery, RunFilter
 from trio_dispatch.service.store.queries import Filter, Query, SortKey, TimeRange
+from trio_dispatch.service.store.rows import Row
 from trio_dispatch.service.store.sqlite import _Interrupter, open_sqlite
 
 
@@ -223,10 +226,17 @@ async def test_many_writes_share_a_commit(path: Path) -> None:
         assert (await store.list(Query(1))).total == 200
 
 
-async def test_many_look_ups_share_a_statement_and_fail_alone(path: Path) -> None:
+async def test_many_look_ups_share_a_statement_and_fail_alone(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A damaged row fails only the look-ups of it."""
     found: list[int] = []
     statements = 0
+
+    def counting(connection: sa.Connection, ids: Iterable[int]) -> dict[int, Row]:
+        nonlocal statements
+        statements += 1
+        return find_all(connection, ids)
 
     async def look_up(id_: int) -> None:
         found.append((await store.get(1, id_)).id)
@@ -239,16 +249,12 @@ async def test_many_look_ups_share_a_statement_and_fail_alone(path: Path) -> Non
         for _ in range(100):
             await store.create(1, data(), now=NOW)
 
-        @sa.event.listens_for(store._engine, "before_cursor_execute")
-        def count(*_: object) -> None:
-            nonlocal statements
-            statements += 1
-
+        monkeypatch.setattr(_lookups, "find_all", counting)
         async with trio.open_nursery() as nursery:
             for id_ in range(1, 101):
                 nursery.start_soon(look_up, id_)
         assert sorted(found) == [*range(1, 101)]
-        assert statements <= 4
+        assert statements <= 2
         with closing(sqlite3.connect(path)) as connection, connection:
             connection.execute("UPDATE dispatches SET start_time = 'soon' WHERE id = 7")
         found.clear()

@@ -72,7 +72,8 @@ class Lookups:
     def _read(self, batch: Sequence[_Lookup]) -> None:
         """Set the outcomes, in a worker thread; a damaged row fails only its own look-ups."""
         try:
-            with mapped_to_store_errors(self._path), self._engine.begin() as connection:
+            # A single statement needs no transaction.
+            with mapped_to_store_errors(self._path), self._engine.connect() as connection:
                 rows = find_all(connection, {lookup.id for lookup in batch})
         except StoreUnavailableError as error:
             for lookup in batch:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -38,6 +39,11 @@ _NEVER = "never"
 """The end of a dispatch without an end; as a text it sorts after every year."""
 
 
+@lru_cache(maxsize=1024)
+def _second_text(seconds: int) -> str:
+    return (_EPOCH + timedelta(seconds=seconds)).isoformat()[:19]
+
+
 class Time(TypeDecorator[int]):
     """Nanoseconds since 1970 as a text that sorts as they do; None as `_NEVER`.
 
@@ -51,7 +57,7 @@ class Time(TypeDecorator[int]):
         if value is None:
             return _NEVER
         seconds, nanos = divmod(value, _SECOND)
-        return f"{(_EPOCH + timedelta(seconds=seconds)).isoformat()[:19]}.{nanos:09}Z"
+        return f"{_second_text(seconds)}.{nanos:09}Z"
 
     def process_result_value(self, value: str | None, dialect: sa.Dialect) -> int | None:
         if value is None or value == _NEVER:

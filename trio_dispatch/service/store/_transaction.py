@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict
 from functools import partial
 from typing import TypeVar
 
@@ -12,6 +12,8 @@ import sqlalchemy as sa
 from . import queries
 from ._schema import changes, counters, dispatches, former, stamps
 from ._sql_errors import DRIVER_ERRORS
+from ._sqlite_files import raw_connection
+from ._statements import ManyRows, decoder_of
 from .batch import Batch
 from .edits import Counters
 from .logs import ChangeRow
@@ -19,16 +21,18 @@ from .rows import Row
 
 __all__ = ["find_all", "latest_stamp", "read_batch", "read_counters", "write_batch"]
 
-_IDS_AT_ONCE = 500
 _FIELDS = tuple(Row.__dataclass_fields__)
 _wanted = dispatches.c.id == sa.bindparam("wanted")
-_FIND_ALL = sa.select(*(dispatches.c[name] for name in _FIELDS)).where(
-    dispatches.c.id.in_(sa.bindparam("wanted", expanding=True))
+_FIND_ALL = (
+    f"SELECT {', '.join(_FIELDS)} FROM dispatches"  # noqa: S608 - no value of a client
+    " WHERE id IN (SELECT value FROM json_each(?))"
 )
-_INSERT = dispatches.insert()
-_LOG = changes.insert()
-_REPLACE = dispatches.update().where(_wanted)
+_decode = decoder_of(dispatches.c[name] for name in _FIELDS)
+_INSERT = ManyRows(dispatches.insert())
+_REPLACE = ManyRows(dispatches.update().where(_wanted), wanted="id")
 _REMOVE = dispatches.delete().where(_wanted)
+_REMEMBER = ManyRows(former.insert())
+_LOG = ManyRows(changes.insert())
 _stamp_of_key = stamps.c.key == sa.bindparam("wanted")
 _STAMP = sa.select(stamps.c.second).where(_stamp_of_key)
 _RAISE_STAMP = stamps.update().where(_stamp_of_key).values(second=sa.bindparam("later"))
@@ -43,13 +47,9 @@ def read_counters(connection: sa.Connection) -> Counters:
 
 def find_all(connection: sa.Connection, ids: Iterable[int]) -> dict[int, Row]:
     """Return the dispatches with these ids, whatever their microgrids."""
-    found, wanted = {}, [*ids]
-    for begin in range(0, len(wanted), _IDS_AT_ONCE):
-        some = {"wanted": wanted[begin : begin + _IDS_AT_ONCE]}
-        for columns in connection.execute(_FIND_ALL, some):
-            row = Row(*columns)
-            found[row.id] = row
-    return found
+    wanted = json.dumps([id_ if id_ < 1 << 63 else id_ - (1 << 64) for id_ in ids])
+    rows = [Row(*_decode(row)) for row in raw_connection(connection).execute(_FIND_ALL, (wanted,))]
+    return {row.id: row for row in rows}
 
 
 def latest_stamp(connection: sa.Connection, key: bytes) -> int | None:
@@ -95,23 +95,13 @@ def write_batch(connection: sa.Connection, batch: Batch, before: Counters) -> No
             connection.execute(_RAISE_STAMP, {"wanted": key, "later": second})
     if batch.counters == before:
         return
-    former_rows = [asdict(keys) for keys in batch.former]
-    for row in former_rows:
-        del row["microgrid_id"]
-    for statement, rows in (
-        (_REMOVE, [{"wanted": id_} for id_ in batch.removed()]),
-        (_REPLACE, [{"wanted": row.id, **_columns(row)} for row in batch.replaced()]),
-        (_INSERT, [_columns(row) for row in batch.added()]),
-        (former.insert(), former_rows),
-        (_LOG, [asdict(ChangeRow.of(change)) for change in batch.changes]),
-    ):
-        if rows:
-            connection.execute(statement, rows)
+    if removed := batch.removed():
+        connection.execute(_REMOVE, [{"wanted": id_} for id_ in removed])
+    _REPLACE.execute(connection, batch.replaced())
+    _INSERT.execute(connection, batch.added())
+    _REMEMBER.execute(connection, batch.former)
+    _LOG.execute(connection, map(ChangeRow.of, batch.changes))
     last_id, sequence = batch.counters.last_id, batch.counters.sequence
     connection.execute(counters.update().values(last_id=last_id, sequence=sequence))
     forgotten = former.c.until <= sequence - queries.REMEMBERED_CHANGES
     connection.execute(former.delete().where(forgotten))
-
-
-def _columns(row: Row) -> dict[str, object]:
-    return {name: getattr(row, name) for name in _FIELDS}

@@ -71,7 +71,8 @@ class Row:
 
     def data(self) -> wire.DispatchData:
         """Return a new copy of the dispatch's content."""
-        return WIRE.decode(self.message, wire.Dispatch).data or wire.DispatchData()
+        data = WIRE.decode(self.message, wire.Dispatch).data
+        return wire.DispatchData() if data is None else data
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,8 +168,9 @@ def row_of_message(
     microgrid_id: int, message: wire.Dispatch, *, created_sequence: int, updated_sequence: int
 ) -> Row:
     """Return the row that keeps a dispatch exactly as it is; missing numbers count as 0."""
-    metadata = message.metadata or wire.DispatchMetadata()
-    data = message.data or wire.DispatchData()
+    # Not `or`: whether a message is empty takes betterproto2 longer than all the rest.
+    metadata = wire.DispatchMetadata() if message.metadata is None else message.metadata
+    data = wire.DispatchData() if message.data is None else message.data
     return Row(
         id=metadata.dispatch_id,
         microgrid_id=microgrid_id,
