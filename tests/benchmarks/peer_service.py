@@ -53,11 +53,20 @@ CREATE TABLE former (
     until INTEGER NOT NULL PRIMARY KEY, id BIGINT NOT NULL, created_sequence BIGINT NOT NULL,
     updated_sequence BIGINT NOT NULL, start_time BIGINT NOT NULL, update_time BIGINT NOT NULL
 );
+CREATE TABLE changes (
+    sequence INTEGER NOT NULL PRIMARY KEY, microgrid_id BIGINT NOT NULL, time BIGINT NOT NULL,
+    event INTEGER NOT NULL, dispatch_id BIGINT NOT NULL, key_name TEXT NOT NULL,
+    peer TEXT NOT NULL, old BLOB, new BLOB
+);
+CREATE INDEX changes_by_time ON changes (microgrid_id, time);
+CREATE INDEX changes_by_dispatch ON changes (microgrid_id, dispatch_id, time);
+CREATE INDEX changes_by_key ON changes (microgrid_id, key_name, time);
 CREATE TABLE counters (last_id BIGINT NOT NULL, sequence BIGINT NOT NULL);
 INSERT INTO counters VALUES (0, 0);
 """
 INSERT = f"INSERT INTO dispatches VALUES ({', '.join('?' * 14)})"
 REPLACE = f"REPLACE INTO dispatches VALUES ({', '.join('?' * 14)})"
+LOG = "INSERT INTO changes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 REMEMBER = "INSERT INTO former VALUES (?, ?, ?, ?, ?, ?)"
 
 
@@ -81,6 +90,7 @@ class Write:
     ) -> None:
         self.microgrid_id = microgrid_id
         self.reads = reads
+        self.caller = ""
         self.decide = decide
         self.event = event_pb2.EVENT_UPDATED
         self.done: asyncio.Future[Row] = asyncio.get_running_loop().create_future()
@@ -238,6 +248,7 @@ class Service(stubs.MicrogridDispatchServiceServicer):  # type: ignore[misc]
     async def _write(self, write: Write, context: Context) -> Row:
         while (watched := self._watched.get(write.microgrid_id)) and watched.lagging:
             await watched.caught_up.wait()
+        write.caller = context.peer()
         self._waiting.append(write)
         self._arrived.set()
         try:
@@ -268,6 +279,7 @@ class Service(stubs.MicrogridDispatchServiceServicer):  # type: ignore[misc]
         created: list[Row] = []
         changed: dict[int, Row] = {}
         former: list[Row] = []
+        log: list[Row] = []
         deleted: list[Row] = []
         for write in batch:
             old = None if write.reads is None else rows.get(write.reads)
@@ -277,6 +289,13 @@ class Service(stubs.MicrogridDispatchServiceServicer):  # type: ignore[misc]
                 write.done.set_exception(exc)
                 continue
             self._sequence += 1
+            log.append(
+                (
+                    *(self._sequence, write.microgrid_id, time.time_ns(), write.event, row[0]),
+                    *("bench", write.caller, None if old is None else old[MESSAGE]),
+                    None if write.event == event_pb2.EVENT_DELETED else row[MESSAGE],
+                )
+            )
             if write.reads is None:
                 self._last_id += 1
                 created.append(row)
@@ -294,6 +313,7 @@ class Service(stubs.MicrogridDispatchServiceServicer):  # type: ignore[misc]
             (INSERT, created),
             (REPLACE, list(changed.values())),
             (REMEMBER, former),
+            (LOG, log),
             ("DELETE FROM dispatches WHERE id = ?", deleted),
         ):
             if values:
