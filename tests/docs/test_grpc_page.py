@@ -76,6 +76,7 @@ REAL_TIME = {
     "Standard protobuf messages",
     "Stopping",
     "TLS",
+    "Tracing",
 }
 
 

@@ -20,6 +20,7 @@ from ..api.replies import (
 )
 from ..errors import DispatchError
 from ..grpc import Channel, open_channel
+from ..grpc.tracing import is_tracing, trace_client
 from ..model.dispatch import Dispatch
 from ..model.recurrence.rule import RecurrenceRule
 from ..model.target import Target
@@ -63,6 +64,7 @@ async def open_client(
 
     It connects at the first call, and again at the first call after the connection was lost.
     Arguments that are not given are taken from the environment.
+    If OpenTelemetry has a tracer provider, its calls are recorded as spans.
 
     Args:
       server_url: ``grpc://host[:port][?param=value&...]``; else `DISPATCH_API_URL`.
@@ -70,7 +72,8 @@ async def open_client(
         or `FREQUENZ_API_KEY`; without any, requests carry no key.
       sign_secret: The secret with which requests are signed; else `DISPATCH_API_SIGN_SECRET` or
         `FREQUENZ_API_SECRET`; without any, requests are not signed.
-      channel: Use this channel instead of a URL.  It is not closed when the block is left.
+      channel: Use this channel instead of a URL.  It is not closed when the block is left, and its
+        own interceptors record spans, if any.
       call_timeout: How long each call may take that is not a stream.
 
     Raises:
@@ -86,7 +89,10 @@ async def open_client(
     url = server_url or _environment("DISPATCH_API_URL")
     if url is None:
         raise ValueError("no server_url: give it, or set DISPATCH_API_URL in the environment")
-    async with open_channel(url, max_message_size=_MAX_MESSAGE_SIZE) as own:
+    interceptors = [trace_client()] if is_tracing() else []
+    async with open_channel(
+        url, max_message_size=_MAX_MESSAGE_SIZE, interceptors=interceptors
+    ) as own:
         yield DispatchClient(own, key=key, sign_secret=secret, call_timeout=call_timeout)
 
 

@@ -117,6 +117,11 @@ class ClientStream(Response[S, R], Generic[S, R]):
         return cast(Metadata, self._request_metadata)
 
     @property
+    def authority(self) -> str:
+        """The name of the server, as in ``host:port``."""
+        return self._pool.dialer.authority
+
+    @property
     def deadline(self) -> Deadline | None:
         """The explicit deadline of the call, None without one; it may be set at any time."""
         return None if self._explicit == math.inf else Deadline.at(self._explicit)

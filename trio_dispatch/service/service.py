@@ -8,6 +8,7 @@ from typing import Final
 
 from ..api.definitions import definitions
 from ..grpc import KEEPALIVE_INTERVAL, Interceptor, Limits, Servable, Server
+from ..grpc.tracing import is_tracing, trace_server
 from .auth import Authenticator
 from .calls import CODEC
 from .handlers import Handlers
@@ -80,7 +81,8 @@ async def open_service(
         async with open_service() as service, trio.open_nursery() as nursery:
             nursery.start_soon(service.server.serve_stream, stream)
 
-    Leaving the block ends the streams of all watchers.  The store stays open.
+    Leaving the block ends the streams of all watchers.  The store stays open.  If a tracer provider
+    of OpenTelemetry is set by then, a span is recorded for each call.
 
     Args:
       store: The store of the dispatches; by default a new one in memory.
@@ -98,10 +100,11 @@ async def open_service(
     if store is None:
         store = MemoryStore()
     authenticator = Authenticator(keys, store)
+    tracing = [trace_server()] if is_tracing() else []
     server = Server(
         [Handlers(store), RunHandlers(store), *services],
         codec=CODEC,
-        interceptors=[*interceptors, authenticator],
+        interceptors=[*tracing, *interceptors, authenticator],
         max_message_size=MAX_REQUEST_BYTES,
         limits=limits,
         keepalive_interval=keepalive_interval,
