@@ -28,7 +28,7 @@ from trio_dispatch.model.arbitration import equal_priority
 def options_for(actor: Actor, **options: Any) -> ActorOptions[Mapping[str, Any]]:
     defaults: dict[str, Any] = {
         "microgrid_id": 1,
-        "type": "CHARGE",
+        "types": {"CHARGE"},
         "parse": unparsed,
         "on_invalid": "keep",
         "targets": None,

@@ -328,6 +328,19 @@ async def test_one_actor_for_each_component(autojump_clock: trio.testing.MockClo
     assert "".join(seen) == text
 
 
+async def test_several_types_on_one_component(autojump_clock: trio.testing.MockClock) -> None:
+    async def overlapping(bench: Bench) -> None:
+        await bench.put(1, 3, duration=60 * SECOND)
+        times = {"start_time": START + 20 * SECOND, "duration": 20 * SECOND}
+        await bench.put(2, 7, type="DISCHARGE", **times)
+
+    names = defined_in("merging.md", "One actor for each component")
+    names["components"] = {1: trio_dispatch.BatteryType.LI_ION}
+    powers = {0.1: 3, 20.1: -7, 40.1: 3, 60.1: 0}
+    log = [(when, f"battery 1: set {power}") for when, power in powers.items()]
+    await follow("merging.md", "Several types on one component", [(overlapping, log)], names=names)
+
+
 async def test_which_dispatch_drives(autojump_clock: trio.testing.MockClock) -> None:
     async def overlapping(bench: Bench) -> None:
         important = {"power_kw": 7, "priority": 1}
@@ -353,7 +366,7 @@ async def test_a_strategy_of_your_own(autojump_clock: trio.testing.MockClock) ->
 
 def test_every_block_has_its_test() -> None:
     counts = {name: len(blocks_of(name)) for name in ("actors.md", "merging.md")}
-    assert counts == {"actors.md": 12, "merging.md": 3}
+    assert counts == {"actors.md": 12, "merging.md": 4}
     for name in counts:
         for path in re.findall(r"literalinclude\} (\S+)", (HOWTO / name).read_text()):
             assert (HOWTO / path).exists()

@@ -223,7 +223,7 @@ class Admission(Generic[P]):
             return None
         if isinstance(merge, MergeByComponent) and isinstance(dispatch.target, TargetIds):
             # The target has been resolved, and limited to this process.
-            return component_identities(dispatch.type, dispatch.target, dispatch.dry_run)
+            return component_identities(dispatch.target, dispatch.dry_run)
         identities = self._ask(merge.identities, dispatch)
         if not isinstance(identities, AbstractSet):
             error = TypeError(f"it returned {identities!r}, which is not a set")

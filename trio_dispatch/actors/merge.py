@@ -66,7 +66,6 @@ class MergeByTypeTarget:
 class ComponentIdentity(NamedTuple):
     """The identity of the dispatches that drive one component."""
 
-    type: str
     component: int
     dry_run: bool
 
@@ -80,7 +79,8 @@ class MergeByComponent:
     Each dispatch is expanded to the components of its target, and is a member of one group for each
     of them.  `ActorRun.component` is the id of the actor's component.  So two dispatches with
     overlapping targets never drive one component at the same time, and a component is switched off
-    only when the last dispatch for it ends.
+    only when the last dispatch for it ends.  If `run_actors` serves several types, this holds for
+    dispatches of different types, too.
 
     Args:
       components: What the components are: a mapping from ids to categories or types, or a function
@@ -98,13 +98,11 @@ class MergeByComponent:
         self.resolve = component_resolver(components)
 
     def identities(self, dispatch: Dispatch) -> AbstractSet[Hashable]:
-        """For each component: the type, the component, and whether it is a dry run."""
-        return component_identities(dispatch.type, self.resolve(dispatch.target), dispatch.dry_run)
+        """For each component: the component, and whether it is a dry run."""
+        return component_identities(self.resolve(dispatch.target), dispatch.dry_run)
 
 
 @lru_cache(maxsize=1024)
-def component_identities(
-    type: str, components: frozenset[int], dry_run: bool
-) -> AbstractSet[Hashable]:
+def component_identities(components: frozenset[int], dry_run: bool) -> AbstractSet[Hashable]:
     """Return the identities of a dispatch that is for these components."""
-    return frozenset(ComponentIdentity(type, component, dry_run) for component in components)
+    return frozenset(ComponentIdentity(component, dry_run) for component in components)

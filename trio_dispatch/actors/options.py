@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -15,7 +15,7 @@ from ..model.target import TargetIds
 from .merge import MergeStrategy
 from .run import ActorRun, P
 
-__all__ = ["Actor", "ActorOptions", "OnOrphan", "name_of", "parser", "unparsed"]
+__all__ = ["Actor", "ActorOptions", "OnOrphan", "name_of", "parser", "types_of", "unparsed"]
 
 Actor = Callable[[ActorRun[P]], Awaitable[object]]
 """An async function that acts on a run until it returns or is cancelled."""
@@ -33,7 +33,7 @@ class ActorOptions(Generic[P]):
     """
 
     microgrid_id: int
-    type: str
+    types: frozenset[str] | None
     actor: Actor[P]
     parse: Callable[[Mapping[str, JSON]], P]
     on_invalid: Literal["keep", "stop"]
@@ -45,7 +45,18 @@ class ActorOptions(Generic[P]):
     on_error: Literal["restart", "raise"]
     on_orphan: OnOrphan | None
 
+    def serves(self, type: str) -> bool:
+        """Whether dispatches of a type are served."""
+        return self.types is None or type in self.types
+
     def __post_init__(self) -> None:
+        if self.types is not None and not (
+            self.types and all(isinstance(each, str) for each in self.types)
+        ):
+            raise ValueError(
+                f"type {set(self.types)!r} is not a type of dispatches: give a str, several, or "
+                "None for all"
+            )
         if not callable(self.actor):
             raise ValueError(f"actor {self.actor!r} is not an async function of an ActorRun")
         if self.on_orphan is not None and not callable(self.on_orphan):
@@ -68,6 +79,11 @@ class ActorOptions(Generic[P]):
             raise ValueError(f"on_error {self.on_error!r} is neither 'restart' nor 'raise'")
         if self.on_invalid not in {"keep", "stop"}:
             raise ValueError(f"on_invalid {self.on_invalid!r} is neither 'keep' nor 'stop'")
+
+
+def types_of(type: str | Iterable[str] | None) -> frozenset[str] | None:
+    """Return the types that an argument names; None for all."""
+    return type if type is None else frozenset([type] if isinstance(type, str) else type)
 
 
 def unparsed(payload: Mapping[str, JSON]) -> Mapping[str, JSON]:

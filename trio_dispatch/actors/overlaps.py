@@ -26,6 +26,10 @@ class Overlaps(Generic[H]):
     def __contains__(self, thing: H) -> bool:
         return thing in self._targets
 
+    def target_of(self, thing: H) -> Target | None:
+        """Return the target of a thing; None if it is unknown, or the thing not in the index."""
+        return self._targets.get(thing)
+
     def add(self, thing: H, target: Target | None) -> None:
         """Add a thing, or change the target of one that was added before."""
         self.discard(thing)

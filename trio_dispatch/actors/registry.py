@@ -3,8 +3,8 @@
 Theory of operation.  While a task is being stopped, others must not start on the same components.
 The status channel delivers the starts of an instant before its stops, so a task whose end has come
 counts as if it were already being stopped.  Such tasks are *ending*; they are kept in an index by
-their targets.  `mark_due` is called with the moment of each start before it is begun.  A task whose
-end moves later by an update is no longer ending.
+their targets, and those that act in another one.  `mark_due` is called with the moment of each
+start before it is begun.  A task whose end moves later by an update is no longer ending.
 
 What a crashed process left running (a pending orphan) is in the same index, until it is handed over
 to an `on_orphan` function or its time is over.
@@ -13,6 +13,7 @@ to an `on_orphan` function or its time is over.
 from __future__ import annotations
 
 import heapq
+import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,11 +22,14 @@ from typing import Protocol
 import trio
 
 from ..model.dispatch import Dispatch
-from ..model.target import Target
+from ..model.formatting import format_ranges
+from ..model.target import Target, TargetIds
 from .overlaps import Overlaps
 from .task import ActorTask, TaskState
 
 __all__ = ["ActorRegistry", "Call", "Ending", "RunInfo"]
+
+log = logging.getLogger("trio_dispatch.actors")
 
 # Seconds for which starts wait until a pending orphan is handed over.
 _ORPHAN_PATIENCE = 10.0
@@ -102,6 +106,7 @@ class ActorRegistry:
 
     def __init__(self) -> None:
         self._tasks: dict[ActorTask, None] = {}
+        self._acting: Overlaps[ActorTask] = Overlaps()
         self._ending: Overlaps[Ending] = Overlaps()
         self._orphans: dict[int, _PendingOrphan] = {}
         # When tasks end, as a heap; an item is stale if its task has finished or another end.
@@ -139,6 +144,7 @@ class ActorRegistry:
     def discard(self, task: ActorTask) -> None:
         """Remove a task that has finished."""
         self._tasks.pop(task, None)
+        self._acting.discard(task)
         self._ending.discard(task)
 
     def set_end(self, task: ActorTask, end: datetime | None) -> None:
@@ -153,9 +159,35 @@ class ActorRegistry:
                 task.tell()
         if task in self._ending:
             self._ending.add(task, task.run.shown.dispatch.target)
+        if task in self._acting and self._acting.target_of(task) != task.run.shown.dispatch.target:
+            self.set_acting(task)
+
+    def set_acting(self, task: ActorTask) -> None:
+        """A task acts, or acts on another target; warns if another one acts on the same components.
+
+        A dry run moves nothing, and a target by category may mean any components.
+        """
+        shown = task.run.shown.dispatch
+        if shown.dry_run:
+            return
+        self._acting.add(task, shown.target)
+        if not isinstance(shown.target, TargetIds):
+            return
+        for other in self._acting.with_target(shown.target):
+            target = other.run.shown.dispatch.target
+            if other is task or other.is_ending or not isinstance(target, TargetIds):
+                continue
+            log.warning(
+                "%s and %s act on the same components at the same time (%s); give all types that "
+                "act on them to one run_actors, with merge=MergeByComponent(components)",
+                other.about,
+                task.about,
+                format_ranges(shown.target & target),
+            )
 
     def set_stopping(self, task: ActorTask) -> None:
         """A task has been cancelled."""
+        self._acting.discard(task)
         self._ending.add(task, task.run.shown.dispatch.target)
 
     def mark_due(self, moment: datetime) -> None:

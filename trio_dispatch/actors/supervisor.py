@@ -207,11 +207,12 @@ class _Supervisor(Generic[P]):
         """Fold in a message; returns the number of groups that it may have changed."""
         # Without a pulse, a message about a pulse dispatch says that it was withdrawn, even if the
         # dispatch has become active again before the message was read.
-        is_withdrawn = message.deleted or not message.active or message.type != self._options.type
+        is_served = self._options.serves(message.type)
+        is_withdrawn = message.deleted or not message.active or not is_served
         if is_withdrawn or (message.is_pulse and message.pulse is None):
             self._withdraw_pulses(message.id)
         start = None
-        if message.type == self._options.type:
+        if is_served:
             start = message.run_at(moment_of(message))
             if message.pulse is not None:
                 self._due[message.id] = message

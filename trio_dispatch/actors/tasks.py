@@ -92,6 +92,7 @@ class ActorTasks:
             with task.scope:
                 if await self._wait_for_turn(task):
                     task.move_to(TaskState.RUNNING)
+                    self._registry.set_acting(task)
                     await self._act(task)
         finally:
             self._finish(task)

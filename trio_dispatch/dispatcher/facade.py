@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Literal, overload
 
@@ -10,7 +10,7 @@ import trio
 
 from .. import clock
 from ..actors.merge import MergeStrategy
-from ..actors.options import Actor, ActorOptions, OnOrphan, parser, unparsed
+from ..actors.options import Actor, ActorOptions, OnOrphan, parser, types_of, unparsed
 from ..actors.registry import ActorRegistry, RunInfo
 from ..actors.run import P
 from ..actors.supervisor import serve_actors
@@ -137,7 +137,7 @@ class Dispatcher:
     @overload
     async def run_actors(
         self,
-        type: str,
+        type: str | Collection[str] | None,
         actor: Actor,
         *,
         targets: TargetIds | None = None,
@@ -153,7 +153,7 @@ class Dispatcher:
     @overload
     async def run_actors(
         self,
-        type: str,
+        type: str | Collection[str] | None,
         actor: Actor[P],
         *,
         payload: Callable[[dict[str, Any]], P],
@@ -170,7 +170,7 @@ class Dispatcher:
 
     async def run_actors(
         self,
-        type: str,
+        type: str | Collection[str] | None,
         actor: Actor[Any],
         *,
         payload: Callable[[dict[str, Any]], Any] | None = None,
@@ -184,7 +184,7 @@ class Dispatcher:
         on_orphan: OnOrphan | None = None,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Run an async function for each dispatch of a type while it runs, until cancelled.
+        """Run an async function for each dispatch of some types while it runs, until cancelled.
 
         ``await actor(run)`` is called when a dispatch starts, is shown changes through ``run``, an
         `ActorRun`, and is cancelled when the dispatch stops, for whatever reason.  It then has
@@ -209,7 +209,10 @@ class Dispatcher:
         grace.
 
         Args:
-          type: The type of the dispatches.
+          type: The type of the dispatches; several types, or None for all.  Types that act on the
+            same components, as one that charges and one that discharges do, belong in one call with
+            `MergeByComponent`: two calls know nothing of each other, and would drive a component at
+            the same time, which is logged as a warning.
           actor: The async function.
           payload: Parses the payload: takes a dict, returns the value of `ActorRun.payload`, and
             raises an exception if the dict is invalid.  A dispatch with an invalid payload is
@@ -238,9 +241,10 @@ class Dispatcher:
           ValueError: an argument is invalid; the message names it.
           trio.ClosedResourceError: the dispatcher has been closed.
         """
+        types = types_of(type)
         options = ActorOptions(
             microgrid_id=self.microgrid_id,
-            type=type,
+            types=types,
             actor=actor,
             parse=unparsed if payload is None else parser(payload),
             on_invalid=on_invalid,
@@ -252,12 +256,13 @@ class Dispatcher:
             on_error=on_error,
             on_orphan=on_orphan,
         )
-        with self.running_status_change.new_receiver(type=type) as statuses:
+        only = next(iter(types)) if types is not None and len(types) == 1 else None
+        with self.running_status_change.new_receiver(type=only) as statuses:
             await serve_actors(
                 options,
                 statuses,
                 self._actors,
                 self._scheduler.cache,
-                self._scheduler.orphans.hand_over(type, self.dispatches, clock.now()),
+                self._scheduler.orphans.hand_over(types, self.dispatches, clock.now()),
                 task_status=task_status,
             )

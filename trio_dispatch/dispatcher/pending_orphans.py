@@ -72,8 +72,10 @@ class PendingOrphans:
             if present is None or not present.running_at(now):
                 self._stopped[dispatch.id] = dispatch.sent_for(now, halted=True)
 
-    def hand_over(self, type: str, dispatches: Mapping[int, Dispatch], now: datetime) -> HandedOver:
-        """Return those of a type, as the last process left them.
+    def hand_over(
+        self, types: Collection[str] | None, dispatches: Mapping[int, Dispatch], now: datetime
+    ) -> HandedOver:
+        """Return those of some types, or with None of all, as the last process left them.
 
         Each is returned once: later, the same components may be in use again.  One that still runs,
         but has got another type or target, or become a dry run, has to be stopped, too.
@@ -83,7 +85,7 @@ class PendingOrphans:
         """
         handed_over = HandedOver([], [])
         for key, left in [*self._left.items()]:
-            if left.type != type:
+            if types is not None and left.type not in types:
                 continue
             del self._left[key]
             present = dispatches.get(left.id)
