@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 
+import pytest
 import trio
 import trio.testing
 
@@ -133,3 +135,24 @@ async def test_turns_belong_to_a_channel(autojump_clock: trio.testing.MockClock)
         assert turns_of(one) is turns_of(one)
         assert turns_of(one) is not turns_of(other)
         assert turns_of(None) is not turns_of(None)
+
+
+async def test_outage_is_one_warning_and_probes_are_spread_afterwards(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING, "trio_dispatch.dispatcher.sync")
+    service, opened = Counting(), list[Dispatcher]()
+    async with serving(service) as channel, trio.open_nursery() as nursery:
+        for number in range(1, COUNT + 1):
+            nursery.start_soon(follow, channel, opened, number)
+        await trio.sleep(5)
+        service.end_streams()
+        await trio.sleep(5)
+        assert are_live(opened)
+        service.probes.clear()
+        await trio.sleep(29)
+        times = service.probes
+        assert len(times) >= COUNT
+        assert max(sum(at <= other < at + 1 for other in times) for at in times) < COUNT / 8
+        nursery.cancel_scope.cancel()
+    assert len([each for each in caplog.messages if "ended the stream" in each]) == 1

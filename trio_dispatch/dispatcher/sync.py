@@ -108,6 +108,9 @@ class Synchronizer:
         # Whether what a list finds should have come on the stream.
         self._is_stream_accountable = False
         self._can_probe = True
+        # Whether probes come at other times than those of the other dispatchers on the channel, all
+        # of which are live at nearly the same time after an outage.
+        self._is_spread = False
         self._was_short = False  # the last list
         self._asked_at = 0.0  # when the last list or probe was sent, in Trio's time
         self._last_error: str | None = None
@@ -161,6 +164,7 @@ class Synchronizer:
                 replaced=self._stream_was_replaced,
             )
             self._is_stream_accountable = False
+            self._is_spread = False
             await nursery.start(self._streams.run)
             await self._keep_confirmed()
 
@@ -242,7 +246,8 @@ class Synchronizer:
         list_at = began + self._resync_interval * random.uniform(0.9, 1.1)  # noqa: S311
         while True:
             # What the service has changed since it was asked is at most so old when it is noticed.
-            probe_at = self._asked_at + self._probe_interval * random.uniform(0.9, 1.0)  # noqa: S311
+            least = 0.9 if self._is_spread else 0.1
+            probe_at = self._asked_at + self._probe_interval * random.uniform(least, 1)  # noqa: S311
             with trio.move_on_at(min(probe_at, list_at)):
                 await wait_any(self._list_wanted.wait, self._probe_wanted.wait)
             if self._list_wanted.is_set():
@@ -250,6 +255,7 @@ class Synchronizer:
                 return False
             if trio.current_time() >= list_at:
                 return False
+            self._is_spread |= trio.current_time() >= probe_at
             self._probe_wanted = trio.Event()
             if not (self._can_probe and await self._probe()):
                 return True
@@ -380,12 +386,17 @@ class Synchronizer:
 
     async def _pause(self, error: DispatchError, delay: float) -> None:
         """Wait after a failure, unless it is permanent and nothing is known yet."""
-        if isinstance(error, ServiceError) and error.permanent:
+        is_permanent = isinstance(error, ServiceError) and error.permanent
+        if is_permanent:
             if not self._synced.is_set() and not self._resilient:
                 raise error
             delay = _PERMANENT_DELAY
-        # The same error again and again is logged once.
-        level = logging.DEBUG if str(error) == self._last_error else logging.WARNING
+        # The same error again and again is logged once, and an outage once for the channel.
+        is_news = str(error) != self._last_error
+        if is_news and not is_permanent:
+            kind = error.status.name if isinstance(error, ServiceError) else type(error).__name__
+            is_news = self._turns.is_news(kind)
+        level = logging.WARNING if is_news else logging.DEBUG
         self._last_error = str(error)
         log.log(level, "%s; the next attempt is in %.1f s", error, delay)
         self._enter(SyncPhase.WAITING, error, clock.now() + timedelta(seconds=delay))
@@ -403,6 +414,8 @@ class Synchronizer:
         if phase is SyncPhase.LIVE:
             if self._live_since is None:
                 self._live_since = trio.current_time()
+            if offline_since is not None:
+                self._turns.has_contact()
             if offline_since is not None and old.confirmed_at is not None:
                 self.reconnects += 1
                 log.info("microgrid %d: reconnected and resynchronised", self._microgrid_id)

@@ -1,8 +1,8 @@
-"""Turns to synchronise, so that many dispatchers on one channel do not storm the service.
+"""What the dispatchers on one channel share: turns to synchronise, and what was logged.
 
 When the service comes back after an outage, every dispatcher on the channel wants to open its
 stream and read its list.  They take turns: so many at a time, which makes them as slow as the
-service is, and so many a second, however fast it answers or fails.
+service is, and so many a second, however fast it answers or fails.  An outage is one warning.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ class Turns:
     def __init__(self) -> None:
         self._limiter = trio.CapacityLimiter(_AT_A_TIME)
         self._next_begin = float("-inf")
+        self._reported: set[str] = set()
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
@@ -36,6 +37,16 @@ class Turns:
             self._next_begin = begin + 1 / _PER_SECOND
             await trio.sleep_until(begin)
             yield
+
+    def is_news(self, kind: str) -> bool:
+        """Whether this kind of error is new since a dispatcher came back from an outage."""
+        is_news = kind not in self._reported
+        self._reported.add(kind)
+        return is_news
+
+    def has_contact(self) -> None:
+        """A dispatcher is back from an outage."""
+        self._reported.clear()
 
 
 _turns: WeakKeyDictionary[Channel, Turns] = WeakKeyDictionary()
