@@ -106,6 +106,8 @@ def log_call(call: FinishedCall) -> None:
         level = logging.INFO
     else:
         level = logging.INFO if call.method.endswith(_WRITING) else logging.DEBUG
+    if not log.isEnabledFor(level):
+        return
     log.log(
         level,
         "%s %s",

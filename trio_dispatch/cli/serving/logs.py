@@ -6,11 +6,15 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Literal, TypeAlias
 
 from ..text.safe import dump_json, printable
 
 LogFormat: TypeAlias = Literal["text", "json"]
+
+
+_OMITTED = ("_srcfile", "logThreads", "logMultiprocessing", "logProcesses", "logAsyncioTasks")
 
 
 @contextmanager
@@ -24,6 +28,10 @@ def logging_to_stderr(format: LogFormat, *, verbose: bool) -> Iterator[None]:
     handler.setFormatter(JsonFormatter() if format == "json" else TextFormatter())
     root, own = logging.getLogger(), logging.getLogger("trio_dispatch")
     before = root.level, own.level, root.handlers
+    # What no line shows need not be found out for each record; see "Optimization" in Python's
+    # documentation of logging.
+    found = {name: value for name in _OMITTED if (value := getattr(logging, name, None))}
+    vars(logging).update(dict.fromkeys(found))
     root.handlers = [handler]
     root.setLevel(logging.INFO)
     own.setLevel(logging.DEBUG if verbose else logging.INFO)
@@ -31,6 +39,7 @@ def logging_to_stderr(format: LogFormat, *, verbose: bool) -> Iterator[None]:
         yield
     finally:
         root.level, own.level, root.handlers = before
+        vars(logging).update(found)
 
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -46,8 +55,13 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
 
 
 def _time(record: logging.LogRecord) -> str:
-    moment = datetime.fromtimestamp(record.created, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03}Z"
+    second, rest = divmod(record.created, 1)
+    return f"{_second(int(second))}.{int(rest * 1000):03}Z"
+
+
+@lru_cache(maxsize=1)
+def _second(second: int) -> str:
+    return f"{datetime.fromtimestamp(second, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 class JsonFormatter(logging.Formatter):

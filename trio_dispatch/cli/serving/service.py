@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import gc
 import logging
 import signal
 import ssl
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,6 +29,9 @@ log = logging.getLogger("trio_dispatch.service")
 
 GRACE = 10.0
 """The seconds that running calls have to finish."""
+
+_COLLECTED = 20_000, 50, 100
+"""The thresholds of the garbage collector.  To look at 20,000 objects takes a millisecond."""
 
 _SERVICE = "frequenz.api.dispatch.v1.MicrogridDispatchService"
 
@@ -70,7 +75,7 @@ async def run_service(options: ServeOptions) -> None:
     health = Health({_SERVICE: ServingStatus.SERVING})
     metrics = Metrics()
     # The signal that stops it cancels everything at once; running calls are to finish first.
-    with trio.CancelScope(shield=True):
+    with collecting_seldom(), trio.CancelScope(shield=True):
         async with (
             open_store(options.db) as store,
             open_service(
@@ -98,6 +103,23 @@ async def run_service(options: ServeOptions) -> None:
                 notify_ready()
             background.cancel_scope.cancel()
     log.info("the service has stopped")
+
+
+@contextmanager
+def collecting_seldom() -> Iterator[None]:
+    """Look for garbage less often within the block.
+
+    By default Python looks after every 700 new objects, which is once or twice in each call; with
+    hundreds of calls at a time it finds most of them in use, and takes a sixth of the CPU.
+    """
+    before = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(*_COLLECTED)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
 
 
 async def _stop_on_signal(service: DispatchService, health: Health) -> None:
