@@ -19,7 +19,7 @@ from trio_dispatch.testing import make_dispatch
 
 
 def make_state(*, once: bool = False) -> RunState[Mapping[str, Any]]:
-    shown = Shown(make_dispatch(), make_dispatch().payload, START)
+    shown = Shown(make_dispatch(), make_dispatch().payload, START, START)
     return RunState(shown, name="actor", microgrid_id=1, grace=10.0, once=once)
 
 
@@ -140,7 +140,7 @@ async def test_loop_over_changes_does_not_see_a_change_that_was_undone(
         one, two = {"n": 1}, {"n": 2}
         for payloads in ([one], [two, one], [one], [one, two], [{}, two, one]):
             for payload in payloads:
-                shown = Shown(make_dispatch(payload=payload), payload, START)
+                shown = Shown(make_dispatch(payload=payload), payload, START, START)
                 state.show(shown, started=False)
             await trio.sleep(1)
         nursery.cancel_scope.cancel()

@@ -11,17 +11,20 @@ import math
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Generic, TypeVar
 
 from .. import clock
 from ..model.dispatch import Dispatch
 from ..model.formatting import format_ranges, format_target
 from ..model.payload import JSON
+from ..model.runs import ReportKind
 from ..model.target import TargetIds
 from .merge import MergeByComponent, component_identities
-from .messages import with_content
+from .messages import moment_of, with_content
 from .options import ActorOptions, name_of
 from .registry import RunInfo
+from .reporting import report_of
 from .run import P
 
 A = TypeVar("A")
@@ -54,6 +57,7 @@ class _RefusedError(Exception):
       level: How it is logged.
       error: The error for which it is refused.
       is_bug: Whether that is an error of the program, as opposed to the dispatch.
+      kind: How it is reported; None if it is not for this process.
     """
 
     def __init__(
@@ -63,8 +67,10 @@ class _RefusedError(Exception):
         level: int = logging.INFO,
         error: Exception | None = None,
         is_bug: bool = False,
+        kind: ReportKind | None = ReportKind.REJECTED,
     ) -> None:
         super().__init__(reason)
+        self.kind = kind
         self.level = level
         self.error = error
         self.is_bug = is_bug
@@ -76,6 +82,7 @@ class _Record(Generic[P]):
 
     valid: tuple[Mapping[str, JSON], P] | None = None  # the last valid payload, and its value
     refusal: RunInfo | None = None
+    reported: tuple[datetime | None, str] | None = None  # the refusal of which run, and why
     note: str = ""  # the last one that was logged
 
 
@@ -103,8 +110,9 @@ class Admission(Generic[P]):
             record.valid = None
             if before is None or before.refusal != record.refusal.refusal:
                 self._log(dispatch, "not run", refused)
+            self._report(dispatch, record, refused)
             return None
-        record.refusal = None
+        record.refusal = record.reported = None
         return admitted
 
     def admit_orphan(self, orphan: Dispatch) -> Dispatch | None:
@@ -128,6 +136,24 @@ class Admission(Generic[P]):
             clock.now(),
             error=refused.error,
             refusal=str(refused),
+        )
+
+    def _report(self, dispatch: Dispatch, record: _Record[P], refused: _RefusedError) -> None:
+        """Report that a run is refused, unless that was the last report about it."""
+        start = dispatch.pulse or dispatch.run_at(moment_of(dispatch))
+        if refused.kind is None or start is None or record.reported == (start, str(refused)):
+            return
+        record.reported = start, str(refused)
+        self._options.report(
+            report_of(
+                refused.kind,
+                dispatch,
+                start,
+                clock.now(),
+                actor=self._actor_name,
+                until=dispatch.end_of(start),
+                error=str(refused),
+            )
         )
 
     def _log(self, dispatch: Dispatch, what: str, refused: _RefusedError) -> None:
@@ -188,7 +214,8 @@ class Admission(Generic[P]):
         """Refuse dry runs, and limit the target to the components of this process."""
         if dispatch.dry_run and not self._options.dry_runs:
             raise _RefusedError(
-                "it is a dry run; run_actors(..., dry_runs=True) hands it to the actor"
+                "it is a dry run; run_actors(..., dry_runs=True) hands it to the actor",
+                kind=ReportKind.SKIPPED,
             )
         merge, mine, target = self._options.merge, self._options.targets, dispatch.target
         kept: frozenset[int]
@@ -208,7 +235,8 @@ class Admission(Generic[P]):
             kept &= mine
         if not kept:
             raise _RefusedError(
-                f"its target {format_target(target)} contains no component of this process"
+                f"its target {format_target(target)} contains no component of this process",
+                kind=None,
             )
         if kept == target:
             return dispatch

@@ -78,6 +78,9 @@ class Group(Generic[P]):
         self._ranks: list[tuple[float, datetime, int]] = []
         self._ends: list[datetime] = []
 
+    def __contains__(self, id_: int) -> bool:
+        return id_ in self._members
+
     @property
     def is_over(self) -> bool:
         """Whether no member is left."""

@@ -13,6 +13,7 @@ from ..model.dispatch import Dispatch
 from ..model.payload import JSON, Payload
 from ..model.target import TargetIds
 from .merge import MergeStrategy
+from .reporting import PutReport, ignore
 from .run import ActorRun, P
 
 __all__ = ["Actor", "ActorOptions", "OnOrphan", "name_of", "parser", "types_of", "unparsed"]
@@ -44,6 +45,7 @@ class ActorOptions(Generic[P]):
     grace: timedelta
     on_error: Literal["restart", "raise"]
     on_orphan: OnOrphan | None
+    report: PutReport = ignore
 
     def serves(self, type: str) -> bool:
         """Whether dispatches of a type are served."""

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Generic
 
 import trio
 
+from .. import clock
 from ..model.dispatch import Dispatch
 from ..model.payload import JSON
 from ..model.target import Target
 from .merge import ComponentIdentity
+from .reporting import ActorReports, PutReport, ignore
 
 if TYPE_CHECKING:
     # For type checkers: without a `payload` function, the payload is a mapping.
@@ -35,10 +37,11 @@ log = logging.getLogger("trio_dispatch.actors")
 
 @dataclass(frozen=True, slots=True)
 class Shown(Generic[P_co]):
-    """What an actor is shown at one time.  The payload is the parsed one."""
+    """What an actor is shown at one time: a run of a dispatch, with the parsed payload."""
 
     dispatch: Dispatch
     payload: P_co = field(compare=False)  # equal dispatches have equal payloads
+    start: datetime
     until: datetime | None
     identity: Hashable = None
 
@@ -58,13 +61,17 @@ class RunControl:
       shown: What the actor is shown now.
       unseen_start: Whether a further start was shown that the actor has not looked at.
       stopping_since: When the actor was cancelled, in Trio's time.
+      reports: Reports what the actor does.
       changed: Set, and replaced by a new event, whenever `shown` changes.
     """
 
     shown: Shown[object]
 
-    def __init__(self, *, name: str, microgrid_id: int, grace: float, once: bool) -> None:
+    def __init__(
+        self, *, name: str, microgrid_id: int, grace: float, once: bool, report: PutReport
+    ) -> None:
         self.name = name
+        self.reports = ActorReports(report, name)
         self.grace = grace
         self.once = once
         self.unseen_start = False
@@ -93,9 +100,18 @@ class RunState(RunControl, Generic[P]):
     shown: Shown[P]
 
     def __init__(
-        self, shown: Shown[P], *, name: str, microgrid_id: int, grace: float, once: bool
+        self,
+        shown: Shown[P],
+        *,
+        name: str,
+        microgrid_id: int,
+        grace: float,
+        once: bool,
+        report: PutReport = ignore,
     ) -> None:
-        super().__init__(name=name, microgrid_id=microgrid_id, grace=grace, once=once)
+        super().__init__(
+            name=name, microgrid_id=microgrid_id, grace=grace, once=once, report=report
+        )
         self.shown = shown
 
     def show(self, shown: Shown[P], *, started: bool) -> None:
@@ -104,6 +120,7 @@ class RunState(RunControl, Generic[P]):
         Args:
           started: Whether a further occurrence has started, or a further dispatch.
         """
+        self.reports.shown(shown, clock.now())
         if shown != self.shown:
             self.unseen_start |= started
             self.shown = shown
@@ -197,6 +214,26 @@ class ActorRun(Generic[P_co]):
         the moment of the pulse.
         """
         return self._state.look().until
+
+    def report(self, details: Mapping[str, object]) -> None:
+        """Add details to what the service is told about this run, see `name` of `open_dispatcher`.
+
+        ::
+
+            run.report({"energy_kwh": 12.5, "stopped_by": "state of charge"})
+
+        Of equal names the last value counts.  This neither waits nor fails because of the service;
+        without a name the details are only checked.  When the actor has finished, nothing is added
+        any more.
+
+        Args:
+          details: JSON: None, bool, finite numbers, str, and lists and mappings of these, up to
+            16 KiB.
+
+        Raises:
+          ValueError: the details are not JSON, or are too long.
+        """
+        self._state.reports.note(details, clock.now())
 
     @contextmanager
     def cleanup(self) -> Iterator[trio.CancelScope]:

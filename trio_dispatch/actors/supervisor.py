@@ -22,9 +22,12 @@ from typing import Generic, Protocol, TypeVar
 
 import trio
 
+from .. import clock
 from ..concurrency.broadcast import Receiver
 from ..concurrency.nursery import open_service_nursery
 from ..model.dispatch import Dispatch
+from ..model.endings import ending_of
+from ..model.runs import ReportKind
 from ..model.target import TargetIds
 from .admission import Admission, Admitted
 from .groups import Group, Groups, Member
@@ -32,6 +35,7 @@ from .merge import ComponentIdentity
 from .messages import moment_of, what_is_on, with_content
 from .options import ActorOptions, name_of
 from .registry import ActorRegistry, RunInfo
+from .reporting import PutReport, ignore, report_of
 from .run import ActorRun, P, RunState, Shown
 from .task import ActorTask
 from .tasks import ActorTasks
@@ -210,7 +214,7 @@ class _Supervisor(Generic[P]):
         is_served = self._options.serves(message.type)
         is_withdrawn = message.deleted or not message.active or not is_served
         if is_withdrawn or (message.is_pulse and message.pulse is None):
-            self._withdraw_pulses(message.id)
+            self._withdraw_pulses(message)
         start = None
         if is_served:
             start = message.run_at(moment_of(message))
@@ -231,8 +235,15 @@ class _Supervisor(Generic[P]):
             )
         for group in changed:
             self._changed[group] = None
-            if group.is_over and group in self._actors:
-                self._tasks.cancel(self._actors[group].task)
+            actor = self._actors.get(group)
+            if actor is None:
+                continue
+            shown = actor.state.shown
+            if shown.dispatch.id == message.id and message.id not in group:
+                ending = ending_of(shown.start, shown.until, message, moment_of(message))
+                actor.state.reports.ends(ending)
+            if group.is_over:
+                self._tasks.cancel(actor.task)
         orphan = self._inherited.get(message.id)
         if orphan is not None and (
             admitted is None or start is None or what_is_on(message) != what_is_on(orphan)
@@ -275,11 +286,11 @@ class _Supervisor(Generic[P]):
             )
             return
         name = name_of(stop)
-        shown = Shown(admitted, None, None)
+        shown = Shown(admitted, None, admitted.start_time, None)
         task = ActorTask(
             _Sole("orphan", orphan.id),
             partial(stop, admitted),
-            _state(shown, self._options, name, once=True),
+            _state(shown, self._options, name, once=True, report=ignore),
             on_finish=lambda _: self._recorder.touch(),
             name=f"{name} for dispatch {orphan.id}",
             drives=orphan,
@@ -297,7 +308,9 @@ class _Supervisor(Generic[P]):
             return
         if actor is None or actor.member is not member:
             self._registry.mark_due(moment_of(member.dispatch))
-            shown = _shown(group.identity, member.dispatch, member.payload, member.until)
+            shown = _shown(
+                group.identity, member.dispatch, member.payload, member.start, member.until
+            )
             if actor is None:
                 finish = partial(self._forget, group)
                 actor = self._actor(group.identity, shown, finish, once=False)
@@ -329,12 +342,13 @@ class _Supervisor(Generic[P]):
             self._begin_pulse(identity, admitted)
 
     def _begin_pulse(self, identity: Hashable, pulse: Admitted[P]) -> None:
-        dispatch = pulse.dispatch
+        dispatch, due = pulse.dispatch, pulse.dispatch.pulse
+        assert due is not None
         self._registry.mark_due(moment_of(dispatch))
         actors = self._pulses.setdefault(dispatch.id, {})
         actor = actors.get(identity)
         if actor is None:
-            shown = _shown(identity, dispatch, pulse.payload, dispatch.pulse)
+            shown = _shown(identity, dispatch, pulse.payload, due, due)
             actor = self._actor(identity, shown, self._next_pulse, once=True)
             actors[identity] = actor
             self._tasks.begin(actor.task)
@@ -345,8 +359,9 @@ class _Supervisor(Generic[P]):
                 "being acted upon",
                 actor.task.about,
                 actor.next_pulse.dispatch.pulse,
-                dispatch.pulse,
+                due,
             )
+            self._report_dropped(identity, actor.next_pulse.dispatch)
         actor.next_pulse = pulse
 
     def _next_pulse(self, task: ActorTask) -> None:
@@ -358,11 +373,30 @@ class _Supervisor(Generic[P]):
         if pulse is not None:
             self._begin_pulse(task.identity, pulse)
 
-    def _withdraw_pulses(self, id_: int) -> None:
-        self._due.pop(id_, None)
-        for actor in self._pulses.get(id_, {}).values():
+    def _withdraw_pulses(self, message: Dispatch) -> None:
+        self._due.pop(message.id, None)
+        for actor in self._pulses.get(message.id, {}).values():
             actor.next_pulse = None
+            actor.state.reports.ends(
+                ending_of(actor.state.shown.start, None, message, moment_of(message))
+            )
             self._tasks.cancel(actor.task)
+
+    def _report_dropped(self, identity: Hashable, pulse: Dispatch) -> None:
+        due = pulse.pulse
+        assert due is not None
+        self._options.report(
+            report_of(
+                ReportKind.MISSED,
+                pulse,
+                due,
+                clock.now(),
+                actor=self._name,
+                component=identity.component if isinstance(identity, ComponentIdentity) else None,
+                until=due,
+                error="an earlier pulse was still being acted upon",
+            )
+        )
 
     # Actor tasks.
 
@@ -374,7 +408,7 @@ class _Supervisor(Generic[P]):
         *,
         once: bool,
     ) -> _Actor[P]:
-        state = _state(shown, self._options, self._name, once=once)
+        state = _state(shown, self._options, self._name, once=once, report=self._options.report)
         task = ActorTask(
             identity,
             partial(self._options.actor, ActorRun(state)),
@@ -385,16 +419,27 @@ class _Supervisor(Generic[P]):
         return _Actor(task, state)
 
 
-def _state(shown: Shown[P], options: ActorOptions[Q], name: str, *, once: bool) -> RunState[P]:
-    grace = options.grace.total_seconds()
-    return RunState(shown, name=name, microgrid_id=options.microgrid_id, grace=grace, once=once)
+def _state(
+    shown: Shown[P], options: ActorOptions[Q], name: str, *, once: bool, report: PutReport
+) -> RunState[P]:
+    return RunState(
+        shown,
+        name=name,
+        microgrid_id=options.microgrid_id,
+        grace=options.grace.total_seconds(),
+        once=once,
+        report=report,
+    )
 
 
-def _shown(identity: Hashable, dispatch: Dispatch, payload: P, until: datetime | None) -> Shown[P]:
-    """What the actor with an identity is shown of a dispatch."""
+def _shown(
+    identity: Hashable, dispatch: Dispatch, payload: P, start: datetime, until: datetime | None
+) -> Shown[P]:
+    """What the actor with an identity is shown of a run."""
     if isinstance(identity, ComponentIdentity):
         dispatch = with_content(dispatch, TargetIds(identity.component), dispatch.payload)
-    return Shown(dispatch, payload, until, None if isinstance(identity, _Sole) else identity)
+    shared = None if isinstance(identity, _Sole) else identity
+    return Shown(dispatch, payload, start, until, shared)
 
 
 def _queued(receiver: Receiver[Dispatch]) -> list[Dispatch]:

@@ -18,8 +18,10 @@ from collections.abc import Awaitable, Hashable, Iterator
 import trio
 from trio_util import wait_any
 
+from .. import clock
 from ..concurrency.backoff import Backoff
 from .registry import ActorRegistry, Ending
+from .reporting import COMPLETED, SHUTDOWN
 from .task import ActorTask, TaskState
 
 log = logging.getLogger("trio_dispatch.actors")
@@ -66,6 +68,7 @@ class ActorTasks:
     def cancel_all(self) -> None:
         """Stop every task."""
         for task in [task for tasks in self._tasks.values() for task in tasks]:
+            task.run.reports.ends(SHUTDOWN)
             self.cancel(task)
 
     def _add(self, task: ActorTask) -> None:
@@ -84,6 +87,7 @@ class ActorTasks:
         if not same:
             del self._tasks[task.identity]
         self._registry.discard(task)
+        task.run.reports.finished(clock.now())
         task.move_to(TaskState.FINISHED)
         task.on_finish(task)
 
@@ -133,6 +137,7 @@ class ActorTasks:
             same = next(self._earlier(task), None)
             if same is not None and task.run.once and not (same.run.once or same.is_ending):
                 log.warning("%s: dropped: this component is driven by %s", task.about, same.about)
+                task.run.reports.dropped(task.run.shown, clock.now(), f"driven by {same.about}")
                 return False
             rival = same or next(
                 (each for each in self._rivals(task) if each not in given_up), None
@@ -176,6 +181,7 @@ class ActorTasks:
             if error is None:
                 # An actor that has not even looked at a further start is not done with it.
                 if not run.unseen_start:
+                    run.reports.ends(COMPLETED)
                     return
                 continue
             if run.once or task.state is TaskState.STOPPING:
@@ -188,22 +194,29 @@ class ActorTasks:
     async def _call(self, task: ActorTask) -> Exception | None:
         """Call the actor once; returns the error that it failed with, unless that is raised."""
         task.attempts += 1
+        reports = task.run.reports
+        reports.called(task.run.shown, clock.now())
         try:
             result = task.call()
             if isinstance(result, Awaitable):
                 await result
         except Exception as exc:
             task.error = exc
+            reports.failed(exc, clock.now())
             if not self._restart:
                 raise
             return exc
         except BaseExceptionGroup as group:
             # The actor was cancelled or interrupted, and its cleanup failed as well.
             errors, rest = group.split(Exception)
+            if errors is not None:
+                reports.failed(errors, clock.now())
             if not self._restart or errors is None or rest is None:
                 raise
             log.exception("%s: failed", task.about, exc_info=errors)
             raise rest from None
         if not isinstance(result, Awaitable):
-            raise ValueError(f"{task.about}: not an async function: it returned {result!r}")
+            error = ValueError(f"{task.about}: not an async function: it returned {result!r}")
+            reports.failed(error, clock.now())
+            raise error
         return None

@@ -12,6 +12,7 @@ from .. import clock
 from ..actors.merge import MergeStrategy
 from ..actors.options import Actor, ActorOptions, OnOrphan, parser, types_of, unparsed
 from ..actors.registry import ActorRegistry, RunInfo
+from ..actors.reporting import ignore
 from ..actors.run import P
 from ..actors.supervisor import serve_actors
 from ..client.client import DispatchClient
@@ -255,6 +256,7 @@ class Dispatcher:
             grace=grace,
             on_error=on_error,
             on_orphan=on_orphan,
+            report=ignore if self._reporter is None else self._reporter.put,
         )
         only = next(iter(types)) if types is not None and len(types) == 1 else None
         with self.running_status_change.new_receiver(type=only) as statuses:
