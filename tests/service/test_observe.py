@@ -79,6 +79,8 @@ async def test_observers_see_how_each_call_ended(
         ("Check", Status.DEADLINE_EXCEEDED, None),
         ("Check", Status.CANCELLED, None),
     ]
+    written = [(call.microgrid_id, call.dispatch_id, call.type) for call in seen]
+    assert written == [(1, 1, "CHARGE"), *[(None, None, None)] * 7]
     assert [round(call.duration) for call in seen] == [0, 0, 0, 5, 0, 0, 1, 2]
 
 

@@ -12,7 +12,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.helpers.service import HOUR, START, Wired, wired
+from tests.helpers.service import HOUR, START, Wired, create, wired
 from trio_dispatch import ServiceError
 from trio_dispatch.api import runs_wire
 from trio_dispatch.api.runs import report_to_wire
@@ -321,3 +321,20 @@ async def test_page_tokens_belong_to_their_list(autojump_clock: MockClock) -> No
             )
             with pytest.raises(GRPCError, match=message):
                 await call(service, "ListRuns", request, runs_wire.ListRunsResponse)
+
+
+async def test_a_dispatch_is_found_where_the_key_may_read(
+    store: Store, autojump_clock: MockClock
+) -> None:
+    keys = Keys([Key("all"), Key("one", microgrids=frozenset({1}))])
+    async with (
+        wired(store, keys) as service,
+        service.client("all") as everywhere,
+        service.client("one") as here,
+    ):
+        made = await create(everywhere, 2)
+        assert await everywhere.find_microgrid(made.id) == 2
+        for client, id_ in ((here, made.id), (everywhere, 99)):
+            with pytest.raises(ServiceError, match=f"there is no dispatch {id_}") as caught:
+                await client.find_microgrid(id_)
+            assert caught.value.status is Status.NOT_FOUND

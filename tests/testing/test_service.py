@@ -330,7 +330,7 @@ async def test_calls_are_counted(
         ),
         (
             lambda service: service.fail_next("DeleteMicrogridDispatch", Status.INTERNAL),
-            "'list_dispatchers': the client's name of it is 'delete'",
+            "'find_microgrid': the client's name of it is 'delete'",
         ),
         (
             lambda service: service.delay("list", "lits", seconds=1),

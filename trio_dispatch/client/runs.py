@@ -225,6 +225,19 @@ class RunCalls:
             f"{_SERVICE}/ListDispatchers", request, decode_dispatchers, what
         )
 
+    async def find_microgrid(self, dispatch_id: int) -> int:
+        """Return the id of the microgrid of a dispatch.
+
+        Raises:
+          ServiceError: with the status `NOT_FOUND` if there is no such dispatch in a microgrid that
+            the key may read.
+        """
+        check_id("dispatch_id", dispatch_id)
+        request = runs_wire.FindDispatchRequest(dispatch_id=dispatch_id)
+        what = f"dispatch {dispatch_id}: find"
+        reply = await self._calls.unary(f"{_SERVICE}/FindDispatch", request, _decode_found, what)
+        return reply.microgrid_id
+
 
 def _requests(reports: Sequence[RunReport]) -> Iterator[list[runs_wire.RunReport]]:
     """Yield the reports of each request; an empty one if there are no reports."""
@@ -243,3 +256,7 @@ def _requests(reports: Sequence[RunReport]) -> Iterator[list[runs_wire.RunReport
 
 def _decode_reported(data: bytes) -> runs_wire.ReportRunsResponse:
     return WIRE.decode(data, runs_wire.ReportRunsResponse)
+
+
+def _decode_found(data: bytes) -> runs_wire.FindDispatchResponse:
+    return WIRE.decode(data, runs_wire.FindDispatchResponse)

@@ -29,7 +29,15 @@ from .errors import (
 from .keys import Key, Keys, Right
 from .observe import FinishedCall, Observer, log_call, observing
 from .service import DispatchService, open_service
-from .store import Retention, Store, WatchersStatistics, backup_file, open_store
+from .store import (
+    Purged,
+    Retention,
+    Store,
+    WatchersStatistics,
+    backup_file,
+    open_store,
+    purge_file,
+)
 
 if TYPE_CHECKING:
     from .metrics import Metrics
@@ -44,6 +52,7 @@ __all__ = [
     "Metrics",
     "NotFoundError",
     "Observer",
+    "Purged",
     "Retention",
     "Right",
     "Store",
@@ -59,6 +68,7 @@ __all__ = [
     "observing",
     "open_service",
     "open_store",
+    "purge_file",
 ]
 
 

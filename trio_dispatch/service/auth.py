@@ -38,6 +38,7 @@ __all__ = [
     "address_of",
     "current_author",
     "current_caller",
+    "permitted",
     "require",
 ]
 
@@ -70,9 +71,14 @@ def require(right: Right, microgrid_id: int) -> None:
     Raises:
       GRPCError: PERMISSION_DENIED.
     """
-    caller = _caller.get()
-    if caller is not None and not caller.permits(right, microgrid_id):
+    if not permitted(right, microgrid_id):
         raise GRPCError(Status.PERMISSION_DENIED, "the key does not permit this")
+
+
+def permitted(right: Right, microgrid_id: int) -> bool:
+    """Whether, in the handler of a call, its key has a right in a microgrid."""
+    caller = _caller.get()
+    return caller is None or caller.permits(right, microgrid_id)
 
 
 def current_caller() -> Key | None:

@@ -13,6 +13,7 @@ from .auth import current_author, require
 from .calls import Encoded, reply, send_changes, unary
 from .keys import Right
 from .listing import encode_page_token, read_query
+from .observe import note_written
 from .rules import new_data, updated_data
 from .store import Store
 from .store.rows import Change, sendable
@@ -68,6 +69,7 @@ class Handlers:
             request.dispatch_data, start_immediately=bool(request.start_immediately), now=now
         )
         row = await self._store.create(request.microgrid_id, data, now=now, author=current_author())
+        note_written(row)
         return reply(
             wire.CreateMicrogridDispatchResponse(), message_field(1, sendable(row.message))
         )
@@ -83,6 +85,7 @@ class Handlers:
         row = await self._store.update(
             request.microgrid_id, request.dispatch_id, change, now=now, author=current_author()
         )
+        note_written(row)
         return reply(
             wire.UpdateMicrogridDispatchResponse(), message_field(1, sendable(row.message))
         )
@@ -95,7 +98,10 @@ class Handlers:
 
     async def _delete(self, request: wire.DeleteMicrogridDispatchRequest) -> Encoded:
         require(Right.WRITE, request.microgrid_id)
-        await self._store.delete(request.microgrid_id, request.dispatch_id, author=current_author())
+        row = await self._store.delete(
+            request.microgrid_id, request.dispatch_id, author=current_author()
+        )
+        note_written(row)
         return reply(
             wire.DeleteMicrogridDispatchResponse(
                 microgrid_id=request.microgrid_id, dispatch_id=request.dispatch_id

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -11,8 +12,9 @@ import trio
 
 from ..grpc import Interceptor, Proceed, ServerStream, Status, grpc_error_in
 from .auth import address_of, current_caller
+from .store.rows import Row
 
-__all__ = ["FinishedCall", "Observer", "log_call", "observing"]
+__all__ = ["FinishedCall", "Observer", "log_call", "note_written", "observing"]
 
 log = logging.getLogger("trio_dispatch.service.calls")
 
@@ -27,6 +29,8 @@ class FinishedCall:
       duration: In seconds, from the end of its headers; for a stream, how long it was open.
       peer: The address of the client; empty if the transport has none.
       caller: The name of its API key; None without a valid one.
+      microgrid_id, dispatch_id, type: The dispatch that it created, updated or deleted; None if it
+        did neither.
     """
 
     method: str
@@ -34,6 +38,17 @@ class FinishedCall:
     duration: float
     peer: str
     caller: str | None
+    microgrid_id: int | None = None
+    dispatch_id: int | None = None
+    type: str | None = None
+
+
+_written: ContextVar[Row | None] = ContextVar("trio_dispatch written", default=None)
+
+
+def note_written(row: Row) -> None:
+    """Tell observers, in the handler of a call, which dispatch it has written."""
+    _written.set(row)
 
 
 Observer: TypeAlias = Callable[[FinishedCall], None]
@@ -59,13 +74,16 @@ def observing(*observers: Observer) -> Interceptor:
             status = Status.UNKNOWN if error is None else error.status
             raise
         finally:
-            caller = current_caller()
+            caller, row = current_caller(), _written.get()
             finished = FinishedCall(
                 method=call.method_name.removeprefix("/"),
                 status=status,
                 duration=trio.current_time() - began,
                 peer=address_of(call),
                 caller=None if caller is None else caller.name,
+                microgrid_id=None if row is None else row.microgrid_id,
+                dispatch_id=None if row is None else row.id,
+                type=None if row is None else row.type,
             )
             for observer in observers:
                 observer(finished)
@@ -97,8 +115,9 @@ def log_call(call: FinishedCall) -> None:
     """Log a finished call.
 
     Faults of the service are warnings.  Refused calls, and calls that changed a dispatch, are
-    information.  Everything else is for debugging.  The record has the fields `method`, `status`,
-    `duration`, `peer` and `caller`; it contains neither keys nor the content of requests.
+    information.  Everything else is for debugging.  The record has the fields of the call; it
+    contains neither keys nor, apart from the type of a dispatch that was changed, the content of
+    requests.
     """
     if call.status in _FAULTS_OF_THE_SERVICE:
         level = logging.WARNING
@@ -119,5 +138,8 @@ def log_call(call: FinishedCall) -> None:
             "duration": round(call.duration, 6),
             "peer": call.peer,
             "caller": call.caller,
+            "microgrid_id": call.microgrid_id,
+            "dispatch_id": call.dispatch_id,
+            "type": call.type,
         },
     )

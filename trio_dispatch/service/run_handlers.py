@@ -8,8 +8,8 @@ from .. import clock
 from ..api import runs_wire
 from ..api.codec import message_field, time_to_nanos
 from ..api.wire import PaginationInfo
-from ..grpc import Cardinality, ServerStream
-from .auth import require
+from ..grpc import Cardinality, GRPCError, ServerStream, Status
+from .auth import permitted, require
 from .calls import Encoded, reply, send_changes, unary
 from .keys import Right
 from .run_requests import (
@@ -43,6 +43,7 @@ class RunHandlers:
             f"{service}/ListDispatchers": unary(
                 self._list_dispatchers, runs_wire.ListDispatchersRequest
             ),
+            f"{service}/FindDispatch": unary(self._find, runs_wire.FindDispatchRequest),
         }
 
     async def _report(self, request: runs_wire.ReportRunsRequest) -> Encoded:
@@ -90,6 +91,13 @@ class RunHandlers:
                 ]
             )
         )
+
+    async def _find(self, request: runs_wire.FindDispatchRequest) -> Encoded:
+        row = await self._store.find(request.dispatch_id)
+        # A key learns nothing of the microgrids that it may not read.
+        if row is None or not permitted(Right.READ, row.microgrid_id):
+            raise GRPCError(Status.NOT_FOUND, f"there is no dispatch {request.dispatch_id}")
+        return reply(runs_wire.FindDispatchResponse(microgrid_id=row.microgrid_id))
 
 
 def _event(row: RunRow) -> Encoded:

@@ -30,6 +30,7 @@ METHODS: Final = {
     "stream_runs": "StreamRuns",
     "list_changes": "ListChanges",
     "list_dispatchers": "ListDispatchers",
+    "find_microgrid": "FindDispatch",
 }
 """The methods of the APIs, by their names in the client."""
 _CLIENT_NAMES: Final = {path: name for name, path in METHODS.items()}

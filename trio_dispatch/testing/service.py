@@ -12,11 +12,15 @@ import trio
 import trio.testing
 
 from ..api.codec import decode_dispatch
+from ..api.runs import decode_run
 from ..client.client import DispatchClient
 from ..grpc import Channel, Status, open_channel
 from ..model.dispatch import Dispatch
+from ..model.runs import ReportedRun
 from ..service import Keys, Store, open_service, open_store
+from ..service.store.logs import LogQuery, RunFilter
 from ..service.store.queries import MAX_PAGE_SIZE, Query
+from ..service.store.rows import Author
 from .faults import Faults
 from .lists import ForeignLists
 
@@ -84,7 +88,7 @@ class LocalService:
 
         A dispatch with the same id is replaced.
         """
-        await self.store.put(microgrid_id, dispatch)
+        await self.store.put(microgrid_id, dispatch, author=Author("test"))
 
     async def dispatches(self, microgrid_id: int = 1) -> dict[int, Dispatch]:
         """Return all stored dispatches of a microgrid, by id."""
@@ -95,6 +99,22 @@ class LocalService:
             found.update((d.id, d) for d in map(decode_dispatch, page.messages))
             query = page.following
         return found
+
+    async def runs(self, microgrid_id: int = 1) -> list[ReportedRun]:
+        """Return all runs that were reported to a microgrid, in the order of their occurrences.
+
+        Of those with the same occurrence, the one that was reported first comes first.  Dispatchers
+        report in the background: in a test, let some time pass first.
+        """
+        found: list[ReportedRun] = []
+        query: LogQuery[RunFilter] | None = LogQuery(
+            microgrid_id, RunFilter(), page_size=MAX_PAGE_SIZE
+        )
+        while query is not None:
+            page = await self.store.runs.list(query)
+            found += map(decode_run, page.messages)
+            query = page.following
+        return found[::-1]
 
     def delay(self, *methods: str, seconds: float) -> ExitStack:
         """Delay replies from now on: for the rest of the test, or of a ``with`` block::
@@ -112,8 +132,8 @@ class LocalService:
         Close the returned object, or leave it as a context manager, to end the delay.
 
         Args:
-          methods: "list", "get", "create", "update", "delete", "stream"; all of them if none is
-            given.
+          methods: Names of methods of the client: "list", "get", "create", "update", "delete",
+            "stream", "report_runs" and so on; all of them if none is given.
           seconds: In Trio's time.
 
         Raises:
@@ -129,7 +149,7 @@ class LocalService:
         Several failures apply to successive calls, in the order in which they were asked for.
 
         Args:
-          method: "list", "get", "create", "update", "delete" or "stream".
+          method: The name of a method of the client, such as "list" or "report_runs".
           status: The status of the failure.
           message: The message of the failure.
           times: How many calls fail.

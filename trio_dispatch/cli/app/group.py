@@ -28,6 +28,7 @@ COMMANDS = {
     "import": "transfer",
     "serve": "serve",
     "backup": "serve",
+    "purge": "serve",
     "demo": "demo",
     "completion": "completion",
 }

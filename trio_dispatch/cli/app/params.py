@@ -137,6 +137,13 @@ def _parse_seconds(text: str) -> float:
     return seconds
 
 
+def _parse_age(text: str) -> timedelta:
+    age = parse_duration(text)
+    if not age:
+        raise ValueError(f"{text!r} is not an age: use 90d or 12h")
+    return age
+
+
 def _parse_frequency(text: str) -> Any:
     if text.lower() not in FREQUENCIES:
         raise ValueError(f"unknown frequency {text!r}: use {', '.join(FREQUENCIES)}")
@@ -160,6 +167,7 @@ def _numbers(
     return Parsed(name, lambda text: parse_numbers(text, low, high, names, negative=negative))
 
 
+AGE = Parsed("age", _parse_age)
 COUNT = Parsed("n", _parse_count)
 TEXT = click.STRING
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -173,6 +181,7 @@ MINUTES = _numbers("minutes", 0, 59)
 MOMENT = _Moment()
 MONTH_DAYS = _numbers("days", 1, 31, negative=True)
 MONTH_NAMES = _numbers("months", 1, 12, MONTHS)
+NUMBER = Parsed("n", partial(_parse_number, low=1, high=10**9))
 PAYLOAD = Parsed("json", parse_payload)
 RULE = Parsed("rule", parse_rrule)
 SECONDS = Parsed("seconds", _parse_seconds)

@@ -1,8 +1,9 @@
-"""``serve`` and ``backup``."""
+"""``serve``, ``backup`` and ``purge``."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -10,10 +11,10 @@ from typing import Literal
 import click
 
 from ... import clock
-from ...service import backup_file
+from ...service import Retention, backup_file, purge_file
 from ..app.options import option
 from ..app.output import Results
-from ..app.params import FILE, TEXT, Parsed
+from ..app.params import AGE, FILE, NUMBER, TEXT, Parsed
 from ..serving.addresses import TcpAddress, UnixAddress, parse_address, parse_tcp
 from ..serving.keys import KeySource, TlsFiles
 from ..serving.logs import logging_to_stderr
@@ -58,6 +59,15 @@ METRICS = Parsed("host:port", parse_tcp)
 @option(
     "--reflection", None, "Tell clients such as grpcurl the definitions of the API, if they ask."
 )
+@option(
+    "--keep-runs run_age",
+    AGE,
+    "Remove runs whose last report is older.",
+    default="400d",
+)
+@option("--max-runs", NUMBER, "Keep at most this many runs.", default="1000000")
+@option("--keep-changes change_age", AGE, "Remove changes that are older.", default="400d")
+@option("--max-changes", NUMBER, "Keep at most this many changes.", default="1000000")
 @option("--log-format", click.Choice(["text", "json"]), "The format of log lines.", default="text")
 @option(
     "--verbose -v",
@@ -75,6 +85,10 @@ async def serve(
     tls_client_ca: Path | None,
     metrics: TcpAddress | None,
     reflection: bool,
+    run_age: timedelta,
+    max_runs: int,
+    change_age: timedelta,
+    max_changes: int,
     log_format: Literal["text", "json"],
     verbose: bool,
 ) -> None:
@@ -90,6 +104,9 @@ async def serve(
             tls=TlsFiles(tls_cert, tls_key, tls_client_ca),
             metrics=metrics,
             reflection=reflection,
+            retention=Retention(
+                run_age=run_age, runs=max_runs, change_age=change_age, changes=max_changes
+            ),
         )
     except ValueError as exc:
         raise click.UsageError(str(exc)) from None
@@ -109,4 +126,22 @@ async def backup(*, db: Path, dest: Path, force: bool) -> None:
     await clock.run_in_thread(partial(backup_file, db, dest, force=force))
     results = Results()
     await results.write(f"copied {db} to {dest}\n")
+    results.check()
+
+
+@option("--db", FILE, "The database.", required=True)
+@option("--older-than age", AGE, "Remove what is older than this: 90d, 12h.", required=True)
+@option("--only", click.Choice(["runs", "changes"]), "Remove only these.")
+async def purge(*, db: Path, age: timedelta, only: Literal["runs", "changes"] | None) -> None:
+    """Remove old runs and changes from a database, also while it is served.
+
+    Dispatches, and runs that last, stay.  The age of a run counts from its last report.  The file
+    does not become smaller, but the room in it is used again.
+    """
+    before = clock.now() - age
+    purged = await clock.run_in_thread(
+        partial(purge_file, db, before, runs=only != "changes", changes=only != "runs")
+    )
+    results = Results()
+    await results.write(f"removed {purged.runs:,} runs and {purged.changes:,} changes\n")
     results.check()

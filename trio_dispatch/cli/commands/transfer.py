@@ -347,6 +347,7 @@ async def _import_into_db(
     """Add dispatches to a database as they are; leave out those whose ids it has."""
     from ...service import open_store  # noqa: PLC0415
     from ...service.store.bulk import add_all  # noqa: PLC0415
+    from ...service.store.rows import Author  # noqa: PLC0415
 
     if not apply:
         tell(
@@ -357,11 +358,14 @@ async def _import_into_db(
             return
     added = 0
     foreign: list[int] = []
+    author = Author("trio-dispatch import")
     async with open_store(path) as store:
         with Progress("added") as progress:
             for begin in range(0, len(entries), _DB_PAGE):
                 some = [entry.dispatch for entry in entries[begin : begin + _DB_PAGE]]
-                result = await add_all(store, settings.microgrid_id, some, page_size=_DB_PAGE)
+                result = await add_all(
+                    store, settings.microgrid_id, some, author=author, page_size=_DB_PAGE
+                )
                 added += result.added
                 foreign += result.foreign
                 progress.update(begin + len(some), len(entries))

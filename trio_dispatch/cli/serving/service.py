@@ -18,7 +18,7 @@ import trio
 from ... import clock
 from ...grpc.health import Health, ServingStatus
 from ...process import notify_ready, wait_stopping
-from ...service import DispatchService, log_call, observing, open_service, open_store
+from ...service import DispatchService, Retention, log_call, observing, open_service, open_store
 from ...service.metrics import Metrics
 from ..app.output import Results
 from .addresses import TcpAddress, UnixAddress
@@ -50,6 +50,7 @@ class ServeOptions:
     tls: TlsFiles
     metrics: TcpAddress | None
     reflection: bool = False
+    retention: Retention | None = None
 
     def __post_init__(self) -> None:
         for address in self.listen:
@@ -77,7 +78,7 @@ async def run_service(options: ServeOptions) -> None:
     # The signal that stops it cancels everything at once; running calls are to finish first.
     with collecting_seldom(), trio.CancelScope(shield=True):
         async with (
-            open_store(options.db) as store,
+            open_store(options.db, retention=options.retention) as store,
             open_service(
                 store,
                 keys=keys,

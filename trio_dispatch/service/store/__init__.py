@@ -15,10 +15,20 @@ import trio
 from .backup import backup_file
 from .base import Store
 from .memory import MEMORY_RETENTION, MemoryStore
+from .purge import Purged, purge_file
 from .retention import DEFAULT_RETENTION, Retention
 from .watchers import WatchersStatistics
 
-__all__ = ["MemoryStore", "Retention", "Store", "WatchersStatistics", "backup_file", "open_store"]
+__all__ = [
+    "MemoryStore",
+    "Purged",
+    "Retention",
+    "Store",
+    "WatchersStatistics",
+    "backup_file",
+    "open_store",
+    "purge_file",
+]
 
 
 @asynccontextmanager

@@ -19,6 +19,7 @@ from ..errors import StoreError
 __all__ = [
     "APPLICATION_ID",
     "changes",
+    "check_current",
     "check_writable",
     "counters",
     "dispatchers",
@@ -351,6 +352,25 @@ def prepare(connection: sa.Connection, path: Path) -> None:
         migrate(connection)
     if version < len(MIGRATIONS):
         _set_version(connection)
+
+
+def check_current(connection: sa.Connection, path: Path) -> None:
+    """Check that a file has been set up, with the present schema.
+
+    Raises:
+      StoreError: it has not.
+    """
+    application, version = (
+        connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
+        for name in ("application_id", "user_version")
+    )
+    if application != APPLICATION_ID:
+        raise StoreError(f"{path} is a database, but not of a dispatch service")
+    if version != len(MIGRATIONS):
+        raise StoreError(
+            f"{path} has the schema of another version of trio-dispatch: serve it with this "
+            "version first"
+        )
 
 
 def check_writable(connection: sa.Connection) -> None:

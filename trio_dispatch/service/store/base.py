@@ -19,6 +19,7 @@ from ... import clock
 from ...api import wire
 from ...api.codec import dispatch_to_wire, time_to_nanos
 from ...model.dispatch import Dispatch
+from ..errors import NotFoundError
 from . import edits
 from .edits import Edit
 from .logs import ChangeFilter, LogPage, LogQuery
@@ -102,6 +103,17 @@ class Store(ABC):
         [change] = await self.write(edit)
         return change.row
 
+    async def get(self, microgrid_id: int, dispatch_id: int) -> Row:
+        """Return a dispatch.
+
+        Raises:
+          NotFoundError: the microgrid has no dispatch with this id.
+        """
+        row = await self.find(dispatch_id)
+        if row is None or row.microgrid_id != microgrid_id:
+            raise NotFoundError(microgrid_id, dispatch_id)
+        return row
+
     async def put(
         self,
         microgrid_id: int,
@@ -170,12 +182,8 @@ class Store(ABC):
         """
 
     @abstractmethod
-    async def get(self, microgrid_id: int, dispatch_id: int) -> Row:
-        """Return a dispatch.
-
-        Raises:
-          NotFoundError: the microgrid has no dispatch with this id.
-        """
+    async def find(self, dispatch_id: int) -> Row | None:
+        """Return the dispatch with an id, whatever its microgrid; None if it does not exist."""
 
     @abstractmethod
     async def list(self, query: Query) -> Page:

@@ -14,7 +14,7 @@ from typing import Final, TypeAlias
 import trio
 
 from ...api.wire import Event
-from ..errors import NotFoundError, StoreError
+from ..errors import StoreError
 from . import queries
 from .base import Store
 from .edits import Counters, Edit
@@ -121,12 +121,9 @@ class MemoryStore(Store):
         await self.watchers.hand_over()
         return changes
 
-    async def get(self, microgrid_id: int, dispatch_id: int) -> Row:
+    async def find(self, dispatch_id: int) -> Row | None:
         await trio.lowlevel.checkpoint()
-        row = self._rows.get(dispatch_id)
-        if row is None or row.microgrid_id != microgrid_id:
-            raise NotFoundError(microgrid_id, dispatch_id)
-        return row
+        return self._rows.get(dispatch_id)
 
     async def list(self, query: Query) -> Page:
         await trio.lowlevel.checkpoint()

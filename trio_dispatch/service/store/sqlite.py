@@ -34,7 +34,6 @@ from ... import clock
 from ...api.codec import time_to_nanos
 from ...concurrency.nursery import open_service_nursery
 from ..errors import (
-    NotFoundError,
     StoreBusyError,
     StoreError,
     StoreFullError,
@@ -201,12 +200,9 @@ class SqliteStore(Store):
 
     # Reads.
 
-    async def get(self, microgrid_id: int, dispatch_id: int) -> Row:
+    async def find(self, dispatch_id: int) -> Row | None:
         self._check_open()
-        row = await self._lookups.find(dispatch_id)
-        if row is None or row.microgrid_id != microgrid_id:
-            raise NotFoundError(microgrid_id, dispatch_id)
-        return row
+        return await self._lookups.find(dispatch_id)
 
     async def list(self, query: Query) -> Page:
         def read(connection: sa.Connection) -> Page:

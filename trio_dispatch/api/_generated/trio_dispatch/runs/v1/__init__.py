@@ -9,6 +9,8 @@ __all__ = (
     "DispatchRunsServiceBase",
     "DispatchRunsServiceStub",
     "DispatcherInfo",
+    "FindDispatchRequest",
+    "FindDispatchResponse",
     "ListChangesRequest",
     "ListChangesResponse",
     "ListDispatchersRequest",
@@ -357,6 +359,26 @@ class DispatcherInfo(betterproto2.Message):
 
 
 default_message_pool.register_message("trio_dispatch.runs.v1", "DispatcherInfo", DispatcherInfo)
+
+
+@dataclass(eq=False, repr=False)
+class FindDispatchRequest(betterproto2.Message):
+    dispatch_id: "int" = betterproto2.field(1, betterproto2.TYPE_UINT64)
+
+
+default_message_pool.register_message(
+    "trio_dispatch.runs.v1", "FindDispatchRequest", FindDispatchRequest
+)
+
+
+@dataclass(eq=False, repr=False)
+class FindDispatchResponse(betterproto2.Message):
+    microgrid_id: "int" = betterproto2.field(1, betterproto2.TYPE_UINT64)
+
+
+default_message_pool.register_message(
+    "trio_dispatch.runs.v1", "FindDispatchResponse", FindDispatchResponse
+)
 
 
 @dataclass(eq=False, repr=False)
@@ -843,6 +865,28 @@ class DispatchRunsServiceStub(betterproto2_grpclib.ServiceStub):
             metadata=metadata,
         )
 
+    async def find_dispatch(
+        self,
+        message: "FindDispatchRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "FindDispatchResponse":
+        """
+        Finds the microgrid of a dispatch.  NOT_FOUND if it does not exist, or the API key may not read
+        the dispatches of its microgrid.
+        """
+
+        return await self._unary_unary(
+            "/trio_dispatch.runs.v1.DispatchRunsService/FindDispatch",
+            message,
+            FindDispatchResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
 
 from ....frequenz.api.common.v1alpha8 import (
     pagination as ___frequenz__api__common__v1alpha8__pagination__,
@@ -901,6 +945,14 @@ class DispatchRunsServiceBase(betterproto2_grpclib.ServiceBase):
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
+    async def find_dispatch(self, message: "FindDispatchRequest") -> "FindDispatchResponse":
+        """
+        Finds the microgrid of a dispatch.  NOT_FOUND if it does not exist, or the API key may not read
+        the dispatches of its microgrid.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
     async def __rpc_report_runs(
         self, stream: "grpclib.server.Stream[ReportRunsRequest, ReportRunsResponse]"
     ) -> None:
@@ -944,6 +996,14 @@ class DispatchRunsServiceBase(betterproto2_grpclib.ServiceBase):
         response = await self.list_dispatchers(request)
         await stream.send_message(response)
 
+    async def __rpc_find_dispatch(
+        self, stream: "grpclib.server.Stream[FindDispatchRequest, FindDispatchResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.find_dispatch(request)
+        await stream.send_message(response)
+
     def __mapping__(self) -> "dict[str, grpclib.const.Handler]":
         return {
             "/trio_dispatch.runs.v1.DispatchRunsService/ReportRuns": grpclib.const.Handler(
@@ -975,5 +1035,11 @@ class DispatchRunsServiceBase(betterproto2_grpclib.ServiceBase):
                 grpclib.const.Cardinality.UNARY_UNARY,
                 ListDispatchersRequest,
                 ListDispatchersResponse,
+            ),
+            "/trio_dispatch.runs.v1.DispatchRunsService/FindDispatch": grpclib.const.Handler(
+                self.__rpc_find_dispatch,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                FindDispatchRequest,
+                FindDispatchResponse,
             ),
         }
