@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import random
 from collections import Counter, defaultdict, deque
-from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any, Final, TypeAlias
 
 import trio
 
-from ..grpc import GRPCError, Proceed, ServerStream, Status
+from ..grpc import FramedMessages, GRPCError, Proceed, ServerStream, Status
 
 __all__ = ["METHODS", "Faults"]
 
@@ -51,6 +50,17 @@ class _Stream:
         self.scope = trio.CancelScope()
         self.error: GRPCError | None = None
         self.loss = 0.0
+
+    def lose(self, messages: FramedMessages) -> FramedMessages:
+        """Return the messages that are not lost."""
+        kept, position = [], 0
+        while position < len(messages.data):
+            # Each begins with a flag and its length.
+            end = position + 5 + int.from_bytes(messages.data[position + 1 : position + 5])
+            if random.random() >= self.loss:  # noqa: S311
+                kept.append(messages.data[position:end])
+            position = end
+        return FramedMessages(b"".join(kept), len(kept))
 
 
 class Faults:
@@ -122,16 +132,19 @@ class Faults:
 
     async def _stream(self, call: Call, proceed: Proceed) -> None:
         stream = _Stream()
-        send = call.send_messages
+        send, send_nowait = call.send_framed, call.send_framed_nowait
 
-        async def send_or_lose(messages: Sequence[object]) -> None:
-            kept = [each for each in messages if random.random() >= stream.loss]  # noqa: S311
-            if kept:
+        async def send_or_lose(messages: FramedMessages) -> None:
+            kept = stream.lose(messages) if stream.loss else messages
+            if kept.count:
                 await send(kept)
             else:
                 await trio.lowlevel.checkpoint()
 
-        call.send_messages = send_or_lose  # type: ignore[method-assign]
+        call.send_framed = send_or_lose  # type: ignore[method-assign]
+        call.send_framed_nowait = (  # type: ignore[method-assign]
+            lambda messages: not stream.loss and send_nowait(messages)
+        )
         self._streams[stream] = None
         try:
             with stream.scope:
