@@ -98,7 +98,7 @@ async def live_through(
 @pytest.mark.parametrize(
     ("days", "count", "where"),
     [
-        (15, 30, "disk"),
+        (8, 30, "disk"),
         pytest.param(365, 1000, "disk", marks=pytest.mark.long),
         pytest.param(365, 1000, "memory", marks=pytest.mark.long),
     ],
