@@ -139,7 +139,7 @@ async def test_the_first_of_equal_ids_is_added_and_announced(
 ) -> None:
     async with open_store(None) as store:
         twice = [make_dispatch(1, type="FIRST"), make_dispatch(1, type="SECOND")]
-        with store.watch(1) as watcher:
+        async with store.watch(1) as watcher:
             assert (await add_all(store, 1, twice)).added == 1
             assert len(watcher) == 1
         assert (await store.get(1, 1)).type == "FIRST"

@@ -2,20 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.helpers.postgres import PostgresServer
 from tests.helpers.service import OpenStore
 from trio_dispatch.service import Store, open_store
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(scope="session")
+def postgres() -> PostgresServer:
+    return PostgresServer()
+
+
+@pytest.fixture
+def database(postgres: PostgresServer) -> Iterator[str]:
+    """The URL of an empty database."""
+    with postgres.database() as url:
+        yield url
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
 def open_any_store(request: pytest.FixtureRequest, tmp_path: Path) -> OpenStore:
-    """Open a store; if it is in a file, the same one each time."""
-    path = tmp_path / "dispatches.db" if request.param == "sqlite" else None
-    return lambda: open_store(path)
+    """Open a store; if it is in a file or a database, the same one each time."""
+    match request.param:
+        case "sqlite":
+            path = str(tmp_path / "dispatches.db")
+            return lambda: open_store(path)
+        case "postgres":
+            url = request.getfixturevalue("database")
+            return lambda: open_store(url)
+        case _:
+            return lambda: open_store(None)
 
 
 @pytest.fixture

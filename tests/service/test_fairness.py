@@ -64,28 +64,27 @@ async def test_writers_wait_for_a_watcher_that_lags(
     async def write(store: Store, microgrid_id: int) -> None:
         await store.create(microgrid_id, data(), now=NOW)
 
-    async with open_any_store() as store:
-        with store.watch(1) as watcher:
-            for _ in range(500):
-                await write(store, 1)
-            async with trio.open_nursery() as nursery:
-                for _ in range(20):
-                    nursery.start_soon(write, store, 1)
-                await wait_all_tasks_blocked()
-                for _ in range(20):
-                    await write(store, 2)
-                assert (await store.get(1, 1)).id == 1
-                assert trio.current_time() < READ_TIMEOUT
-                assert len(watcher) == 500
-                await take(watcher, 500)
-            assert len(watcher) == 20
-            assert store.watchers.statistics().disconnected == 0
+    async with open_any_store() as store, store.watch(1) as watcher:
+        for _ in range(500):
+            await write(store, 1)
+        async with trio.open_nursery() as nursery:
+            for _ in range(20):
+                nursery.start_soon(write, store, 1)
+            await wait_all_tasks_blocked()
+            for _ in range(20):
+                await write(store, 2)
+            assert (await store.get(1, 1)).id == 1
+            assert trio.current_time() < READ_TIMEOUT
+            assert len(watcher) == 500
+            await take(watcher, 500)
+        assert len(watcher) == 20
+        assert store.watchers.statistics().disconnected == 0
 
 
 async def test_writers_wait_for_a_stuck_watcher_only_once(
     store: Store, autojump_clock: MockClock
 ) -> None:
-    with store.watch(1) as watcher:
+    async with store.watch(1) as watcher:
         began = trio.current_time()
         for _ in range(1000):
             await store.create(1, data(), now=NOW)
@@ -99,7 +98,7 @@ async def test_writers_wait_for_a_stuck_watcher_only_once(
 async def test_a_cancelled_writer_that_waits_has_changed_nothing(
     store: Store, autojump_clock: MockClock
 ) -> None:
-    with store.watch(1) as watcher:
+    async with store.watch(1) as watcher:
         for _ in range(500):
             await store.create(1, data(), now=NOW)
         with trio.move_on_after(READ_TIMEOUT / 2) as scope:

@@ -77,6 +77,8 @@ async def send_changes(
     def start_grace_period() -> None:
         scope.deadline = trio.current_time() + DISCONNECT_GRACE
 
+    with mapped_to_grpc():
+        await watchers.follow(microgrid_id)
     with (
         trio.CancelScope() as scope,
         mapped_to_grpc(),

@@ -73,7 +73,7 @@ async def test_unknown_fields_survive_an_update(store: Store) -> None:
 
 
 async def test_put_is_announced_to_watchers(store: Store) -> None:
-    with store.watch(1) as changes:
+    async with store.watch(1) as changes:
         await store.put(1, message(7))
         await store.put(1, message(7, is_dry_run=True))
         await store.put(2, message(8))
@@ -133,7 +133,7 @@ async def test_concurrent_writes_are_announced_in_order(
     seen: list[Change] = []
 
     async def watch(task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        with store.watch(1) as changes:
+        async with store.watch(1) as changes:
             task_status.started()
             seen.extend([change async for batch in changes for change in batch])
 
@@ -166,7 +166,7 @@ async def test_concurrent_writes_are_announced_in_order(
 async def test_a_cancelled_write_takes_effect_as_a_whole_or_not_at_all(
     store: Store, autojump_clock: MockClock
 ) -> None:
-    with store.watch(1) as changes:
+    async with store.watch(1) as changes:
         for patience in range(4):
             with trio.CancelScope() as scope:
                 async with trio.open_nursery() as nursery:

@@ -90,17 +90,16 @@ def path(tmp_path: Path) -> Path:
 async def test_a_failed_commit_that_took_effect_is_acknowledged(
     path: Path, autojump_clock: MockClock
 ) -> None:
-    async with open_sqlite(path) as store:
-        with store.watch(1) as changes:
-            with failing_commit(store, takes_effect=True):
-                row = await store.create(1, data(), now=NOW)
-            assert await told(changes) == [(Event.CREATED, row.id)]
-            assert await store.get(1, row.id) == row
-            with failing_commit(store, takes_effect=True):
-                await store.delete(1, row.id)
-            assert await told(changes) == [(Event.DELETED, row.id)]
-            assert (await store.create(1, data(), now=NOW)).id == 2
-            assert await told(changes) == [(Event.CREATED, 2)]
+    async with open_sqlite(path) as store, store.watch(1) as changes:
+        with failing_commit(store, takes_effect=True):
+            row = await store.create(1, data(), now=NOW)
+        assert await told(changes) == [(Event.CREATED, row.id)]
+        assert await store.get(1, row.id) == row
+        with failing_commit(store, takes_effect=True):
+            await store.delete(1, row.id)
+        assert await told(changes) == [(Event.DELETED, row.id)]
+        assert (await store.create(1, data(), now=NOW)).id == 2
+        assert await told(changes) == [(Event.CREATED, 2)]
     async with open_sqlite(path) as store:
         assert await ids_in(store) == 1
 
@@ -117,7 +116,7 @@ async def test_a_failed_commit_without_effect_is_refused(
 ) -> None:
     async with open_sqlite(path) as store:
         first = await store.create(1, data(), now=NOW)
-        with store.watch(1) as changes:
+        async with store.watch(1) as changes:
             with failing_commit(store, takes_effect=False, code=code), pytest.raises(error):
                 await store.create(1, data(), now=NOW)
             with failing_commit(store, takes_effect=False, code=code), pytest.raises(error):
@@ -136,7 +135,7 @@ async def test_an_uncertain_commit_disconnects_watchers(
 ) -> None:
     """The caller gets UNAVAILABLE; watchers connect again and list what there is."""
     async with open_sqlite(path) as store:
-        with store.watch(1) as changes:
+        async with store.watch(1) as changes:
             with (
                 failing_commit(store, takes_effect=takes_effect),
                 # The commit that asks for the sequence number fails, too.
@@ -149,7 +148,7 @@ async def test_an_uncertain_commit_disconnects_watchers(
             with pytest.raises(StoreUnavailableError, match="may have been missed"):
                 await anext(changes)
         assert store.watchers.statistics().watchers == 0
-        with store.watch(1) as changes:
+        async with store.watch(1) as changes:
             assert await ids_in(store) == int(takes_effect)
             row = await store.create(1, data(), now=NOW)
             assert row.id == 1 + takes_effect
@@ -188,13 +187,11 @@ async def test_writes_that_share_a_commit_have_the_same_outcome(
 
         async with open_sqlite(path) as store:
             before = await ids_in(store)
-            with (
-                store.watch(1) as changes,
-                failing_commit(store, takes_effect=takes_effect),
-            ):
-                async with trio.open_nursery() as nursery:
-                    for _ in range(20):
-                        nursery.start_soon(create, store)
+            async with store.watch(1) as changes:
+                with failing_commit(store, takes_effect=takes_effect):
+                    async with trio.open_nursery() as nursery:
+                        for _ in range(20):
+                            nursery.start_soon(create, store)
                 done = [id_ for id_ in outcomes if id_ != "unavailable"]
                 assert [id_ for _, id_ in await told(changes)] == sorted(map(int, done))
             assert await ids_in(store) - before == len(done)

@@ -464,7 +464,7 @@ async def test_a_locked_database(path: Path, autojump_clock: MockClock) -> None:
         made = await create(client)
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
-        with store.watch(1) as changes:
+        async with store.watch(1) as changes:
             for call in (create(client), client.delete(1, made.id)):
                 with pytest.raises(ServiceError) as caught:
                     await call
@@ -483,13 +483,14 @@ async def test_a_locked_database(path: Path, autojump_clock: MockClock) -> None:
 async def test_a_full_database(path: Path, autojump_clock: MockClock) -> None:
     async with open_sqlite(path) as store, wired(store) as service, service.client() as client:
         made = await create(client)
-        with _no_more_pages(store), store.watch(1) as changes:
-            with pytest.raises(ServiceError) as caught:
-                [await create(client, payload={"x": "y" * 20_000}) for _ in range(1000)]
-            assert caught.value.status is Status.RESOURCE_EXHAUSTED
-            kept = await listed(client)
-            assert len(changes) == len(kept) - 1
-            assert await client.get(1, made.id) == made
+        async with store.watch(1) as changes:
+            with _no_more_pages(store):
+                with pytest.raises(ServiceError) as caught:
+                    [await create(client, payload={"x": "y" * 20_000}) for _ in range(1000)]
+                assert caught.value.status is Status.RESOURCE_EXHAUSTED
+                kept = await listed(client)
+                assert len(changes) == len(kept) - 1
+                assert await client.get(1, made.id) == made
         last = await create(client, payload={"x": "y" * 20_000})
         assert await listed(client) == [last.id, *kept]
 

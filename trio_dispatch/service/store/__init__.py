@@ -1,7 +1,7 @@
-"""Stores: what keeps the dispatches of a service, in memory or in an SQLite file.
+"""Stores: what keeps the dispatches of a service, in memory, in SQLite or in PostgreSQL.
 
 `base.Store` is the interface.  `edits` and `queries` decide what writes and lists mean, which is
-the same for every store; `memory` and `sqlite` carry them out.
+the same for every store; `memory`, `sqlite` and `postgres` carry them out.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from os import PathLike
 
 import trio
 
+from ..errors import StoreError
 from .backup import backup_file
 from .base import Store
 from .memory import MEMORY_RETENTION, MemoryStore
@@ -38,21 +39,36 @@ async def open_store(
     """Open a store for dispatches.
 
     Args:
-      path: An SQLite file, which is created if it does not exist; None keeps the dispatches in
-        memory.  One service at a time can have a file open.
+      path: An SQLite file, which is created if it does not exist; one service at a time can have
+        it open.  Or the URL of a PostgreSQL database, ``postgresql://...``, which any number of
+        services can share; it needs the extra ``trio-dispatch[postgres]``.  None keeps the
+        dispatches in memory.
       retention: How long runs and changes are kept; by default `Retention()`, and in memory only
         100,000 of each.
 
     Raises:
-      StoreError: the file cannot be opened or written, is not an SQLite database, belongs to
-        another application or to a newer version of this package, or is open in another service.
+      StoreError: the file or database cannot be opened or written, is not of a dispatch service, or
+        belongs to a newer version of this package; or the file is open in another service.
+      ValueError: the URL is invalid.
     """
     if path is None:
         await trio.lowlevel.checkpoint()
         yield MemoryStore(retention=retention or MEMORY_RETENTION)
-        return
-    # SQLAlchemy is needed only for stores in files.
-    from .sqlite import open_sqlite  # noqa: PLC0415
+    elif isinstance(path, str) and path.startswith(("postgresql://", "postgres://")):
+        try:
+            from .postgres.store import open_postgres  # noqa: PLC0415
+        except ModuleNotFoundError as exc:
+            if exc.name != "psycopg":
+                raise
+            raise StoreError(
+                f"{path.partition('://')[0]}://... needs psycopg: "
+                "pip install 'trio-dispatch[postgres]'"
+            ) from None
+        async with open_postgres(path, retention=retention or DEFAULT_RETENTION) as store:
+            yield store
+    else:
+        # SQLAlchemy is needed only for stores in files.
+        from .sqlite import open_sqlite  # noqa: PLC0415
 
-    async with open_sqlite(path, retention=retention or DEFAULT_RETENTION) as store:
-        yield store
+        async with open_sqlite(path, retention=retention or DEFAULT_RETENTION) as store:
+            yield store

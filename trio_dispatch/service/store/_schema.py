@@ -7,14 +7,13 @@ how many of the `MIGRATIONS` it has been through.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 from pathlib import Path
 
 import sqlalchemy as sa
 from sqlalchemy.types import TypeDecorator
 
 from ..errors import StoreError
+from ._columns import from_signed, nanos_of_text, text_of_nanos, to_signed
 
 __all__ = [
     "APPLICATION_ID",
@@ -33,38 +32,19 @@ __all__ = [
 ]
 
 APPLICATION_ID = int.from_bytes(b"tdsp", "big")
-_SECOND = 1_000_000_000
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-_NEVER = "never"
-"""The end of a dispatch without an end; as a text it sorts after every year."""
-
-
-@lru_cache(maxsize=1024)
-def _second_text(seconds: int) -> str:
-    return (_EPOCH + timedelta(seconds=seconds)).isoformat()[:19]
 
 
 class Time(TypeDecorator[int]):
-    """Nanoseconds since 1970 as a text that sorts as they do; None as `_NEVER`.
-
-    The years 1 to 9999 in nanoseconds exceed 64 bits.
-    """
+    """Nanoseconds since 1970 as a text, see `text_of_nanos`."""
 
     impl = sa.Text
     cache_ok = True
 
     def process_bind_param(self, value: int | None, dialect: sa.Dialect) -> str:
-        if value is None:
-            return _NEVER
-        seconds, nanos = divmod(value, _SECOND)
-        return f"{_second_text(seconds)}.{nanos:09}Z"
+        return text_of_nanos(value)
 
     def process_result_value(self, value: str | None, dialect: sa.Dialect) -> int | None:
-        if value is None or value == _NEVER:
-            return None
-        delta = datetime.fromisoformat(f"{value[:19]}+00:00") - _EPOCH
-        return (delta.days * 86_400 + delta.seconds) * _SECOND + int(value[20:29])
+        return None if value is None else nanos_of_text(value)
 
 
 class Unsigned(TypeDecorator[int]):
@@ -74,10 +54,10 @@ class Unsigned(TypeDecorator[int]):
     cache_ok = True
 
     def process_bind_param(self, value: int | None, dialect: sa.Dialect) -> int | None:
-        return value if value is None or value < 1 << 63 else value - (1 << 64)
+        return None if value is None else to_signed(value)
 
     def process_result_value(self, value: int | None, dialect: sa.Dialect) -> int | None:
-        return value if value is None or value >= 0 else value + (1 << 64)
+        return None if value is None else from_signed(value)
 
 
 _metadata = sa.MetaData()

@@ -8,8 +8,8 @@ stores share.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from os import PathLike
 from typing import TypeVar
 
@@ -134,17 +134,24 @@ class Store(ABC):
         [change] = await self.write(edits.put(microgrid_id, message, now=_now(), author=author))
         return change.row
 
-    def watch(
+    @asynccontextmanager
+    async def watch(
         self, microgrid_id: int, *, on_disconnect: Callable[[], None] | None = None
-    ) -> AbstractContextManager[Watcher[Change]]:
-        """Watch a microgrid: ``with store.watch(1) as watcher: async for changes in watcher``.
+    ) -> AsyncIterator[Watcher[Change]]:
+        """Watch a microgrid::
 
-        The watcher receives every change that is committed after this call, in that order.
+            async with store.watch(1) as watcher:
+                async for changes in watcher: ...
+
+        The watcher receives every change that is committed after the block was entered, in that
+        order.
 
         Args:
           on_disconnect: Called when the watcher is disconnected, whatever its task is doing.
         """
-        return self.watchers.watch(microgrid_id, on_disconnect=on_disconnect)
+        await self.watchers.follow(microgrid_id)
+        with self.watchers.watch(microgrid_id, on_disconnect=on_disconnect) as watcher:
+            yield watcher
 
     async def _wait_for_watchers(self, watchers: Watchers[_C], microgrid_id: int) -> None:
         """Wait while the watchers of a microgrid lag."""

@@ -8,7 +8,7 @@ the ones before have left, and then writes down what has changed in the end.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ...api.wire import Event
 from .edits import Counters, Edit
@@ -43,14 +43,22 @@ class Batch:
       counters: The counters before.
       stored: The dispatches that the writes read, as far as they exist.  An exception stands for
         one that cannot be decoded.
+      new_ids: The ids for new dispatches, the next one last; None if those follow the highest id.
     """
 
-    def __init__(self, counters: Counters, stored: Mapping[int, Row | Exception]) -> None:
+    def __init__(
+        self,
+        counters: Counters,
+        stored: Mapping[int, Row | Exception],
+        new_ids: list[int] | None = None,
+    ) -> None:
         self.counters = counters
         self.changes: list[Change] = []
         self.former: list[FormerKeys] = []
         self.stamps: dict[bytes, int] = {}
         self._stored = stored
+        self._new_ids = new_ids
+        self._imported: list[int] = []
         self._changed: dict[int, Row | None] = {}
 
     def carry_out(self, edit: Edit) -> Sequence[Change]:
@@ -60,9 +68,15 @@ class Batch:
           Exception: what the edit raises; then it has changed nothing.
         """
         found = {id_: row for id_ in edit.reads if (row := self._row(id_)) is not None}
+        if self._new_ids:
+            self.counters = replace(self.counters, last_id=self._new_ids[-1] - 1)
         changes = edit.decide(found, self.counters)
         for change in changes:
             self._apply(change)
+            if self._new_ids and change.row.id == self._new_ids[-1]:
+                self._new_ids.pop()
+            elif change.event is Event.CREATED:
+                self._imported.append(change.row.id)
         self.changes += changes
         self.counters = self.counters.after(changes)
         return changes
@@ -82,6 +96,10 @@ class Batch:
     def added(self) -> list[Row]:
         """Return the dispatches that are to be added."""
         return [row for row in self._remaining() if row.id not in self._stored]
+
+    def imported(self) -> list[int]:
+        """Return the ids of added dispatches that came with their ids."""
+        return [id_ for id_ in self._imported if id_ in self._changed]
 
     def _remaining(self) -> Iterable[Row]:
         return [row for row in self._changed.values() if row is not None]

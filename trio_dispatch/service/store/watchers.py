@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, Generic, Protocol, TypeAlias, TypeVar
@@ -103,12 +103,19 @@ class Watchers(Generic[_C]):
     A task that wakes up costs much more than to pass on an event.  So a task may leave an `Offer`
     for the time that it waits, to which `hand_over` passes the changes without waking the task.
 
+    Attributes:
+      follow: To be awaited directly before a microgrid is watched, without a checkpoint between:
+        has changes of the microgrid published that are made elsewhere.
+
     Args:
       limit: How many changes may wait for one watcher.
       on_caught_up: Called when a watcher no longer lags.
     """
 
+    follow: Callable[[int], Awaitable[None]]
+
     def __init__(self, limit: int, on_caught_up: Callable[[], None] = lambda: None) -> None:
+        self.follow = _all_changes_are_made_here
         self._limit = limit
         self._on_caught_up = on_caught_up
         self._logs: dict[int, _Log[_C]] = {}
@@ -215,11 +222,20 @@ class Watchers(Generic[_C]):
             for watcher in log.watchers:
                 watcher._end()
 
-    def disconnect_all(self) -> None:
-        """Disconnect all present watchers, because they may have missed a change."""
-        for watcher in [watcher for log in self._logs.values() for watcher in log.watchers]:
+    def disconnect_all(self, microgrid_id: int | None = None) -> None:
+        """Disconnect all present watchers, because they may have missed a change.
+
+        Args:
+          microgrid_id: Only the watchers of this microgrid.
+        """
+        logs = [log for id_, log in self._logs.items() if microgrid_id in {None, id_}]
+        for watcher in [watcher for log in logs for watcher in log.watchers]:
             self._drop(watcher)
             watcher._fail(StoreUnavailableError, "a change may have been missed")
+
+    def watched(self, microgrid_id: int) -> bool:
+        """Whether a microgrid has watchers."""
+        return microgrid_id in self._logs
 
     def statistics(self) -> WatchersStatistics:
         """Return what the watchers are doing and have done."""
@@ -254,6 +270,10 @@ class Watchers(Generic[_C]):
         if watcher in log.lagging:
             log.lagging.discard(watcher)
             self._on_caught_up()
+
+
+async def _all_changes_are_made_here(microgrid_id: int) -> None:
+    await trio.lowlevel.checkpoint()
 
 
 class _Log(Generic[_C]):

@@ -1,0 +1,115 @@
+"""The tables of a store in PostgreSQL, and their migrations."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ...errors import StoreError
+from .connection import TrioConnection
+
+__all__ = ["prepare"]
+
+_LOCK: Final = int.from_bytes(b"tdsp", "big")
+"""The advisory lock under which the tables are set up."""
+
+# Times are texts that sort as the times do, and unsigned numbers are kept as signed ones, see
+# `_columns`.  Texts compare by their bytes, whatever the locale of the database.
+_TABLES = """
+CREATE SEQUENCE dispatch_ids;
+
+CREATE TABLE microgrids (
+    id bigint PRIMARY KEY,
+    sequence bigint NOT NULL
+) WITH (fillfactor = 50);
+
+CREATE TABLE dispatches (
+    id bigint PRIMARY KEY,
+    microgrid_id bigint NOT NULL,
+    type text COLLATE "C" NOT NULL,
+    target text COLLATE "C" NOT NULL,
+    active boolean NOT NULL,
+    dry_run boolean NOT NULL,
+    recurring boolean NOT NULL,
+    start_time text COLLATE "C" NOT NULL,
+    end_time text COLLATE "C" NOT NULL,
+    create_time text COLLATE "C" NOT NULL,
+    update_time text COLLATE "C" NOT NULL,
+    created_sequence bigint NOT NULL,
+    updated_sequence bigint NOT NULL,
+    message bytea NOT NULL
+);
+CREATE INDEX dispatches_by_start_time ON dispatches (microgrid_id, start_time, id);
+CREATE INDEX dispatches_by_end_time ON dispatches (microgrid_id, end_time);
+CREATE INDEX dispatches_by_create_time ON dispatches (microgrid_id, create_time, id);
+CREATE INDEX dispatches_by_update_time ON dispatches (microgrid_id, update_time, id);
+
+CREATE TABLE former (
+    microgrid_id bigint NOT NULL,
+    until bigint NOT NULL,
+    id bigint NOT NULL,
+    created_sequence bigint NOT NULL,
+    updated_sequence bigint NOT NULL,
+    start_time text COLLATE "C" NOT NULL,
+    update_time text COLLATE "C" NOT NULL,
+    PRIMARY KEY (microgrid_id, until)
+);
+
+CREATE TABLE changes (
+    microgrid_id bigint NOT NULL,
+    sequence bigint NOT NULL,
+    event smallint NOT NULL,
+    dispatch_id bigint NOT NULL,
+    message bytea NOT NULL,
+    PRIMARY KEY (microgrid_id, sequence)
+);
+
+CREATE TABLE stamps (
+    key bytea PRIMARY KEY,
+    second bigint NOT NULL
+);
+"""
+
+_MIGRATIONS: Final = (_TABLES,)
+"""What takes a database from each version of the schema to the next; a new one needs all."""
+
+
+async def prepare(connection: TrioConnection) -> None:
+    """Set the tables up, or migrate older ones.  Services that start together take turns.
+
+    Raises:
+      StoreError: the tables are of a newer version of this package.
+      psycopg.Error: the database cannot be read or written.
+    """
+    # A schema that is up to date needs no right to write, and so can be opened on a standby.
+    version = await _version(connection)
+    _check(version)
+    if version == len(_MIGRATIONS):
+        return
+    await connection.execute("BEGIN")
+    await connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+    version = await _version(connection)
+    _check(version)
+    if version == 0:
+        await connection.execute("CREATE TABLE trio_dispatch_schema (version integer NOT NULL)")
+        await connection.execute("INSERT INTO trio_dispatch_schema VALUES (0)")
+    for statements in _MIGRATIONS[version:]:
+        await connection.execute(statements)
+    await connection.execute("UPDATE trio_dispatch_schema SET version = %s", [len(_MIGRATIONS)])
+    await connection.execute("COMMIT")
+
+
+async def _version(connection: TrioConnection) -> int:
+    known = await connection.execute("SELECT to_regclass('trio_dispatch_schema') IS NOT NULL")
+    if await known.fetchone() == (False,):
+        return 0
+    cursor = await connection.execute("SELECT version FROM trio_dispatch_schema")
+    [version] = await cursor.fetchone() or [0]
+    return int(version)
+
+
+def _check(version: int) -> None:
+    if version > len(_MIGRATIONS):
+        raise StoreError(
+            "the database was written by a newer version of trio-dispatch: its schema has version "
+            f"{version}, but this version supports only those up to {len(_MIGRATIONS)}"
+        )
