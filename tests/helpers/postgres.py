@@ -8,12 +8,13 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
 import psycopg
+import trio
 
 _numbers = itertools.count()
 
@@ -60,3 +61,61 @@ class PostgresServer:
         finally:
             with self.admin() as connection:
                 connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def disconnect_all(self, url: str) -> None:
+        """Cut all connections to a database."""
+        database = psycopg.conninfo.conninfo_to_dict(url)["dbname"]
+        query = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
+        with self.admin() as connection:
+            connection.execute(query, [database])
+
+
+class CuttingProxy:
+    """A proxy that can cut a connection after the server has sent some bytes."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self.limit: int | None = None
+
+    def cut_after(self, limit: int | None) -> None:
+        """Cut one connection when the server has sent this many bytes more; None for never."""
+        self.limit = limit
+
+    def url(self, database: str) -> str:
+        """Return the URL by which a database is reached through the proxy."""
+        host = f"host=127.0.0.1&port={self._port}&sslmode=disable&gssencmode=disable"
+        return f"{database}&{host}"
+
+
+@asynccontextmanager
+async def cutting(server: PostgresServer) -> AsyncIterator[CuttingProxy]:
+    """A proxy in front of a server."""
+    socket = f"{server.socket_folder}/.s.PGSQL.5432"
+
+    async def serve(client: trio.SocketStream) -> None:
+        async with await trio.open_unix_socket(socket) as upstream, client:
+
+            async def forward() -> None:
+                async for sent in client:
+                    await upstream.send_all(sent)
+
+            with suppress(trio.BrokenResourceError):
+                async with trio.open_nursery() as inner:
+                    inner.start_soon(forward)
+                    async for received in upstream:
+                        limit = proxy.limit
+                        if limit is not None and limit <= len(received):
+                            proxy.limit = None
+                            await client.send_all(received[:limit])
+                            break
+                        if limit is not None:
+                            proxy.limit = limit - len(received)
+                        await client.send_all(received)
+                    inner.cancel_scope.cancel()
+
+    async with trio.open_nursery() as nursery:
+        [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        proxy = CuttingProxy(listener.socket.getsockname()[1])
+        nursery.start_soon(trio.serve_listeners, serve, [listener])
+        yield proxy
+        nursery.cancel_scope.cancel()

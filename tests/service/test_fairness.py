@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from pathlib import Path
 
 import pytest
 import trio
@@ -10,10 +11,17 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.helpers.service import NOW, OpenStore, create, data, take, wired
 from trio_dispatch.client.client import DispatchClient
-from trio_dispatch.service import Store
+from trio_dispatch.service import Store, open_store
 from trio_dispatch.service.store.watchers import READ_TIMEOUT
 
 EVENTS = 600  # more than wait for a watcher
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def open_any_store(request: pytest.FixtureRequest, tmp_path: Path) -> OpenStore:
+    """Open a store; the one on PostgreSQL lets the same watchers set the pace."""
+    path = tmp_path / "dispatches.db" if request.param == "sqlite" else None
+    return lambda: open_store(path)
 
 
 @pytest.mark.parametrize(("watchers", "writers"), [(5, 200), (20, 50)])

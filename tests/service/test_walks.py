@@ -31,7 +31,7 @@ class Others:
             choice = self.rng.random()
             if choice < 0.3:
                 self.came.add((await create(client)).id)
-            elif choice < 0.5 and len(self.there) > 10:
+            elif choice < 0.5 and len(self.there) > 7:
                 id_ = self.there.pop(self.rng.randrange(len(self.there)))
                 self.gone.add(id_)
                 await client.delete(1, id_)
@@ -57,7 +57,7 @@ async def test_a_walk_lists_each_dispatch_once_while_others_change(
         service.client() as one,
         service.client() as another,
     ):
-        ids = [(await create(one)).id for _ in range(30)]
+        ids = [(await create(one)).id for _ in range(20)]
         for seed, page_size in ((1, 2), (2, 9)):
             others = Others([*ids], seed)
             async with trio.open_nursery() as nursery:
@@ -78,7 +78,7 @@ async def test_a_walk_lists_each_dispatch_once_while_others_change(
             assert others.gone
             assert others.came
             ids = [id_ for id_ in ids if id_ not in others.gone]
-            ids += [(await create(one)).id for _ in range(30 - len(ids))]
+            ids += [(await create(one)).id for _ in range(20 - len(ids))]
             # The next round begins without the dispatches that were created meanwhile.
             found = [dispatch.id async for page in lister.list(1) for dispatch in page]
             for id_ in set(found) - set(ids):

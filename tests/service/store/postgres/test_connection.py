@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import psycopg
 import pytest
@@ -13,7 +12,8 @@ import trio
 import trio.testing
 from psycopg import pq
 
-from tests.helpers.postgres import PostgresServer
+from tests.helpers.cancelling import cancelled_at
+from tests.helpers.postgres import PostgresServer, cutting
 from trio_dispatch.service.store.postgres.connection import TrioConnection, connect
 from trio_dispatch.service.store.postgres.pool import IDLE_CHECK, LIFETIME, Pool
 
@@ -120,45 +120,17 @@ async def test_each_address_is_tried(postgres: PostgresServer) -> None:
 
 async def test_cuts_at_every_byte_are_errors(postgres: PostgresServer, database: str) -> None:
     """A connection that is cut somewhere raises an error, and never hangs or returns nonsense."""
-    socket = Path(postgres.socket_folder) / ".s.PGSQL.5432"
-    for limit in range(0, 900, 41):
-        with trio.fail_after(30):
-            async with _cutting(socket, limit) as port:
-                url = f"{database}&host=127.0.0.1&port={port}&sslmode=disable&gssencmode=disable"
+    async with cutting(postgres) as proxy:
+        for limit in range(0, 900, 41):
+            proxy.cut_after(limit)
+            with trio.fail_after(30):
                 try:
-                    async with connected(url) as connection:
+                    async with connected(proxy.url(database)) as connection:
                         assert await value(connection, "SELECT 5") == 5
                         assert await value(connection, "SELECT repeat('x', 500)") == "x" * 500
                 except psycopg.OperationalError:
                     continue
     assert limit > 800
-
-
-@asynccontextmanager
-async def _cutting(socket: Path, limit: int) -> AsyncIterator[int]:
-    """A proxy that cuts each connection after the server has sent this many bytes."""
-
-    async def serve(client: trio.SocketStream) -> None:
-        async with await trio.open_unix_socket(str(socket)) as server, client:
-            with trio.CancelScope() as scope:
-
-                async def forward() -> None:
-                    async for data in client:
-                        await server.send_all(data)
-
-                async with trio.open_nursery() as inner:
-                    inner.start_soon(forward)
-                    left = limit
-                    while left and (data := await server.receive_some(left)):
-                        left -= len(data)
-                        await client.send_all(data)
-                    scope.cancel()
-
-    async with trio.open_nursery() as nursery:
-        [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
-        nursery.start_soon(trio.serve_listeners, serve, [listener])
-        yield listener.socket.getsockname()[1]
-        nursery.cancel_scope.cancel()
 
 
 # The pool.
@@ -213,7 +185,7 @@ async def test_cancelling_anywhere_loses_no_connection(database: str) -> None:
     while True:
         position += 1
         with trio.CancelScope() as scope:
-            async with _cancelled_at(position, scope), pool.connection() as connection:
+            async with cancelled_at(position, scope), pool.connection() as connection:
                 await connection.execute("BEGIN")
                 await value(connection, "SELECT pg_sleep(0.001)")
                 await connection.execute("COMMIT")
@@ -225,26 +197,3 @@ async def test_cancelling_anywhere_loses_no_connection(database: str) -> None:
             break
     assert position > 5
     await pool.close()
-
-
-class _CancelAt(trio.abc.Instrument):
-    """Cancels a scope at the n-th time that a task is run."""
-
-    def __init__(self, position: int, scope: trio.CancelScope, task: trio.lowlevel.Task) -> None:
-        self._left, self._scope, self._task = position, scope, task
-
-    def after_task_step(self, task: trio.lowlevel.Task) -> None:
-        if task is self._task:
-            self._left -= 1
-            if self._left == 0:
-                self._scope.cancel()
-
-
-@asynccontextmanager
-async def _cancelled_at(position: int, scope: trio.CancelScope) -> AsyncIterator[None]:
-    instrument = _CancelAt(position, scope, trio.lowlevel.current_task())
-    trio.lowlevel.add_instrument(instrument)
-    try:
-        yield
-    finally:
-        trio.lowlevel.remove_instrument(instrument)

@@ -11,7 +11,7 @@ from psycopg import errors
 
 from ...errors import StoreCorruptError, StoreError, StoreFullError, StoreUnavailableError
 
-__all__ = ["mapped_to_store_errors"]
+__all__ = ["mapped_to_store_errors", "reason_of"]
 
 log = logging.getLogger("trio_dispatch.service.store")
 
@@ -33,10 +33,15 @@ def mapped_to_store_errors(name: str) -> Iterator[None]:
     try:
         yield
     except psycopg.Error as exc:
-        # The first line says what; the others are details and hints.
-        reason = str(exc).splitlines()[0] if str(exc) else type(exc).__name__
+        reason = reason_of(exc)
         log.warning("%s: %s", name, reason)
         for kind, store_error, what in _ERRORS:
             if isinstance(exc, kind):
                 raise store_error(f"{name} {what}: {reason}") from exc
         raise StoreUnavailableError(f"{name} failed: {reason}") from exc
+
+
+def reason_of(error: psycopg.Error) -> str:
+    """Return what an error says, without details and hints."""
+    lines = str(error).splitlines()
+    return lines[0] if lines else type(error).__name__

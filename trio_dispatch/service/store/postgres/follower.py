@@ -18,6 +18,7 @@ from ..rows import Change
 from ..watchers import Watchers
 from . import sql
 from .connection import connect
+from .errors import reason_of
 from .pool import Pool
 
 __all__ = ["Follower"]
@@ -87,7 +88,7 @@ class Follower:
             try:
                 await self._listen()
             except psycopg.Error as exc:
-                log.warning("%s: changes are delayed: %s", self._name, exc)
+                log.warning("%s: changes are delayed: %s", self._name, reason_of(exc))
             await trio.sleep(backoff.delay(trio.current_time() - began))
 
     async def _listen(self) -> None:

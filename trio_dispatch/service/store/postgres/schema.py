@@ -87,10 +87,12 @@ async def prepare(connection: TrioConnection) -> None:
         return
     await connection.execute("BEGIN")
     await connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
-    version = await _version(connection)
+    await connection.execute(
+        "CREATE TABLE IF NOT EXISTS trio_dispatch_schema (version integer NOT NULL)"
+    )
+    version = await _read_version(connection)
     _check(version)
     if version == 0:
-        await connection.execute("CREATE TABLE trio_dispatch_schema (version integer NOT NULL)")
         await connection.execute("INSERT INTO trio_dispatch_schema VALUES (0)")
     for statements in _MIGRATIONS[version:]:
         await connection.execute(statements)
@@ -102,6 +104,10 @@ async def _version(connection: TrioConnection) -> int:
     known = await connection.execute("SELECT to_regclass('trio_dispatch_schema') IS NOT NULL")
     if await known.fetchone() == (False,):
         return 0
+    return await _read_version(connection)
+
+
+async def _read_version(connection: TrioConnection) -> int:
     cursor = await connection.execute("SELECT version FROM trio_dispatch_schema")
     [version] = await cursor.fetchone() or [0]
     return int(version)

@@ -79,7 +79,7 @@ RAISE_STAMP = """
     ON CONFLICT (key) DO UPDATE SET second = greatest(stamps.second, excluded.second)
 """
 LISTEN = "LISTEN trio_dispatch_changes"
-NOTIFY = "NOTIFY trio_dispatch_changes"
+NOTIFY_AND_COMMIT = "NOTIFY trio_dispatch_changes; COMMIT"
 CHANGES = """
     SELECT changes.microgrid_id, changes.sequence, changes.event, changes.message
     FROM unnest(%s::bigint[], %s::bigint[]) AS after (microgrid_id, sequence)

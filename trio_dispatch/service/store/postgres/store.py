@@ -37,7 +37,7 @@ from ..rows import Change, Row
 from ..write_queue import Write, WriteQueue
 from . import sql
 from .connection import TrioConnection
-from .errors import mapped_to_store_errors
+from .errors import mapped_to_store_errors, reason_of
 from .follower import Follower
 from .pool import Pool
 from .schema import prepare
@@ -59,6 +59,7 @@ _SETTINGS: Final = (
     "-c statement_timeout=15s -c lock_timeout=5s -c idle_in_transaction_session_timeout=10s"
     " -c timezone=UTC"
 )
+_FORGET_EVERY: Final = 1000
 MAX_SEQUENCE: Final = (1 << 63) - 1
 _OUTCOME_TIMEOUT: Final = 10.0
 _CLOSE_TIMEOUT: Final = 5.0
@@ -177,15 +178,17 @@ class PostgresStore(Store):
         """Carry out writes in a transaction, and publish their changes."""
         began = trio.current_time()
         # A caller must learn what became of its write, also when the store is being closed.
+        known = False
         with trio.move_on_after(COMMIT_TIMEOUT, shield=True):
             changes = await self._transact(writes)
+            known = True
             try:
                 await self._follower.publish(changes)
             except psycopg.Error as exc:
-                log.warning("%s: changes are delayed: %s", self.name, exc)
-        for write in writes:
-            if write.outcome is None:
-                reason = f"{self.name} did not answer: it is unknown whether the write took effect"
+                log.warning("%s: changes are delayed: %s", self.name, reason_of(exc))
+        if not known:
+            reason = f"{self.name} did not answer: it is unknown whether the write took effect"
+            for write in writes:
                 write.outcome = Error(StoreUnavailableError(reason))
         if self.on_commit is not None:
             self.on_commit(len(writes), trio.current_time() - began)
@@ -209,8 +212,7 @@ class PostgresStore(Store):
 
     async def _transact_all(self, writes: Sequence[Write]) -> Sequence[LoggedChange]:
         async with self._pool.connection() as connection:
-            await connection.execute("BEGIN")
-            transaction = await _single(connection, "SELECT pg_current_xact_id()::text")
+            transaction = await _begin(connection)
             batches = await _read_batches(connection, writes)
             before = {id_: batch.counters.sequence for id_, batch in batches.items()}
             for write in writes:
@@ -220,12 +222,11 @@ class PostgresStore(Store):
             if changes:
                 rows = [sql.change_columns(each) for each in changes]
                 await connection.execute(sql.INSERT_CHANGES, sql.transposed(rows))
-                await connection.execute(sql.NOTIFY)
             try:
-                await connection.execute("COMMIT")
+                await connection.execute(sql.NOTIFY_AND_COMMIT if changes else "COMMIT")
             except psycopg.OperationalError:
                 await connection.close()
-                if not await self._took_effect(str(transaction)):
+                if not await self._took_effect(transaction):
                     raise
         return changes
 
@@ -301,6 +302,34 @@ async def _read_page(connection: TrioConnection, query: Query) -> Page:
     return builder.page(query, snapshot=snapshot, total=total)
 
 
+async def _begin(connection: TrioConnection) -> str:
+    """Begin a transaction; return its number."""
+    cursor = await connection.execute("BEGIN; SELECT pg_current_xact_id()::text")
+    cursor.nextset()
+    [number] = await cursor.fetchone() or [""]
+    return str(number)
+
+
+async def _lock(connection: TrioConnection, microgrids: Iterable[int]) -> dict[int, int]:
+    """Lock microgrids; return the numbers of their last changes."""
+    ids = sorted(map(to_signed, microgrids))
+    cursor = await connection.execute(sql.LOCK_MICROGRIDS, [ids])
+    rows = await cursor.fetchall()
+    if len(rows) < len(ids):
+        await connection.execute(sql.ADD_MICROGRIDS, [ids])
+        cursor = await connection.execute(sql.LOCK_MICROGRIDS, [ids])
+        rows = await cursor.fetchall()
+    return {from_signed(id_): sequence for id_, sequence in rows}
+
+
+async def _new_ids(connection: TrioConnection, number: int) -> list[int]:
+    """Return new ids, in descending order."""
+    if number == 0:
+        return []
+    cursor = await connection.execute(sql.NEW_IDS, [number])
+    return sorted((id_ for (id_,) in await cursor.fetchall()), reverse=True)
+
+
 async def _read_batches(
     connection: TrioConnection, writes: Sequence[Write]
 ) -> dict[int | None, Batch]:
@@ -309,12 +338,8 @@ async def _read_batches(
     for write in writes:
         if write.microgrid_id is not None:
             creations[write.microgrid_id] += not write.reads
-    microgrids = sorted(map(to_signed, creations))
-    await connection.execute(sql.ADD_MICROGRIDS, [microgrids])
-    cursor = await connection.execute(sql.LOCK_MICROGRIDS, [microgrids])
-    sequences = {from_signed(id_): sequence for id_, sequence in await cursor.fetchall()}
-    cursor = await connection.execute(sql.NEW_IDS, [sum(creations.values())])
-    new_ids = [id_ for (id_,) in reversed(await cursor.fetchall())]
+    sequences = await _lock(connection, creations)
+    new_ids = await _new_ids(connection, sum(creations.values()))
     ids = {id_ for write in writes for id_ in write.reads}
     stored = await _find_all(connection, ids) if ids else {}
     batches: dict[int | None, Batch] = {None: Batch(Counters(), {})}
@@ -359,14 +384,20 @@ async def _write_batches(
         last_id = min(imported, MAX_SEQUENCE)
         await connection.execute(sql.RAISE_IDS, [last_id, last_id])
     sequences = [
-        (to_signed(id_), batch.counters.sequence, batch.counters.sequence - REMEMBERED_CHANGES)
+        (to_signed(id_), batch.counters.sequence)
         for id_, batch in batches.items()
-        if id_ is not None and batch.counters.sequence > before[id_]
+        if id_ is not None and batch.changes
     ]
     if sequences:
-        ids, numbers, forgotten = sql.transposed(sequences)
-        await connection.execute(sql.SET_SEQUENCES, [ids, numbers])
-        await connection.execute(sql.FORGET_FORMER, [ids, forgotten])
+        await connection.execute(sql.SET_SEQUENCES, sql.transposed(sequences))
+    # Now and then, which is enough.
+    forgotten = [
+        (id_, sequence - REMEMBERED_CHANGES)
+        for id_, sequence in sequences
+        if sequence // _FORGET_EVERY > before[from_signed(id_)] // _FORGET_EVERY
+    ]
+    if forgotten:
+        await connection.execute(sql.FORGET_FORMER, sql.transposed(forgotten))
     for batch in batches.values():
         for key, second in batch.stamps.items():
             await connection.execute(sql.RAISE_STAMP, [key, second])
