@@ -1,87 +1,120 @@
-"""Feeds the watchers of a replica from the log of changes in the database."""
+"""Feeds the watchers of a replica from what is in the database."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 import psycopg
 import trio
 
 from ....concurrency.backoff import Backoff
 from .._columns import to_signed
-from ..batch import LoggedChange
-from ..rows import Change
-from ..watchers import Watchers
-from . import sql
+from ..watchers import Published, Watchers
 from .connection import connect
-from .errors import reason_of
+from .errors import mapped_to_store_errors, reason_of
 from .pool import Pool
 
-__all__ = ["Follower"]
+__all__ = ["Feed", "Follower"]
 
 log = logging.getLogger("trio_dispatch.service.store")
 
 LOOK_INTERVAL: Final = 5.0
-"""The log is read after this many seconds even if no notification came, since one may be lost."""
+"""The database is asked after this many seconds without a notification, since one may be lost."""
 
 _CHANGES_AT_ONCE: Final = 500
 
+_C = TypeVar("_C", bound=Published)
 
-class Follower:
+
+@dataclass(frozen=True, slots=True)
+class Feed(Generic[_C]):
+    """Where the changes of one kind are.
+
+    Attributes:
+      channel: Where a notification says that there are new ones.
+      position: Selects the number of the last change of a microgrid.
+      changes: Selects the changes of some microgrids after a number for each, in order.
+      change_of: Makes a change of selected columns.
+      number_of: Returns the number of a change.
+      gapless: Whether every number has a change.  If not, changes may replace earlier ones.
+    """
+
+    channel: str
+    position: str
+    changes: str
+    change_of: Callable[[Sequence[object]], _C]
+    number_of: Callable[[_C], int]
+    gapless: bool
+
+
+class Follower(Generic[_C]):
     """Follows the changes of those microgrids that have watchers here.
 
     For each it has a *position*: the number of the last change that its watchers have.  What this
     replica commits itself is published directly if it comes next; everything else is read from the
-    log, in order.  A notification only says that it is time to read.
+    database, in order.  A notification only says that it is time to read.
 
     Args:
       name: The database, for the log.
       conninfo: How to connect to it for notifications.
       pool: Connections to read with.
+      feed: The kind of changes.
       watchers: The watchers to feed.
     """
 
-    def __init__(self, name: str, conninfo: str, pool: Pool, watchers: Watchers[Change]) -> None:
+    def __init__(
+        self, name: str, conninfo: str, pool: Pool, feed: Feed[_C], watchers: Watchers[_C]
+    ) -> None:
         self._name = name
         self._conninfo = conninfo
         self._pool = pool
+        self._feed = feed
         self._watchers = watchers
         self._positions: dict[int, int] = {}
         self._lock = trio.Lock()
+        watchers.follow = self._follow
 
-    async def follow(self, microgrid_id: int) -> None:
-        """Follow a microgrid from now on; begin to watch it before the next checkpoint.
+    async def _follow(self, microgrid_id: int) -> None:
+        """Follow a microgrid from now on, see `Watchers.follow`.
 
         Raises:
-          psycopg.Error: the database cannot be read.
+          StoreError: the database cannot be read.
         """
         async with self._lock:
             if microgrid_id in self._positions:
                 return
-            async with self._pool.connection() as connection:
-                cursor = await connection.execute(sql.SEQUENCE, [to_signed(microgrid_id)])
-                found = await cursor.fetchone()
+            with mapped_to_store_errors(self._name):
+                async with self._pool.connection() as connection:
+                    values = [to_signed(microgrid_id)]
+                    cursor = await connection.execute(self._feed.position, values)
+                    found = await cursor.fetchone()
             self._positions[microgrid_id] = 0 if found is None else found[0]
 
-    async def publish(self, changes: Iterable[LoggedChange]) -> None:
-        """Queue changes that this replica has committed for the watchers, each in its turn."""
-        async with self._lock:
-            for microgrid_id, group in groupby(changes, attrgetter("microgrid_id")):
-                position = self._positions.get(microgrid_id)
-                if position is None:
-                    continue
-                new = [each for each in group if each.sequence > position]
-                if new and new[0].sequence == position + 1:
-                    self._publish(microgrid_id, new)
-                elif new:
-                    await self._look([microgrid_id])
+    async def publish(self, changes: Iterable[_C]) -> None:
+        """Queue changes that this replica has committed for the watchers, each in its turn.
+
+        If the database cannot be read, those that others have made before come later.
+        """
+        with suppress(psycopg.Error):
+            async with self._lock:
+                for microgrid_id, group in groupby(changes, attrgetter("microgrid_id")):
+                    position = self._positions.get(microgrid_id)
+                    if position is None:
+                        continue
+                    new = [each for each in group if self._feed.number_of(each) > position]
+                    if new and self._feed.number_of(new[0]) == position + 1:
+                        self._publish(microgrid_id, new)
+                    elif new:
+                        await self._look([microgrid_id])
 
     async def run(self) -> None:
-        """Read the log whenever there may be something new, for ever."""
+        """Read whenever there may be something new, for ever."""
         backoff = Backoff()
         while True:
             began = trio.current_time()
@@ -94,7 +127,7 @@ class Follower:
     async def _listen(self) -> None:
         connection = await connect(self._conninfo)
         try:
-            await connection.execute(sql.LISTEN)
+            await connection.execute(f"LISTEN {self._feed.channel}")
             while True:
                 async with self._lock:
                     await self._look([*self._positions])
@@ -115,18 +148,19 @@ class Follower:
             values = [[*map(to_signed, microgrid_ids)], positions, _CHANGES_AT_ONCE]
             async with self._pool.connection() as connection:
                 cursor = connection.cursor(binary=True)
-                await cursor.execute(sql.CHANGES, values)
+                await cursor.execute(self._feed.changes, values)
                 rows = await cursor.fetchall()
-            changes = map(sql.change_of_columns, rows)
+            changes = map(self._feed.change_of, rows)
             for microgrid_id, group in groupby(changes, attrgetter("microgrid_id")):
                 self._publish(microgrid_id, [*group])
             await self._watchers.hand_over()
             if len(rows) < _CHANGES_AT_ONCE:
                 return
 
-    def _publish(self, microgrid_id: int, changes: Sequence[LoggedChange]) -> None:
-        if changes[0].sequence != self._positions[microgrid_id] + 1:
-            # The log no longer has what came before: this replica was suspended for long.
+    def _publish(self, microgrid_id: int, changes: Sequence[_C]) -> None:
+        first, last = map(self._feed.number_of, (changes[0], changes[-1]))
+        if self._feed.gapless and first != self._positions[microgrid_id] + 1:
+            # The database no longer has what came before: this replica was suspended for long.
             self._watchers.disconnect_all(microgrid_id)
-        self._watchers.publish([each.change for each in changes], wake=False)
-        self._positions[microgrid_id] = changes[-1].sequence
+        self._watchers.publish(changes, wake=False)
+        self._positions[microgrid_id] = last

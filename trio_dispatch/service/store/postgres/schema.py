@@ -57,10 +57,68 @@ CREATE TABLE former (
 CREATE TABLE changes (
     microgrid_id bigint NOT NULL,
     sequence bigint NOT NULL,
-    event smallint NOT NULL,
+    time bigint NOT NULL,
+    event integer NOT NULL,
     dispatch_id bigint NOT NULL,
-    message bytea NOT NULL,
+    key_name text COLLATE "C" NOT NULL,
+    peer text COLLATE "C" NOT NULL,
+    old bytea,
+    new bytea,
     PRIMARY KEY (microgrid_id, sequence)
+);
+CREATE INDEX changes_by_age ON changes (time);
+CREATE INDEX changes_by_time ON changes (microgrid_id, time, sequence);
+CREATE INDEX changes_by_dispatch ON changes (microgrid_id, dispatch_id, time, sequence);
+CREATE INDEX changes_by_key ON changes (microgrid_id, key_name, time, sequence);
+
+CREATE TABLE runs (
+    microgrid_id bigint NOT NULL,
+    number bigint NOT NULL,
+    revision bigint NOT NULL,
+    dispatcher text COLLATE "C" NOT NULL,
+    dispatch_id bigint NOT NULL,
+    start_time text COLLATE "C" NOT NULL,
+    actor text COLLATE "C" NOT NULL,
+    component_id bigint,
+    type text COLLATE "C" NOT NULL,
+    state integer NOT NULL,
+    message bytea NOT NULL,
+    reported bigint NOT NULL,
+    PRIMARY KEY (microgrid_id, number)
+);
+CREATE UNIQUE INDEX runs_by_revision ON runs (microgrid_id, revision);
+CREATE INDEX runs_by_start_time ON runs (microgrid_id, start_time, number);
+CREATE INDEX runs_by_dispatch ON runs (microgrid_id, dispatch_id, start_time, number);
+CREATE INDEX runs_by_component ON runs (microgrid_id, component_id, start_time, number);
+CREATE INDEX runs_by_state ON runs (microgrid_id, state, start_time, number);
+CREATE INDEX runs_by_type ON runs (microgrid_id, type, start_time, number);
+CREATE INDEX runs_by_dispatcher ON runs (microgrid_id, dispatcher, start_time, number);
+CREATE INDEX runs_by_report ON runs (reported) WHERE state <> 1;
+
+CREATE TABLE run_counters (
+    microgrid_id bigint PRIMARY KEY,
+    last_number bigint NOT NULL,
+    revision bigint NOT NULL
+) WITH (fillfactor = 50);
+
+CREATE TABLE dispatchers (
+    microgrid_id bigint NOT NULL,
+    name text COLLATE "C" NOT NULL,
+    version text COLLATE "C" NOT NULL,
+    first_report bigint NOT NULL,
+    last_report bigint NOT NULL,
+    lost bigint NOT NULL,
+    PRIMARY KEY (microgrid_id, name)
+);
+
+CREATE TABLE reporters (
+    microgrid_id bigint NOT NULL,
+    dispatcher text COLLATE "C" NOT NULL,
+    name text COLLATE "C" NOT NULL,
+    last_sequence bigint NOT NULL,
+    lost bigint NOT NULL,
+    turn bigint NOT NULL,
+    PRIMARY KEY (microgrid_id, dispatcher, name)
 );
 
 CREATE TABLE stamps (

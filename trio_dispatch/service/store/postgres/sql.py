@@ -14,9 +14,10 @@ from ....api import wire
 from ....api.codec import WIRE
 from ....api.wire import Event
 from .._columns import from_signed, nanos_of_text, text_of_nanos, to_signed
-from ..batch import FormerKeys, LoggedChange
+from ..batch import FormerKeys
+from ..logs import ChangeRow
 from ..queries import MAX_PAGE_BYTES, SEARCHED_CHARACTERS, Query, SortKey, TimeRange
-from ..rows import Change, Row, row_of_message
+from ..rows import Author, Change, Row, row_of_message
 
 Statement = tuple[str, list[object]]
 
@@ -59,10 +60,10 @@ FORGET_FORMER = """
     WHERE former.microgrid_id = old.microgrid_id AND former.until <= old.until
 """
 INSERT_CHANGES = """
-    INSERT INTO changes (microgrid_id, sequence, event, dispatch_id, message)
-    SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::smallint[], %s::bigint[], %s::bytea[])
+    INSERT INTO changes (microgrid_id, sequence, time, event, dispatch_id, key_name, peer, old, new)
+    SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::integer[], %s::bigint[],
+                         %s::text[], %s::text[], %s::bytea[], %s::bytea[])
 """
-
 ADD_MICROGRIDS = "INSERT INTO microgrids SELECT unnest(%s::bigint[]), 0 ON CONFLICT DO NOTHING"
 # In the order of the ids, so that replicas never wait for each other in a circle.
 LOCK_MICROGRIDS = "SELECT id, sequence FROM microgrids WHERE id = ANY(%s) ORDER BY id FOR UPDATE"
@@ -78,10 +79,10 @@ RAISE_STAMP = """
     INSERT INTO stamps VALUES (%s, %s)
     ON CONFLICT (key) DO UPDATE SET second = greatest(stamps.second, excluded.second)
 """
-LISTEN = "LISTEN trio_dispatch_changes"
 NOTIFY_AND_COMMIT = "NOTIFY trio_dispatch_changes; COMMIT"
-CHANGES = """
-    SELECT changes.microgrid_id, changes.sequence, changes.event, changes.message
+CHANGES_AFTER = """
+    SELECT changes.microgrid_id, changes.sequence, changes.time, changes.event,
+           changes.dispatch_id, changes.key_name, changes.peer, changes.old, changes.new
     FROM unnest(%s::bigint[], %s::bigint[]) AS after (microgrid_id, sequence)
     JOIN changes ON changes.microgrid_id = after.microgrid_id
          AND changes.sequence > after.sequence
@@ -97,7 +98,7 @@ def columns_of(row: Row) -> tuple[object, ...]:
     return (
         to_signed(row.id),
         to_signed(row.microgrid_id),
-        _storable(row.type),
+        storable(row.type),
         row.target,
         row.active,
         row.dry_run,
@@ -112,8 +113,11 @@ def columns_of(row: Row) -> tuple[object, ...]:
     )
 
 
-def _storable(text: str) -> str:
-    """Return a text without NUL, which PostgreSQL does not keep.  Only lists search in it."""
+def storable(text: str) -> str:
+    """Return a text without NUL, which PostgreSQL does not keep.
+
+    It is only for lists, which search in it: messages are kept as they are.
+    """
     return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
@@ -172,31 +176,65 @@ def former_columns(keys: FormerKeys) -> tuple[object, ...]:
     )
 
 
-def change_columns(logged: LoggedChange) -> tuple[object, ...]:
+def change_columns(change: Change) -> tuple[object, ...]:
     """Return the columns of a change."""
-    row = logged.change.row
+    row = ChangeRow.of(change)
     return (
         to_signed(row.microgrid_id),
-        logged.sequence,
-        int(logged.change.event),
-        to_signed(row.id),
-        row.message,
+        row.sequence,
+        row.time,
+        row.event,
+        to_signed(row.dispatch_id),
+        storable(row.key_name),
+        storable(row.peer),
+        row.old,
+        row.new,
     )
 
 
-def change_of_columns(columns: Sequence[object]) -> LoggedChange:
-    """Return a change for watchers from the columns of `CHANGES`."""
+def change_row(columns: Sequence[object]) -> ChangeRow:
+    """Undo `change_columns`."""
     match columns:
-        case (int(microgrid_id), int(sequence), int(event), bytes(message)):
-            row = row_of_message(
+        case (
+            int(microgrid_id),
+            int(sequence),
+            int(time),
+            int(event),
+            int(dispatch_id),
+            str(key_name),
+            str(peer),
+            bytes() | None as old,
+            bytes() | None as new,
+        ):
+            return ChangeRow(
+                sequence,
                 from_signed(microgrid_id),
-                WIRE.decode(message, wire.Dispatch),
-                created_sequence=0,
-                updated_sequence=sequence,
+                time,
+                event,
+                from_signed(dispatch_id),
+                key_name,
+                peer,
+                old,
+                new,
             )
-            # As it was sent by its author, with what this version does not know.
-            return LoggedChange(sequence, Change(Event(event), replace(row, message=message)))
     raise ValueError(f"a change with columns of other types: {columns!r}")
+
+
+def change_of_columns(columns: Sequence[object]) -> Change:
+    """Return a change for watchers."""
+    logged = change_row(columns)
+    message = logged.new if logged.new is not None else logged.old
+    assert message is not None
+    row = row_of_message(
+        logged.microgrid_id,
+        WIRE.decode(message, wire.Dispatch),
+        created_sequence=0,
+        updated_sequence=logged.sequence,
+    )
+    # As its author sent it, with what this version does not know.
+    row = replace(row, message=message)
+    author = Author(logged.key_name, logged.peer)
+    return Change(Event(logged.event), logged.sequence, logged.time, author, row)
 
 
 def transposed(rows: Sequence[tuple[object, ...]]) -> list[object]:
@@ -209,7 +247,7 @@ def transposed(rows: Sequence[tuple[object, ...]]) -> list[object]:
 
 def count_of(query: Query) -> Statement:
     """Count the dispatches that pass the filter."""
-    conditions = _Conditions()
+    conditions = Conditions()
     _filter(query, conditions)
     return f"SELECT count(*) FROM dispatches WHERE {conditions.text}", conditions.values  # noqa: S608
 
@@ -242,7 +280,7 @@ def _page(
 ) -> Statement:
     key = query.sort_key.value
     direction, sign = ("DESC", "<") if query.descending else ("ASC", ">")
-    conditions = _Conditions()
+    conditions = Conditions()
     _filter(query, conditions)
     _follow(conditions, f"dispatches.{key}", "dispatches.id", after, sign, same_key=same_key)
     by_create_time = query.sort_key is SortKey.CREATE_TIME
@@ -257,7 +295,7 @@ def _page(
     """  # noqa: S608 - made of constants
     values = [*conditions.values, limit]
     if query.snapshot is not None and not by_create_time:
-        moved = _Conditions()
+        moved = Conditions()
         moved.add("former.microgrid_id = %s", to_signed(query.microgrid_id))
         moved.add("former.until > %s", snapshot)
         moved.add("former.updated_sequence <= %s", snapshot)
@@ -271,21 +309,33 @@ def _page(
              WHERE {moved.text} {order} LIMIT %s)
         """  # noqa: S608
         values += [*moved.values, limit]
-    text = f"""
-        SELECT key, id, message FROM (
-            SELECT key, id, message,
-                   sum(octet_length(message)) OVER (
-                       {order} ROWS BETWEEN UNBOUNDED PRECEDING AND 2 PRECEDING
-                   ) AS bytes
-            FROM (SELECT * FROM ({text}) AS parts {order} LIMIT %s) AS found
-        ) AS measured
-        WHERE bytes IS NULL OR bytes <= {MAX_PAGE_BYTES} {order}
-    """  # noqa: S608
+    text = f"SELECT * FROM ({text}) AS parts {order} LIMIT %s"  # noqa: S608
+    text = bounded(text, order, columns="key, id, message", size="octet_length(message)")
     return text, [*values, limit]
 
 
+def bounded(text: str, order: str, *, columns: str, size: str) -> str:
+    """Return a statement that selects only about as many rows as have the bytes of a page.
+
+    It selects the row by which the page exceeds `MAX_PAGE_BYTES`, and one more.
+
+    Args:
+      text: The statement that selects the rows, in order.
+      size: The bytes of a row.
+    """
+    return f"""
+        SELECT {columns} FROM (
+            SELECT *, sum({size}) OVER (
+                {order} ROWS BETWEEN UNBOUNDED PRECEDING AND 2 PRECEDING
+            ) AS bytes
+            FROM ({text}) AS found
+        ) AS measured
+        WHERE bytes IS NULL OR bytes <= {MAX_PAGE_BYTES} {order}
+    """  # noqa: S608
+
+
 def _follow(
-    conditions: _Conditions,
+    conditions: Conditions,
     key: str,
     id_: str,
     after: tuple[int, int] | None,
@@ -304,7 +354,7 @@ def _follow(
         conditions.add(f"{key} {sign} %s", text_of_nanos(last_key))
 
 
-class _Conditions:
+class Conditions:
     """Conditions that all have to hold, and the values in them."""
 
     def __init__(self) -> None:
@@ -320,7 +370,7 @@ class _Conditions:
         self.values += values
 
 
-def _filter(query: Query, conditions: _Conditions) -> None:
+def _filter(query: Query, conditions: Conditions) -> None:
     wanted = query.filter
     conditions.add("dispatches.microgrid_id = %s", to_signed(query.microgrid_id))
     for column, flag in (
@@ -346,11 +396,11 @@ def _filter(query: Query, conditions: _Conditions) -> None:
             "(dispatches.id = ANY(%s::bigint[]) OR EXISTS (SELECT FROM unnest(%s::text[]) AS query"
             f" WHERE strpos(substr(dispatches.type, 1, {SEARCHED_CHARACTERS}), query) > 0))",
             [*map(to_signed, wanted.queried_ids)],
-            [*map(_storable, wanted.queried_types)],
+            [*map(storable, wanted.queried_types)],
         )
 
 
-def _within(column: str, time_range: TimeRange, conditions: _Conditions) -> None:
+def _within(column: str, time_range: TimeRange, conditions: Conditions) -> None:
     # A missing end sorts after every time, and so passes exactly the ranges without an end.
     if time_range.start is not None:
         conditions.add(f"{column} >= %s", text_of_nanos(time_range.start))

@@ -17,7 +17,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from os import PathLike
 from typing import Final
 
@@ -26,20 +26,26 @@ import trio
 from outcome import Error
 from psycopg.conninfo import conninfo_to_dict
 
+from .... import clock
+from ....api.codec import time_to_nanos
 from ....concurrency.nursery import open_service_nursery
 from ...errors import NotFoundError, StoreBusyError, StoreError, StoreUnavailableError
 from .._columns import from_signed, to_signed
 from ..base import Store
-from ..batch import Batch, LoggedChange
+from ..batch import Batch
 from ..edits import Counters, Edit
+from ..logs import ChangeFilter, LogPage, LogQuery, log_page
 from ..queries import REMEMBERED_CHANGES, Page, PageBuilder, Query
+from ..retention import DEFAULT_RETENTION, TRIMMED_AT_ONCE, Retention
 from ..rows import Change, Row
+from ..watchers import Watchers
 from ..write_queue import Write, WriteQueue
-from . import sql
+from . import log_sql, sql
 from .connection import TrioConnection
-from .errors import mapped_to_store_errors, reason_of
-from .follower import Follower
+from .errors import mapped_to_store_errors
+from .follower import Feed, Follower
 from .pool import Pool
+from .runs import PostgresRuns
 from .schema import prepare
 
 __all__ = ["PostgresStore", "open_postgres"]
@@ -48,6 +54,9 @@ log = logging.getLogger("trio_dispatch.service.store")
 
 LIST_TIMEOUT: Final = 10.0
 """A list that takes more seconds is stopped."""
+
+TRIM_INTERVAL: Final = 600.0
+"""Old runs and changes are removed at intervals of this number of seconds."""
 
 COMMIT_TIMEOUT: Final = 30.0
 """A transaction that writes has this many seconds."""
@@ -65,8 +74,20 @@ _OUTCOME_TIMEOUT: Final = 10.0
 _CLOSE_TIMEOUT: Final = 5.0
 
 
+_FEED = Feed(
+    channel="trio_dispatch_changes",
+    position=sql.SEQUENCE,
+    changes=sql.CHANGES_AFTER,
+    change_of=sql.change_of_columns,
+    number_of=lambda change: change.sequence,
+    gapless=True,
+)
+
+
 @asynccontextmanager
-async def open_postgres(url: str, *, watcher_limit: int = 1000) -> AsyncIterator[PostgresStore]:
+async def open_postgres(
+    url: str, *, watcher_limit: int = 1000, retention: Retention = DEFAULT_RETENTION
+) -> AsyncIterator[PostgresStore]:
     """Open a store in a database, whose tables are created if they do not exist.
 
     Any number of services may have the same database open.
@@ -74,18 +95,21 @@ async def open_postgres(url: str, *, watcher_limit: int = 1000) -> AsyncIterator
     Args:
       url: ``postgresql://[user[:password]@]host[:port]/database[?parameters]``.
       watcher_limit: How many changes may wait for one watcher before it is disconnected.
+      retention: How long runs and changes are kept.
 
     Raises:
       StoreError: the database cannot be reached or written, or it belongs to a newer version of
         this package.
       ValueError: the URL is invalid.
     """
-    store = PostgresStore(url, watcher_limit=watcher_limit)
+    store = PostgresStore(url, watcher_limit=watcher_limit, retention=retention)
     try:
         await store._open()
         async with open_service_nursery() as nursery:
             nursery.start_soon(store._queue.run, store._commit)
             nursery.start_soon(store._follower.run)
+            nursery.start_soon(store._runs.follower.run)
+            nursery.start_soon(store._trim)
             yield store
             nursery.cancel_scope.cancel()
     finally:
@@ -96,7 +120,7 @@ async def open_postgres(url: str, *, watcher_limit: int = 1000) -> AsyncIterator
 class PostgresStore(Store):
     """A store in a PostgreSQL database, see `open_postgres`."""
 
-    def __init__(self, url: str, *, watcher_limit: int) -> None:
+    def __init__(self, url: str, *, watcher_limit: int, retention: Retention) -> None:
         super().__init__(watcher_limit=watcher_limit)
         try:
             params = conninfo_to_dict(url)
@@ -111,8 +135,15 @@ class PostgresStore(Store):
         self.name = _name(params)
         self._queue = WriteQueue(self.name, self.watchers)
         self._pool = Pool(conninfo, size=_CONNECTIONS)
-        self.watchers.follow = self._follow
-        self._follower = Follower(self.name, conninfo, self._pool, self.watchers)
+        self._follower = Follower(self.name, conninfo, self._pool, _FEED, self.watchers)
+        self.runs = self._runs = PostgresRuns(
+            self.name,
+            conninfo,
+            self._pool,
+            Watchers(watcher_limit, self._wake),
+            self._wait_for_watchers,
+        )
+        self._retention = retention
 
     async def _open(self) -> None:
         try:
@@ -145,6 +176,18 @@ class PostgresStore(Store):
                 return page
         raise StoreBusyError("the list took too long: use a simpler filter")
 
+    async def list_changes(self, query: LogQuery[ChangeFilter]) -> LogPage[ChangeFilter]:
+        builder = PageBuilder(query.page_size)
+        with mapped_to_store_errors(self.name):
+            async with self._pool.connection() as connection:
+                cursor = connection.cursor(binary=True)
+                await cursor.execute(*log_sql.changes_page(query))
+                rows = await cursor.fetchall()
+        for row in map(sql.change_row, rows):
+            if not builder.add(*row.place, row.message):
+                break
+        return log_page(query, builder)
+
     async def latest_stamp(self, key: bytes) -> int | None:
         with mapped_to_store_errors(self.name):
             async with self._pool.connection() as connection:
@@ -154,10 +197,6 @@ class PostgresStore(Store):
 
     async def backup(self, path: str | PathLike[str]) -> None:
         raise StoreError(f"{path}: back the database up with pg_dump")
-
-    async def _follow(self, microgrid_id: int) -> None:
-        with mapped_to_store_errors(self.name):
-            await self._follower.follow(microgrid_id)
 
     # Writes.
 
@@ -172,6 +211,7 @@ class PostgresStore(Store):
         await self._queue.submit(Write(work))
 
     def _wake(self) -> None:
+        super()._wake()
         self._queue.wake()
 
     async def _commit(self, writes: Sequence[Write]) -> None:
@@ -182,10 +222,7 @@ class PostgresStore(Store):
         with trio.move_on_after(COMMIT_TIMEOUT, shield=True):
             changes = await self._transact(writes)
             known = True
-            try:
-                await self._follower.publish(changes)
-            except psycopg.Error as exc:
-                log.warning("%s: changes are delayed: %s", self.name, reason_of(exc))
+            await self._follower.publish(changes)
         if not known:
             reason = f"{self.name} did not answer: it is unknown whether the write took effect"
             for write in writes:
@@ -193,7 +230,33 @@ class PostgresStore(Store):
         if self.on_commit is not None:
             self.on_commit(len(writes), trio.current_time() - began)
 
-    async def _transact(self, writes: Sequence[Write]) -> Sequence[LoggedChange]:
+    async def _trim(self) -> None:
+        """Remove old runs and changes for ever, now and then, in small transactions."""
+        while True:
+            await trio.sleep(TRIM_INTERVAL)
+            with suppress(StoreError), mapped_to_store_errors(self.name):
+                now = time_to_nanos(clock.now())
+                while await self._trim_some(now):
+                    pass
+
+    async def _trim_some(self, now: int) -> int:
+        """Remove some of what is too old; return how many entries that were."""
+        kept = self._retention
+        async with self._pool.connection() as connection:
+
+            async def remove(trim: str, oldest: str, number: int, age_limit: int) -> int:
+                limit = await _single(connection, oldest, number - 1)
+                before = max(age_limit, limit) if isinstance(limit, int) else age_limit
+                return (await connection.execute(trim, [before, TRIMMED_AT_ONCE])).rowcount
+
+            old_change, old_run = kept.oldest_change(now), kept.oldest_run(now)
+            await connection.execute(log_sql.TRIM_REPORTERS, [old_run])
+            await connection.execute(log_sql.TRIM_DISPATCHERS, [old_run])
+            return await remove(
+                log_sql.TRIM_CHANGES, log_sql.OLDEST_KEPT_CHANGE, kept.changes, old_change
+            ) + await remove(log_sql.TRIM_RUNS, log_sql.OLDEST_KEPT_RUN, kept.runs, old_run)
+
+    async def _transact(self, writes: Sequence[Write]) -> Sequence[Change]:
         """Carry out writes in one transaction, and set their outcomes; return the changes.
 
         If the database refuses it, each write is tried in a transaction of its own.
@@ -210,7 +273,7 @@ class PostgresStore(Store):
                 write.outcome = Error(fresh)
             return []
 
-    async def _transact_all(self, writes: Sequence[Write]) -> Sequence[LoggedChange]:
+    async def _transact_all(self, writes: Sequence[Write]) -> Sequence[Change]:
         async with self._pool.connection() as connection:
             transaction = await _begin(connection)
             batches = await _read_batches(connection, writes)
