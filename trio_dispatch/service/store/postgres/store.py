@@ -29,7 +29,7 @@ from psycopg.conninfo import conninfo_to_dict
 from .... import clock
 from ....api.codec import time_to_nanos
 from ....concurrency.nursery import open_service_nursery
-from ...errors import NotFoundError, StoreBusyError, StoreError, StoreUnavailableError
+from ...errors import StoreBusyError, StoreError, StoreUnavailableError
 from .._columns import from_signed, to_signed
 from ..base import Store
 from ..batch import Batch
@@ -155,15 +155,13 @@ class PostgresStore(Store):
 
     # Reads.
 
-    async def get(self, microgrid_id: int, dispatch_id: int) -> Row:
+    async def find(self, dispatch_id: int) -> Row | None:
         with mapped_to_store_errors(self.name):
             async with self._pool.connection() as connection:
                 rows = await _find_all(connection, [dispatch_id])
         row = rows.get(dispatch_id)
         if isinstance(row, Exception):
             raise row
-        if row is None or row.microgrid_id != microgrid_id:
-            raise NotFoundError(microgrid_id, dispatch_id)
         return row
 
     async def list(self, query: Query) -> Page:
