@@ -76,8 +76,12 @@ _fields = MessageCodec(builders=BUILDERS, decoders={Timestamp: _timestamp})
 
 def message_field(number: int, message: bytes) -> bytes:
     """Encode a field with a message in it: its tag, the length, the bytes."""
-    size = len(message)
-    head = bytearray([number << 3 | 2])
+    size, tag = len(message), number << 3 | 2
+    if size <= 0x7F:
+        return bytes((tag, size)) + message
+    if size <= 0x3FFF:
+        return bytes((tag, size & 0x7F | 0x80, size >> 7)) + message
+    head = bytearray([tag])
     while size > 0x7F:
         head.append(size & 0x7F | 0x80)
         size >>= 7

@@ -60,7 +60,7 @@ class Handlers:
             next_page_token=None if following is None else encode_page_token(following),
         )
         response = wire.ListMicrogridDispatchesResponse(pagination_info=info)
-        return reply(response, *(message_field(1, sendable(message)) for message in page.messages))
+        return reply(response, *[message_field(1, sendable(message)) for message in page.messages])
 
     async def _create(self, request: wire.CreateMicrogridDispatchRequest) -> Encoded:
         require(Right.WRITE, request.microgrid_id)

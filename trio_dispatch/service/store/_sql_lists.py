@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import sqlalchemy as sa
 
 from ._schema import dispatches, former
+from ._statements import decoder_of
 from .queries import SEARCHED_CHARACTERS, Query, SortKey, TimeRange
 
-__all__ = ["count_of", "pages_of"]
+__all__ = ["count_of", "driver_rows", "pages_of", "place_of"]
 
 _d = dispatches.c
 _f = former.c
@@ -35,6 +36,24 @@ def pages_of(
     row more than the page may have, which shows whether another page follows.
     """
     return (_rows(query, snapshot, after) for after in _alternatives(query))
+
+
+def driver_rows(
+    connection: sa.Connection, select: sa.Select[int, int, bytes] | sa.CompoundSelect[Any, Any, Any]
+) -> list[tuple[str, int, bytes]]:
+    """Return rows as the database has them: to convert them takes longer than to read them."""
+    with connection.execute(select) as result:
+        assert result.cursor is not None
+        return [*result.cursor.fetchall()]
+
+
+_decode_place = decoder_of([_d.start_time, _d.id])
+
+
+def place_of(key: str, id_: int) -> tuple[int, int]:
+    """Return the key and the id of a row of `driver_rows`."""
+    key_in_nanos, unsigned_id = _decode_place((key, id_))
+    return key_in_nanos, unsigned_id
 
 
 _Alternative: TypeAlias = Callable[[_Number, _Number], list[_Condition]]

@@ -17,8 +17,12 @@ pagination.  Create times do not change, so lists that are sorted by them have n
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
+from itertools import accumulate
+from typing import TypeVar
 
 from .rows import Row
 
@@ -34,6 +38,8 @@ __all__ = [
     "SortKey",
     "TimeRange",
 ]
+
+_K = TypeVar("_K")
 
 DEFAULT_PAGE_SIZE = 100
 MAX_PAGE_SIZE = 1000
@@ -185,6 +191,27 @@ class PageBuilder:
         self.messages.append(message)
         self._last = key, id_
         return True
+
+    def extend(
+        self, rows: Sequence[tuple[_K, int, bytes]], place: Callable[[_K, int], tuple[int, int]]
+    ) -> bool:
+        """Add the next entries of the list; return False if some belong on the next page.
+
+        Args:
+          rows: The key and the id of each entry, in any form, and its message.
+          place: Returns the key and the id of the last one.
+        """
+        messages = [message for _, _, message in rows]
+        sizes = [*accumulate(map(len, messages), initial=self._bytes)][1:]
+        count = min(bisect_right(sizes, MAX_PAGE_BYTES), self._size - len(self.messages))
+        if not self.messages:
+            count = max(1, count)
+        if taken := messages[:count]:
+            self.messages += taken
+            self._bytes = sizes[len(taken) - 1]
+            self._last = place(*rows[len(taken) - 1][:2])
+        self._more = len(taken) < len(rows)
+        return not self._more
 
     @property
     def end(self) -> tuple[int, int] | None:

@@ -42,7 +42,7 @@ from ..errors import (
 from ._lookups import Lookups
 from ._schema import check_writable, counters, prepare
 from ._sql_errors import DRIVER_ERRORS, copy_of, mapped_to_store_errors
-from ._sql_lists import count_of, pages_of
+from ._sql_lists import count_of, driver_rows, pages_of, place_of
 from ._sql_logs import changes_page, trim
 from ._sqlite_files import copy_database, ensure_file, lock, make_engine, raw_connection, unlock
 from ._transaction import latest_stamp, read_batch, read_counters, write_batch
@@ -212,9 +212,8 @@ class SqliteStore(Store):
                 total = connection.scalars(count_of(query)).one()
             builder = PageBuilder(query.page_size)
             for select in pages_of(query, snapshot):
-                with connection.execute(select) as rows:
-                    if not all(builder.add(key, id_, message) for key, id_, message in rows):
-                        break
+                if not builder.extend(driver_rows(connection, select), place_of):
+                    break
             return builder.page(query, snapshot=snapshot, total=total)
 
         return await self._read_list(read)
