@@ -6,6 +6,7 @@ import math
 import pickle
 from contextlib import aclosing
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from trio_dispatch import (
     open_dispatcher,
 )
 from trio_dispatch.api import wire
-from trio_dispatch.grpc import MessageCodec, Proceed, ServerStream, Status, open_channel
+from trio_dispatch.grpc import GRPCError, MessageCodec, Proceed, ServerStream, Status, open_channel
 from trio_dispatch.model.target import BatteryType
 from trio_dispatch.service import open_service
 from trio_dispatch.testing import make_dispatch, open_test_service
@@ -312,3 +313,32 @@ async def test_a_channel_with_another_codec_serves_clients_and_dispatchers_and_s
             wire.GetMicrogridDispatchRequest(microgrid_id=1, dispatch_id=made.id)
         )
         assert isinstance(reply.dispatch, wire.Dispatch)
+
+
+@pytest.mark.parametrize("secret", [None, "secret"])
+async def test_only_calls_that_read_without_a_signature_are_repeated(
+    secret: str | None, nursery: trio.Nursery
+) -> None:
+    calls: list[str] = []
+
+    async def fail_once(call: ServerStream[Any, Any], proceed: Proceed) -> None:
+        method = call.method_name.rpartition("/")[2]
+        calls.append(method)
+        if calls.count(method) == 1:
+            raise GRPCError(Status.UNAVAILABLE, "the service is starting")
+        await proceed()
+
+    key = "key" if secret else None
+    async with open_service(interceptors=[fail_once]) as service:
+        addresses = await nursery.start(partial(service.server.serve_tcp, 0, host="127.0.0.1"))
+        url = f"grpc://127.0.0.1:{addresses[0][1]}?ssl=false"
+        async with open_client(url, key=key, sign_secret=secret) as client:
+            if secret:
+                with pytest.raises(ServiceError, match="starting"):
+                    await client.get(1, 1)
+            else:
+                assert [len(page) async for page in client.list(1)] == [0]
+            with pytest.raises(ServiceError, match="starting"):
+                await client.create(1, **GOOD)
+        service.stop()
+    assert len(calls) == (2 if secret else 3)

@@ -72,6 +72,7 @@ SERVER, CLIENT = SECTIONS.pop("A greeter")
 # A mock clock does not see bytes on their way through a socket, nor a signal.
 REAL_TIME = {
     "Interceptors on the client",
+    "Retries",
     "Servers",
     "Standard protobuf messages",
     "Stopping",

@@ -263,11 +263,17 @@ async def test_statuses(client: DispatchClient, ccore: CCoreService) -> None:
     with pytest.raises(ServiceError, match="microgrid 2"):
         await client.get(2, 1)
 
-    for status in ("UNAUTHENTICATED", "UNAVAILABLE", "RESOURCE_EXHAUSTED"):
+    for status in ("UNAUTHENTICATED", "DATA_LOSS", "RESOURCE_EXHAUSTED"):
         await ccore.ask("fail", method="ListMicrogridDispatches", status=status)
         with pytest.raises(ServiceError) as caught:
             await first_page(client)
         assert caught.value.status is Status[status]
+
+
+@within(30)
+async def test_a_call_that_reads_is_repeated(client: DispatchClient, ccore: CCoreService) -> None:
+    await ccore.ask("fail", method="ListMicrogridDispatches", status="UNAVAILABLE")
+    assert (await first_page(client)).dispatches == ()
 
 
 @within(30)

@@ -6,7 +6,7 @@ import os
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Collection, Mapping
 from contextlib import aclosing, asynccontextmanager
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from ..api import wire
 from ..api.replies import (
@@ -19,7 +19,7 @@ from ..api.replies import (
     decode_updated,
 )
 from ..errors import DispatchError
-from ..grpc import Channel, open_channel
+from ..grpc import Channel, RetryPolicy, open_channel
 from ..grpc.tracing import is_tracing, trace_client
 from ..model.dispatch import Dispatch
 from ..model.recurrence.rule import RecurrenceRule
@@ -29,7 +29,7 @@ from ..model.validation import check_id
 from ._calls import Calls
 from ._requests import UNSET, SortBy, Unset, create_request, list_request, update_request
 from .credentials import Credentials
-from .runs import RunCalls
+from .runs import READING_RUNS, RunCalls
 from .stream import DispatchStream
 
 __all__ = [
@@ -46,6 +46,15 @@ __all__ = [
 ]
 
 _SERVICE = "/frequenz.api.dispatch.v1.MicrogridDispatchService"
+# What only reads, while the service restarts, say.
+_RETRY: Final = RetryPolicy(
+    methods=[
+        f"{_SERVICE[1:]}/ListMicrogridDispatches",
+        f"{_SERVICE[1:]}/GetMicrogridDispatch",
+        *READING_RUNS,
+    ],
+    max_attempts=3,
+)
 _CALL_TIMEOUT = timedelta(seconds=60)
 # The service decides how long a page is.  A few long dispatches exceed the usual 4 MiB.
 _MAX_MESSAGE_SIZE = 16 * 2**20
@@ -62,7 +71,9 @@ async def open_client(
 ) -> AsyncIterator[DispatchClient]:
     """Open a client for a dispatch service, with its own connection.
 
-    It connects at the first call, and again at the first call after the connection was lost.
+    It connects at the first call, and again at the first call after the connection was lost.  While
+    the service is unavailable, a call that only reads is made up to three times, unless requests
+    are signed.
     Arguments that are not given are taken from the environment.
     If OpenTelemetry has a tracer provider, its calls are recorded as spans.
 
@@ -89,9 +100,12 @@ async def open_client(
     url = server_url or _environment("DISPATCH_API_URL")
     if url is None:
         raise ValueError("no server_url: give it, or set DISPATCH_API_URL in the environment")
-    interceptors = [trace_client()] if is_tracing() else []
     async with open_channel(
-        url, max_message_size=_MAX_MESSAGE_SIZE, interceptors=interceptors
+        url,
+        max_message_size=_MAX_MESSAGE_SIZE,
+        interceptors=[trace_client()] if is_tracing() else [],
+        # A signature is accepted once.
+        retry=None if secret else _RETRY,
     ) as own:
         yield DispatchClient(own, key=key, sign_secret=secret, call_timeout=call_timeout)
 

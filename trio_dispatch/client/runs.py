@@ -36,6 +36,11 @@ __all__ = ["RunCalls"]
 
 _SERVICE: Final = "/trio_dispatch.runs.v1.DispatchRunsService"
 
+READING_RUNS: Final = [
+    f"{_SERVICE[1:]}/{method}" for method in ("ListRuns", "ListChanges", "ListDispatchers")
+]
+"""The calls that only read, with a single reply."""
+
 # A service accepts requests of 512 KiB.
 _REPORTS_AT_ONCE: Final = 500
 _BYTES_AT_ONCE: Final = 256 * 1024

@@ -17,6 +17,7 @@ from ._framing import Compression, FramedMessages, frame_messages
 from ._interceptors import ClientInterceptor, Proceed
 from ._limits import Limits
 from ._metadata import Metadata
+from ._retry import RetryPolicy
 from ._server_connection import Interceptor
 from ._server_stream import ServerStream, current_call
 from ._servicers import ServicerContext
@@ -47,6 +48,7 @@ __all__ = [
     "MessageCodec",
     "Metadata",
     "Proceed",
+    "RetryPolicy",
     "Servable",
     "Server",
     "ServerStatistics",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import platform
 from collections.abc import Awaitable, Callable
@@ -29,11 +30,14 @@ from ._hpack import never_indexed
 from ._metadata import Headers, Metadata, MetadataLike, encode_metadata
 from ._pool import ConnectionPool
 from ._response import PENDING, Poll, Response
+from ._retry import PREVIOUS_ATTEMPTS, Attempts
 
 S = TypeVar("S")
 R = TypeVar("R")
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
+
+log = logging.getLogger(__name__)
 
 USER_AGENT = f"grpc-python-trio-dispatch (python/{platform.python_version()})"
 _ACCEPT_ENCODING = ("grpc-accept-encoding", ",".join(ACCEPTED_ENCODINGS))
@@ -90,6 +94,7 @@ class ClientStream(Response[S, R], Generic[S, R]):
         deadline: float,
         metadata: MetadataLike | None,
         compression: Compression = "identity",
+        attempts: Attempts | None = None,
     ) -> None:
         super().__init__(status_details_codec)
         self._pool = pool
@@ -104,6 +109,7 @@ class ClientStream(Response[S, R], Generic[S, R]):
         self.compression = compression
         self._request_metadata: MetadataLike | None = metadata
         self._announces_gzip = False
+        self._attempts = attempts
         self._first: S | None = None
         self._retries = 0
         self._opening: trio.Event | None = None
@@ -154,6 +160,8 @@ class ClientStream(Response[S, R], Generic[S, R]):
         finally:
             if self._http2 is not None:
                 self._http2.reset(ErrorCodes.CANCEL)
+            if succeeded and self._attempts is not None:
+                self._attempts.succeeded()
             self._counts.ended(succeeded=succeeded)
 
     async def send_request(self, *, end: bool = False) -> None:
@@ -255,7 +263,14 @@ class ClientStream(Response[S, R], Generic[S, R]):
 
     async def _open(self) -> None:
         await trio.lowlevel.checkpoint_if_cancelled()
-        self._http2 = await self._pool.open_stream(self._request_headers)
+        while True:
+            try:
+                self._http2 = await self._pool.open_stream(self._request_headers)
+            except GRPCError as error:
+                if not await self._wait_to_retry(error, None):
+                    raise
+            else:
+                break
         self._send_request_done = True
         self.peer = self._http2.connection.peer
 
@@ -284,6 +299,8 @@ class ClientStream(Response[S, R], Generic[S, R]):
             headers += [
                 never_indexed(*header) for header in encode_metadata(self._request_metadata)
             ]
+        if self._attempts is not None and self._attempts.repeated:
+            headers.append(never_indexed(PREVIOUS_ATTEMPTS, str(self._attempts.repeated)))
         if deadline != math.inf:
             timeout = encode_timeout(deadline - trio.current_time())
             headers.append(never_indexed("grpc-timeout", timeout))
@@ -315,6 +332,37 @@ class ClientStream(Response[S, R], Generic[S, R]):
         if self._retries:
             await trio.sleep(_RETRY_PAUSE * 2**self._retries)
         self._retries += 1
+        await self._open_again()
+
+    async def _retry(self, error: GRPCError) -> bool:
+        """Repeat a request that has failed, if the policy for its method allows it."""
+        stream = self._stream_now
+        if self._request is None or not await self._wait_to_retry(
+            error, stream.trailers or stream.headers
+        ):
+            return False
+        stream.reset(ErrorCodes.CANCEL)
+        self._forget()
+        await self._open_again()
+        return True
+
+    async def _wait_to_retry(self, error: GRPCError, trailers: Headers | None) -> bool:
+        """Wait until the next attempt; whether there is to be one."""
+        attempts = self._attempts
+        if attempts is None:
+            return False
+        pause = attempts.pause(error.status, trailers)
+        due = trio.current_time() + (pause or 0.0)
+        if pause is None or due >= min(self._explicit, trio.current_effective_deadline()):
+            return False
+        attempts.repeated += 1
+        self._counts.repeated += 1
+        log.debug("%s: attempt %d in %.3g s", self.method_name, attempts.repeated + 1, pause)
+        await trio.sleep_until(due)
+        return True
+
+    async def _open_again(self) -> None:
+        assert self._request is not None
         await self._open()
         self._end_done = True
         await self._stream_now.send_data(self._request, end_stream=True)
@@ -335,6 +383,8 @@ class ClientStream(Response[S, R], Generic[S, R]):
             try:
                 result = poll()
             except GRPCError as error:
+                if self._attempts is not None and await self._retry(error):
+                    continue
                 if error.status is Status.DEADLINE_EXCEEDED:
                     await self._enclosing_deadline()
                 raise

@@ -13,6 +13,7 @@ class CallCounts:
     succeeded: int = 0
     failed: int = 0
     refused: int = 0
+    repeated: int = 0
     messages_sent: int = 0
     messages_received: int = 0
 

@@ -44,6 +44,12 @@ class Response(grpclib.client.Stream[S, R], Generic[S, R]):
         self._delivered = False
         self._finished = False
 
+    def _forget(self) -> None:
+        """Forget the response to an attempt that has failed."""
+        self._recv_initial_metadata_done = self._recv_trailing_metadata_done = False
+        self._trailers_only = None
+        self.initial_metadata = self.trailing_metadata = None
+
     @property
     def _stream_now(self) -> HTTP2Stream:
         assert self._http2 is not None
@@ -58,7 +64,6 @@ class Response(grpclib.client.Stream[S, R], Generic[S, R]):
                 raise GRPCError(Status.INTERNAL, "the stream ended without a response")
             self._raise_failure()
             return PENDING
-        self._request = None
         headers = dict(stream.headers)
         if "grpc-status" in headers:
             self._trailers_only = True
@@ -67,6 +72,8 @@ class Response(grpclib.client.Stream[S, R], Generic[S, R]):
             error = error_of_http(headers)
             if error is not None:
                 raise error
+            # From here on, another attempt might have another reply.
+            self._request = None
             self.initial_metadata = decode_metadata(stream.headers)
             stream.messages.encoding = headers.get("grpc-encoding", "identity")
         self._recv_initial_metadata_done = True

@@ -25,6 +25,7 @@ from ._framing import Compression, check_compression
 from ._interceptors import ClientInterceptor, InterceptedStream
 from ._metadata import MetadataLike
 from ._pool import ConnectionPool
+from ._retry import Attempts, Retries, RetryPolicy
 from ._stub_methods import FunctionCodec, StreamStream, StreamUnary, UnaryStream, UnaryUnary
 from ._url import parse_url
 
@@ -57,6 +58,8 @@ class ChannelStatistics:
     calls_succeeded: int
     calls_failed: int
     """Calls that ended with an exception, including cancelled ones."""
+    calls_repeated: int
+    """Further attempts of calls that a `RetryPolicy` has repeated."""
     streams_open: int
     """HTTP/2 streams that have not ended on both sides."""
     messages_sent: int
@@ -74,6 +77,7 @@ async def open_channel(
     status_details_codec: StatusDetailsCodecBase | None = None,
     interceptors: Sequence[ClientInterceptor] = (),
     compression: Compression = "identity",
+    retry: RetryPolicy | None = None,
     authority: str | None = None,
     max_message_size: int = MAX_MESSAGE_SIZE,
     connect_timeout: float = CONNECT_TIMEOUT,
@@ -119,6 +123,7 @@ async def open_channel(
       compression: How messages are sent, unless a call says otherwise: with ``"gzip"`` those of
         1 KiB or more are compressed, which the server must support.  Compressed replies are
         always taken.
+      retry: Which calls are repeated when they fail; by default none.
       authority: The name of the server, in requests and in its certificate.
       max_message_size: A longer message fails its call with RESOURCE_EXHAUSTED.
       connect_timeout: The time to connect, TLS and HTTP/2 included.
@@ -163,6 +168,7 @@ async def open_channel(
                 status_details_codec=status_details_codec,
                 interceptors=interceptors,
                 compression=check_compression(compression),
+                retry=retry,
             )
         finally:
             pool.close()
@@ -180,8 +186,10 @@ class Channel(grpclib.client.Channel):
         status_details_codec: StatusDetailsCodecBase | None,
         interceptors: Sequence[ClientInterceptor] = (),
         compression: Compression = "identity",
+        retry: RetryPolicy | None = None,
     ) -> None:
         self._pool = pool
+        self._retries = None if retry is None else Retries(retry)
         self._compression = compression
         self._new_call: Callable[..., ClientStream[Any, Any]] = ClientStream
         if interceptors:
@@ -223,6 +231,9 @@ class Channel(grpclib.client.Channel):
         Raises:
           ValueError: the compression is unknown.
         """
+        attempts: Attempts | None = None
+        if self._retries is not None and cardinality is Cardinality.UNARY_UNARY:
+            attempts = self._retries.attempts(name)
         return self._new_call(
             self._pool,
             self._counts,
@@ -234,9 +245,8 @@ class Channel(grpclib.client.Channel):
             status_details_codec=self._trio_status_details_codec,
             deadline=earliest_deadline(timeout, deadline),
             metadata=metadata,
-            compression=self._compression
-            if compression is None
-            else check_compression(compression),
+            compression=check_compression(compression) if compression else self._compression,
+            attempts=attempts,
         )
 
     # What the stubs of grpcio-tools are made of.
@@ -297,6 +307,7 @@ class Channel(grpclib.client.Channel):
             calls_started=counts.started,
             calls_succeeded=counts.succeeded,
             calls_failed=counts.failed,
+            calls_repeated=counts.repeated,
             streams_open=sum(len(connection.streams) for connection in pool.connections),
             messages_sent=counts.messages_sent,
             messages_received=counts.messages_received,
