@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import ssl
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -39,6 +40,8 @@ class Dialer:
     hostname: str
     #: Addresses that failed last time are tried last.
     _failed: set[Any] = field(default_factory=set)
+    #: The number of open connections to each address.
+    _open: Counter[Any] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         self.scheme = "http" if self.context is None else "https"
@@ -48,8 +51,9 @@ class Dialer:
     async def candidates(self) -> list[Candidate]:
         """The ways to the server, in the order in which to try them.
 
-        A host name is resolved anew each time.  The addresses come in random order, which spreads
-        connections over all of them, except that those which failed last time come last.
+        A host name is resolved anew each time.  The addresses with the fewest connections come
+        first, in random order, which spreads connections evenly over all of them; those which
+        failed last time come last.
 
         Raises:
           OSError: the name cannot be resolved.
@@ -59,18 +63,26 @@ class Dialer:
         found = await trio.socket.getaddrinfo(self.host, self.port, type=trio.socket.SOCK_STREAM)
         random.shuffle(found)
         self._failed &= {entry[4] for entry in found}
-        found.sort(key=lambda entry: entry[4] in self._failed)
+        found.sort(key=lambda entry: (entry[4] in self._failed, self._open[entry[4]]))
         return [
             Candidate(self, partial(_connect_tcp, entry, last=entry is found[-1]), entry[4])
             for entry in found
         ]
 
-    def report(self, candidate: Candidate, *, failed: bool) -> None:
-        """Remember whether a connection to this address could be made."""
-        if failed:
-            self._failed.add(candidate.address)
-        else:
-            self._failed.discard(candidate.address)
+    def failed(self, candidate: Candidate) -> None:
+        """No connection to this address could be made."""
+        self._failed.add(candidate.address)
+
+    def opened(self, candidate: Candidate) -> None:
+        """A connection to this address was made."""
+        self._failed.discard(candidate.address)
+        self._open[candidate.address] += 1
+
+    def closed(self, candidate: Candidate) -> None:
+        """A connection to this address has ended."""
+        self._open[candidate.address] -= 1
+        if not self._open[candidate.address]:
+            del self._open[candidate.address]
 
 
 @dataclass(frozen=True)

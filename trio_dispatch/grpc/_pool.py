@@ -131,7 +131,7 @@ class ConnectionPool:
             error = await self._try(candidate, deadline)
             if error is None:
                 return
-            self.dialer.report(candidate, failed=True)
+            self.dialer.failed(candidate)
             errors.append((f"{candidate}: " if len(candidates) > 1 else "", error))
         self._attempt_failed(errors)
 
@@ -150,7 +150,7 @@ class ConnectionPool:
         def ready() -> None:
             nonlocal made
             made = True
-            self.dialer.report(candidate, failed=False)
+            self.dialer.opened(candidate)
             self._connected(connection)
 
         connection = ClientConnection(
@@ -169,6 +169,8 @@ class ConnectionPool:
             await connection.run()
         finally:
             self.connections.pop(connection, None)
+            if made:
+                self.dialer.closed(candidate)
             self._bytes_sent += connection.bytes_sent
             self._bytes_received += connection.bytes_received
             wake_all(self._waiting)
