@@ -16,6 +16,17 @@ def agenda(quick: bool) -> Section:
     )
 
 
+def actors(quick: bool) -> Section:
+    """Actors for many components."""
+    return Section(
+        "Actors",
+        "200 components with one actor each (`MergeByComponent`), and 10,000 dispatches that run "
+        "for two components each, so that about a hundred share an actor.  Measured is the CPU "
+        "time from a status message until each actor that it concerns has been shown the update.",
+        table=output_of("bench_actors", *(["200", "1000"] if quick else [])),
+    )
+
+
 def lateness(quick: bool) -> Section:
     """Starts on the system clock."""
     return Section(

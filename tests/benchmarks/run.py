@@ -40,6 +40,7 @@ BENCHMARKS: dict[str, Callable[[bool], Section]] = {
     "year": rows_time.year,
     "import": rows_decode.imports,
     "agenda": rows_tables.agenda,
+    "actors": rows_tables.actors,
     "lateness": rows_tables.lateness,
     "service": rows_tables.service,
 }

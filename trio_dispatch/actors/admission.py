@@ -21,7 +21,7 @@ from ..model.payload import JSON
 from ..model.runs import ReportKind
 from ..model.target import TargetIds
 from .merge import MergeByComponent, component_identities
-from .messages import moment_of, with_content
+from .messages import moment_of
 from .options import ActorOptions, name_of
 from .registry import RunInfo
 from .reporting import report_of
@@ -206,7 +206,7 @@ class Admission(Generic[P]):
                 raise _RefusedError(reason, level=logging.ERROR, error=error) from error
             note = f"its new payload is invalid, the last valid one is kept: {_described(error)}"
             self._note(dispatch, record, logging.ERROR, note)
-            return with_content(dispatch, dispatch.target, valid[0]), valid[1]
+            return dispatch.with_content(dispatch.target, valid[0]), valid[1]
         record.valid = dispatch.payload, payload
         return dispatch, payload
 
@@ -243,7 +243,7 @@ class Admission(Generic[P]):
         if isinstance(target, TargetIds) and (others := target - kept):
             note = f"components {format_ranges(others)} ignored: not of this process"
             self._note(dispatch, record, logging.INFO, note)
-        return with_content(dispatch, TargetIds(*kept), dispatch.payload)
+        return dispatch.with_content(TargetIds(*kept), dispatch.payload)
 
     def _identities(self, dispatch: Dispatch) -> AbstractSet[Hashable] | None:
         merge = self._options.merge

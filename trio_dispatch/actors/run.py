@@ -291,8 +291,9 @@ class _ChangesFrom(AsyncIterator[Dispatch]):
 
     async def __anext__(self) -> Dispatch:
         state = self._state
-        await trio.lowlevel.checkpoint()
-        while state.shown == self._seen:
+        if state.once or state.shown is not self._seen:
+            await trio.lowlevel.checkpoint()
+        while state.shown is self._seen or state.shown == self._seen:
             if state.once:
                 raise StopAsyncIteration
             await state.changed.wait()

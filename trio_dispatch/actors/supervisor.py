@@ -17,7 +17,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
+from functools import lru_cache, partial
 from typing import Generic, Protocol, TypeVar
 
 import trio
@@ -32,7 +32,7 @@ from ..model.target import TargetIds
 from .admission import Admission, Admitted
 from .groups import Group, Groups, Member
 from .merge import ComponentIdentity
-from .messages import moment_of, what_is_on, with_content
+from .messages import moment_of, what_is_on
 from .options import ActorOptions, name_of
 from .registry import ActorRegistry, RunInfo
 from .reporting import PutReport, ignore, report_of
@@ -216,8 +216,9 @@ class _Supervisor(Generic[P]):
         if is_withdrawn or (message.is_pulse and message.pulse is None):
             self._withdraw_pulses(message)
         start = None
+        moment = moment_of(message)
         if is_served:
-            start = message.run_at(moment_of(message))
+            start = message.run_at(moment)
             if message.pulse is not None:
                 self._due[message.id] = message
         admitted = None
@@ -230,6 +231,7 @@ class _Supervisor(Generic[P]):
         else:
             member = Member(message, admitted.dispatch, start, admitted.payload, admitted.priority)
             self._unrecorded.append(message)
+            self._registry.mark_due(moment)
             changed = self._groups.put(
                 member, admitted.identities or {_Sole("dispatch", message.id)}
             )
@@ -267,7 +269,7 @@ class _Supervisor(Generic[P]):
         identities = (group.identity for group in uncalled)
         components = [each.component for each in identities if isinstance(each, ComponentIdentity)]
         if components:
-            orphan = with_content(orphan, TargetIds(*components), orphan.payload)
+            orphan = orphan.with_content(TargetIds(*components), orphan.payload)
         self._stop_orphan(orphan)
 
     def _stop_orphan(self, orphan: Dispatch) -> None:
@@ -307,7 +309,6 @@ class _Supervisor(Generic[P]):
         if actor is None and not started:
             return
         if actor is None or actor.member is not member:
-            self._registry.mark_due(moment_of(member.dispatch))
             shown = _shown(
                 group.identity, member.dispatch, member.payload, member.start, member.until
             )
@@ -437,9 +438,12 @@ def _shown(
 ) -> Shown[P]:
     """What the actor with an identity is shown of a run."""
     if isinstance(identity, ComponentIdentity):
-        dispatch = with_content(dispatch, TargetIds(identity.component), dispatch.payload)
+        dispatch = dispatch.with_content(_only(identity.component), dispatch.payload)
     shared = None if isinstance(identity, _Sole) else identity
     return Shown(dispatch, payload, start, until, shared)
+
+
+_only = lru_cache(maxsize=4096)(TargetIds)
 
 
 def _queued(receiver: Receiver[Dispatch]) -> list[Dispatch]:

@@ -316,6 +316,21 @@ class Dispatch:
         put(message, "_sent", _Sent(moment, pulse, halted))
         return message
 
+    def with_content(self, target: Target | None, payload: Mapping[str, JSON]) -> Dispatch:
+        """Return the same dispatch or status message with the content of another one.
+
+        Args:
+          target, payload: Of a dispatch: they are not checked.
+        """
+        changed = object.__new__(Dispatch)
+        put = object.__setattr__
+        for name in _CONTENT:
+            put(changed, name, getattr(self, name))
+        put(changed, "target", target)
+        put(changed, "payload", payload)
+        put(changed, "_sent", self._sent)
+        return changed
+
     @property
     def sent_at(self) -> datetime | None:
         """The moment that this status message was sent for; None if this is no status message."""
