@@ -165,7 +165,8 @@ async def cancel_at_random(calls: int) -> None:
     dice = random.Random(1)
     greeter = Greeter()
     works = [unary, server_stream, client_stream, chat]
-    async with serve(Server([greeter], limits=Limits(resets=1e6))) as channel:
+    limits = Limits(resets=1e6, free_work=1e6)
+    async with serve(Server([greeter], limits=limits)) as channel:
         await unary(channel)
         tasks = trio.lowlevel.current_statistics().tasks_living
 

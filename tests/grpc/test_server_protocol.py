@@ -469,7 +469,7 @@ async def test_a_client_that_reads_nothing(server: Server, nursery: trio.Nursery
 async def test_a_client_that_asks_much_and_reads_nothing(
     greeter: Greeter, nursery: trio.Nursery
 ) -> None:
-    server = Server([greeter], limits=Limits(pings=1e9))
+    server = Server([greeter], limits=Limits(pings=1e9, free_work=1e9))
     ours, theirs = trio.testing.memory_stream_pair()
     theirs.send_stream.send_all_hook = trio.sleep_forever
     nursery.start_soon(server.serve_stream, theirs)

@@ -26,6 +26,8 @@ from ._stream import HTTP2Stream, wake_all
 log = logging.getLogger(__name__)
 
 _READ_SIZE = 32 * 1024
+# A read may hold thousands of frames; other tasks run after so many.
+_FRAMES_PER_TURN = 200
 # Calls wait to send while more than this waits to be written.
 _HIGH_WATER = 64 * 1024
 # The connection of a peer that makes us answer so much without reading it is closed.
@@ -57,6 +59,7 @@ class Connection(ABC):
         handshake_timeout: float,
         keepalive_interval: float,
         keepalive_timeout: float,
+        write_timeout: float = math.inf,
     ) -> None:
         self.h2 = h2
         self.peer = Peer(transport)
@@ -73,9 +76,11 @@ class Connection(ABC):
         self._handshake_timeout = handshake_timeout
         self._keepalive_interval = keepalive_interval
         self._keepalive_timeout = keepalive_timeout
+        self._write_timeout = write_timeout
         self._ready = trio.Event()
         self._credit = 0
         self._writing = False
+        self._write_began = -math.inf
         self._output = trio.lowlevel.ParkingLot()
         self._last_received = -math.inf
         self._scope = trio.CancelScope()
@@ -184,10 +189,12 @@ class Connection(ABC):
     def _goaway_received(self, event: events.ConnectionTerminated) -> None:
         """The other side wants no more streams."""
 
-    @property
-    def _frames_per_turn(self) -> int:
-        """The number of frames after which other tasks run: a read may hold thousands."""
-        return 200
+    async def _turn(self) -> int:
+        """Wait until received frames may be handled, and return how many of them."""
+        return _FRAMES_PER_TURN
+
+    def _turn_ended(self, frames: int) -> None:  # noqa: B027
+        """Count the frames that were handled in a turn."""
 
     def _count(self, frame: Frame) -> None:  # noqa: B027
         """Look at a frame before it is handled."""
@@ -207,6 +214,7 @@ class Connection(ABC):
             data = self.h2.data_to_send()
             if data:
                 self._writing = True
+                self._write_began = trio.current_time()
                 try:
                     await self._transport.send_all(data)
                 except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
@@ -233,10 +241,15 @@ class Connection(ABC):
                 return
             self._last_received = trio.current_time()
             self.bytes_received += len(data)
-            more = self._receive(data)
+            if self._writing and self._last_received > self._write_began + self._write_timeout:
+                # It sends, so the keepalive would not notice.
+                message = f"the other side has not read for {self._write_timeout:g} s"
+                self.close(Failure(Status.UNAVAILABLE, message), code=None)
+                return
+            more = self._receive(data, await self._turn())
             while more and self.failure is None:
                 await trio.lowlevel.checkpoint()
-                more = self._receive(b"")
+                more = self._receive(b"", await self._turn())
 
     async def _keep_alive(self) -> None:
         """Notice a peer that does not begin with HTTP/2, and later one that is lost."""
@@ -281,12 +294,12 @@ class Connection(ABC):
 
     # What was received.
 
-    def _receive(self, data: bytes | bytearray) -> bool:
-        """Handle what was received, some frames of it; whether more are left."""
-        more = False
+    def _receive(self, data: bytes | bytearray, most: int) -> bool:
+        """Handle what was received, at most so many frames of it; whether more are left."""
+        more, handled = False, 0
         try:
             self.h2.feed(data)
-            for _ in range(self._frames_per_turn):
+            for handled in range(1, most + 1):  # noqa: B007 - the turn counts them
                 plain = self.h2.next_plain_data()
                 if plain is not None:
                     more = True
@@ -317,6 +330,8 @@ class Connection(ABC):
             message = "the other side sent data that cannot be handled"
             self.close(Failure(Status.INTERNAL, message, exc), code=ErrorCodes.INTERNAL_ERROR)
             return False
+        finally:
+            self._turn_ended(handled)
         if self.h2.outgoing_size > _MAX_OUTGOING:
             failure = Failure(Status.UNAVAILABLE, "the other side asks much and reads nothing")
             self.close(failure, code=ErrorCodes.ENHANCE_YOUR_CALM)

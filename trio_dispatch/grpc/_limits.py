@@ -41,9 +41,16 @@ class Limits:
     wait their turn do not notice; those of a client that goes on regardless count as resets."""
     calls: int = 6_000
     """Calls at a time on all connections.  Beyond it, a connection may make five at a time."""
+    unfinished_calls: int = 1000
+    """Calls at a time whose first message is not complete, on all connections.  Beyond it, a
+    connection may make five calls at a time."""
     header_list_size: int = 16 * 1024
     """Bytes of headers in one request, as HTTP/2 counts them."""
-    resets: float = 100.0
+    free_work: float = 20.0
+    """Frames that the limits below count, a reset call as five of them, which are handled at once.
+    Further ones of all connections share a tenth of the server's time, and one that waits for it
+    again and again is ended."""
+    resets: float = 40.0
     """Calls reset by the client, or because it broke a rule (CVE-2023-44487, CVE-2025-8671)."""
     pings: float = 20.0
     """PING frames, acknowledgements among them."""
@@ -53,19 +60,20 @@ class Limits:
     """WINDOW_UPDATE frames beyond three for each DATA frame that was sent to the client."""
     empty_frames: float = 100.0
     """Frames that cost work and carry nothing: empty DATA, PRIORITY, unknown ones."""
-    small_frames: float = 1000.0
-    """DATA frames of less than 256 bytes that do not complete a message."""
+    small_frames: float = 200.0
+    """DATA frames of less than 256 bytes that neither begin nor complete a message."""
     message_elements: int = 20_000
     """Items of lists and maps and unknown fields in one request message, at all levels; not counted
     in messages of google.protobuf, which take less memory for each."""
     handshake_timeout: float = 10.0
     """Seconds for TLS and for the beginning of HTTP/2."""
     message_timeout: float = 30.0
-    """Seconds for one message to be received, or to be read by the client."""
+    """Seconds for one message to be received, or to be read by the client; a connection on which
+    the client reads nothing at all ends after the same time."""
     unfinished_requests: int = 32 * MIB
     """Bytes of request messages longer than 64 KiB that are still being received, on all
     connections; a quarter of it on each.  Further ones wait, before their clients send them."""
-    unread_replies: int = 48 * MIB
+    unread_replies: int = 32 * MIB
     """Bytes of messages that clients have asked for and do not read, on all connections; a quarter
     of it on each.  Calls beyond it end with RESOURCE_EXHAUSTED."""
 
@@ -79,9 +87,9 @@ class TokenBucket:
         self._tokens = self._capacity
         self._since = trio.current_time()
 
-    def spend(self) -> bool:
-        """Take one token; whether there was one."""
-        self._tokens -= 1
+    def spend(self, count: float = 1) -> bool:
+        """Take tokens; whether there were enough."""
+        self._tokens -= count
         if self._tokens >= 0:
             return True
         now = trio.current_time()

@@ -40,6 +40,7 @@ from ._servicers import GenericRpcHandler, find_method
 from ._services import Method
 from ._status import Failure, grpc_error_in, is_grpc, printable, status_headers
 from ._stream import HTTP2Stream, StreamLimits
+from ._turns import Pace, Turns
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,10 @@ _SHARE = 4
 # Calls that each connection may make when the server has too many.
 _SPARE_CALLS = 5
 _SMALL = 256
+# Seconds per second that a connection may wait for the pace.
+_WAITING = 0.2
+# A call that is reset takes as much time as so many small frames.
+_RESET_COST = 5
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,11 @@ class Service:
     threads: trio.CapacityLimiter
     counts: CallCounts
     connections: set[ServerConnection]
+    #: Calls whose first message is not complete.
+    unfinished: set[HTTP2Stream]
+    #: Time for what well-behaved clients do rarely.
+    pace: Pace
+    turns: Turns
 
     def method(self, name: str) -> Method | None:
         """The method with this full name, None if it is unknown."""
@@ -116,6 +126,7 @@ class ServerConnection(Connection):
             handshake_timeout=limits.handshake_timeout,
             keepalive_interval=service.keepalive_interval,
             keepalive_timeout=service.keepalive_timeout,
+            write_timeout=limits.message_timeout,
         )
         #: The calls with a running handler, whatever has become of their streams.
         self.calls: set[HTTP2Stream] = set()
@@ -123,6 +134,9 @@ class ServerConnection(Connection):
         self._stream_limits = service.stream_limits()
         self._nursery: trio.Nursery
         self._grace_until = math.inf
+        self._cost = 0
+        self._free = TokenBucket(limits.free_work)
+        self._waiting = TokenBucket(_WAITING)
         self._resets = TokenBucket(limits.resets)
         self._window_updates_received = 0
         self._empty_frames = TokenBucket(limits.empty_frames)
@@ -153,17 +167,33 @@ class ServerConnection(Connection):
 
     # Limits.
 
-    @property
-    def _frames_per_turn(self) -> int:
-        return max(4, 200 // len(self._service.connections))
+    async def _turn(self) -> int:
+        if self._cost:
+            delay = self._service.pace.delay(self._cost)
+            self._cost = 0
+            if delay > 0:
+                if not self._waiting.spend(delay):
+                    self._cut_off("frames without use")
+                    return 0
+                await trio.sleep(delay)
+        return await self._service.turns.wait()
+
+    def _turn_ended(self, frames: int) -> None:
+        self._service.turns.used(frames)
+
+    def _spend(self, what: str, bucket: TokenBucket, cost: int = 1) -> None:
+        """Count something that well-behaved clients do rarely."""
+        if not self._free.spend(cost):
+            self._cost += cost
+        if not bucket.spend():
+            self._cut_off(what)
 
     def _count(self, frame: Frame) -> None:
         if isinstance(frame, HeadersFrame):  # its call counts, if it is refused or reset
             return
         if isinstance(frame, DataFrame):
             if frame.stream_id not in self.streams and len(frame.data) < _SMALL:
-                if not self._small_frames.spend():
-                    self._cut_off("small frames")
+                self._spend("small frames", self._small_frames)
                 return
             if frame.data or "END_STREAM" in frame.flags:
                 return
@@ -176,26 +206,30 @@ class ServerConnection(Connection):
             self._window_updates_received += 1
             return
         what, bucket = self._buckets.get(type(frame), ("empty frames", self._empty_frames))
-        if not bucket.spend():
-            self._cut_off(what)
+        self._spend(what, bucket, _RESET_COST if bucket is self._resets else 1)
 
     def _take_data(self, stream_id: int, data: bytes, size: int, *, ended: bool) -> None:
         super()._take_data(stream_id, data, size, ended=ended)
-        if 0 < len(data) < _SMALL and not ended:
-            stream = self.streams.get(stream_id)
-            complete = stream is not None and stream.messages.ready
-            if not complete and not self._small_frames.spend():
-                self._cut_off("small frames")
+        stream = self.streams.get(stream_id)
+        if stream is not None and (ended or stream.messages.ready):
+            self._service.unfinished.discard(stream)
+        elif 0 < len(data) < _SMALL and not ended and (stream is None or stream.messages.size != 5):
+            self._spend("small frames", self._small_frames)
+
+    def _end_received(self, event: events.StreamEnded) -> None:
+        stream = self.streams.get(event.stream_id)
+        if stream is not None:
+            self._service.unfinished.discard(stream)
+        super()._end_received(event)
 
     def _reset_received(self, event: events.StreamReset) -> None:
         super()._reset_received(event)
-        if not event.remote_reset and not self._resets.spend():
-            self._cut_off("resets")
+        if not event.remote_reset:
+            self._spend("resets", self._resets, _RESET_COST)
 
     def _malformed(self, stream: HTTP2Stream, exc: MalformedError) -> None:
         super()._malformed(stream, exc)
-        if not self._resets.spend():
-            self._cut_off("malformed messages")
+        self._spend("malformed messages", self._resets, _RESET_COST)
 
     def _cut_off(self, what: str) -> None:
         if self.failure is None:
@@ -218,18 +252,23 @@ class ServerConnection(Connection):
         if self.draining or len(self.calls) >= self._max_calls:
             self._service.counts.refused += 1
             self.reset_stream(stream, ErrorCodes.REFUSED_STREAM)
-            if not self.draining and not self._resets.spend():
-                self._cut_off("calls at a time")
+            if not self.draining:
+                self._spend("calls at a time", self._resets, _RESET_COST)
             return
         stream.limits = self._stream_limits
         self.calls.add(stream)
+        if not stream.remote_ended:
+            self._service.unfinished.add(stream)
         self._service.counts.started += 1
         self._nursery.start_soon(self._serve, stream, headers)
 
     @property
     def _max_calls(self) -> int:
         service = self._service
-        if service.counts.running < service.limits.calls:
+        if (
+            service.counts.running < service.limits.calls
+            and len(service.unfinished) < service.limits.unfinished_calls
+        ):
             return service.limits.concurrent_streams
         return min(_SPARE_CALLS, service.limits.concurrent_streams)
 
@@ -253,6 +292,7 @@ class ServerConnection(Connection):
             stream.reset(ErrorCodes.NO_ERROR)
         finally:
             self.calls.discard(stream)
+            self._service.unfinished.discard(stream)
             counts.ended(succeeded=succeeded)
 
     def _accept(self, stream: HTTP2Stream, headers: Headers) -> tuple[Method | None, Headers]:
@@ -271,17 +311,17 @@ class ServerConnection(Connection):
         method = self._service.method(fields[":path"])
         if method is None:
             message = f"unknown method {printable(fields[':path'])}"
-            return None, _refusal(Status.UNIMPLEMENTED, message)
+            return None, _refused(Status.UNIMPLEMENTED, message)
         encoding = fields.get("grpc-encoding", "identity")
         if encoding not in ACCEPTED_ENCODINGS:
             message = f"the grpc-encoding {encoding!r} is not supported"
-            return None, _refusal(Status.UNIMPLEMENTED, message)
+            return None, _refused(Status.UNIMPLEMENTED, message)
         stream.messages.encoding = encoding
         stream.messages.limit = min(method.max_request_size, stream.messages.limit)
         try:
             decode_timeout(headers)
         except ValueError as exc:
-            return None, _refusal(Status.INTERNAL, str(exc))
+            return None, _refused(Status.INTERNAL, str(exc))
         return method, []
 
     async def _handle(self, stream: HTTP2Stream, headers: Headers, method: Method) -> bool:
@@ -306,6 +346,8 @@ class ServerConnection(Connection):
         error: Exception | None = None
         try:
             with stream.scope:
+                # A client that does not read has no use for more replies.
+                await stream.room()
                 await self._proceed(call, method, 0)
         except Exception as exc:  # noqa: BLE001 - an error of a handler must not hurt other calls
             error = exc
@@ -320,7 +362,10 @@ class ServerConnection(Connection):
             raise others from None
         if stream.scope.cancelled_caught and error is None:
             error = self._why_cancelled(stream, deadline)
-        return await self._finish(call, stream, error)
+        refusal = self._refusal(call, stream, error)
+        # Its traceback keeps the messages, which the client may take long to make room for.
+        error = None
+        return await self._finish(call, stream, refusal)
 
     async def _proceed(self, call: ServerStream[Any, Any], method: Method, index: int) -> None:
         """Pass the call through the interceptors from this one on, then to the handler."""
@@ -337,21 +382,29 @@ class ServerConnection(Connection):
             return GRPCError(Status.DEADLINE_EXCEEDED, "the deadline of the call has passed")
         return GRPCError(Status.UNAVAILABLE, "the server is shutting down")
 
-    async def _finish(
+    def _refusal(
         self, call: ServerStream[Any, Any], stream: HTTP2Stream, error: Exception | None
-    ) -> bool:
-        refusal = None if error is None else grpc_error_in(error)
-        if error is not None and refusal is None:
+    ) -> GRPCError | None:
+        """The status to send for what the handler raised, None for OK."""
+        found = None if error is None else grpc_error_in(error)
+        if found is not None:
+            return GRPCError(found.status, found.message, found.details)
+        if error is not None:
             log.error("%s failed", call.method_name, exc_info=error)
-            refusal = GRPCError(Status.UNKNOWN, "Internal Server Error")
+        elif stream.failure is not None or call.ended or call.has_all_messages:
+            return None
+        else:
+            log.error("%s returned without having sent its reply", call.method_name)
+        return GRPCError(Status.UNKNOWN, "Internal Server Error")
+
+    async def _finish(
+        self, call: ServerStream[Any, Any], stream: HTTP2Stream, refusal: GRPCError | None
+    ) -> bool:
         if stream.failure is not None:
             log.debug("%s: %s", call.method_name, stream.failure.message)
             return False
         if call.ended:
             return refusal is None
-        if refusal is None and not call.has_all_messages:
-            log.error("%s returned without having sent its reply", call.method_name)
-            refusal = GRPCError(Status.UNKNOWN, "Internal Server Error")
         if refusal is None:
             await call.send_trailing_metadata()
             return True
@@ -361,7 +414,7 @@ class ServerConnection(Connection):
         return False
 
 
-def _refusal(status: Status, message: str) -> Headers:
+def _refused(status: Status, message: str) -> Headers:
     return [
         (":status", "200"),
         ("content-type", "application/grpc"),

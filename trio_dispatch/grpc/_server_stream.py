@@ -228,13 +228,14 @@ class ServerStream(grpclib.server.Stream[R, S], Generic[R, S]):
         if self._send_trailing_metadata_done:
             raise ProtocolError("the call has ended")
         await trio.lowlevel.checkpoint_if_cancelled()
-        stream = self._http2
+        stream, headers = self._http2, None
         if not self._send_initial_metadata_done:
-            await stream.send_headers(self._headers_before_messages(), flush=False)
+            headers = self._headers_before_messages()
         self._send_message_done = True
         # A single reply is sent with the status, without which it does not count.
         flush = self._cardinality.server_streaming
-        if not await stream.send_data(messages.data, flush=flush) and stream.failure is not None:
+        sent = await stream.send_data(messages.data, headers=headers, flush=flush)
+        if not sent and stream.failure is not None:
             await self._failed(stream.failure)
         self.messages_sent += messages.count
         await trio.lowlevel.cancel_shielded_checkpoint()
@@ -245,7 +246,7 @@ class ServerStream(grpclib.server.Stream[R, S], Generic[R, S]):
         They are not if the client has to read first, if a task is sending on this call, and before
         the headers were sent or after the call has ended.
         """
-        if not self._send_initial_metadata_done or self._send_trailing_metadata_done:
+        if not self._http2.headers_sent or self._send_trailing_metadata_done:
             return False
         if not self._http2.send_data_nowait(messages.data):
             return False
@@ -294,7 +295,7 @@ class ServerStream(grpclib.server.Stream[R, S], Generic[R, S]):
             raise ProtocolError("a call with a single reply cannot end with OK before it is sent")
         headers = status_headers(status, status_message, status_details, self._status_details_codec)
         headers.extend(encode_metadata(metadata or self._trailing_metadata))
-        if not self._send_initial_metadata_done:
+        if not self._http2.headers_sent:
             headers = [*self._response_headers(), *headers]
         self._send_trailing_metadata_done = True
         await self._http2.send_headers(headers, end_stream=True)

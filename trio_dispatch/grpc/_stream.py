@@ -78,6 +78,7 @@ class HTTP2Stream:
         #: Whether each side has said that nothing follows.
         self.remote_ended = False
         self.local_ended = False
+        self.headers_sent = False
         #: Why the stream has ended, if it did not end well.
         self.failure: Failure | None = None
         #: On a server: the scope of the handler, cancelled when the stream fails.
@@ -216,21 +217,33 @@ class HTTP2Stream:
         Does nothing on a stream that is over.  A checkpoint only if it has to wait; cancelled then,
         nothing is sent.
         """
-        await self._room()
+        await self.room()
         if not self.over:
-            self.connection.h2.send_headers(self.id, headers, end_stream=end_stream)
+            self._queue_headers(headers, end_stream)
             if end_stream:
                 self._end_sent()
             if flush:
                 self.connection.flush()
 
-    async def send_data(self, data: bytes, *, end_stream: bool = False, flush: bool = True) -> bool:
+    def _queue_headers(self, headers: Headers, end_stream: bool) -> None:
+        self.connection.h2.send_headers(self.id, headers, end_stream=end_stream)
+        self.headers_sent = True
+
+    async def send_data(
+        self,
+        data: bytes,
+        *,
+        headers: Headers | None = None,
+        end_stream: bool = False,
+        flush: bool = True,
+    ) -> bool:
         """Queue data, as flow control lets it pass.
 
         A checkpoint only if it has to wait.  If it is cancelled after a part was sent, the stream
         is reset: the other side could not tell where the next message begins.
 
         Args:
+          headers: Queued before the data.
           flush: Have it written now; otherwise with what follows.
 
         Returns:
@@ -247,16 +260,21 @@ class HTTP2Stream:
         deadline = math.inf
         try:
             while True:
-                if not self._has_room(window=bool(data)):
+                window = bool(data) and headers is None
+                if not self._has_room(window):
                     if self.limits is not None and not waiting:
                         waiting = self._wait_for_reader(len(data) - sent)
                         deadline = trio.current_time() + self.limits.message_timeout
                     with trio.CancelScope(deadline=deadline) as scope:
-                        await self._room(window=bool(data))
+                        await self.room(window=window)
                     if scope.cancelled_caught:
                         raise GRPCError(Status.DEADLINE_EXCEEDED, "a reply was not read in time")
                 if self.over:
                     return False
+                if headers is not None:
+                    self._queue_headers(headers, end_stream=False)
+                    headers = None
+                    continue
                 sent += self._send_some(view[sent:], end_stream)
                 if sent == len(data):
                     if flush:
@@ -282,8 +300,9 @@ class HTTP2Stream:
         return True
 
     def _wait_for_reader(self, size: int) -> int:
-        """Reserve memory for what the other side has yet to read."""
+        """Reserve memory for what the other side has yet to read, and the handler's own copy."""
         assert self.limits is not None
+        size *= 2
         if not self.limits.unread_replies.take(size):
             raise GRPCError(Status.RESOURCE_EXHAUSTED, "too many replies have not been read")
         return size
@@ -296,7 +315,7 @@ class HTTP2Stream:
         self._release()
         self.connection.reset_stream(self, code)
 
-    async def _room(self, *, window: bool = False) -> None:
+    async def room(self, *, window: bool = False) -> None:
         """Wait until the connection, and the window if asked for, takes something."""
         blocked = self.connection.blocked
         while not self._has_room(window):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from weakref import WeakKeyDictionary
+
+import trio
 from grpclib.const import Handler
 
 from .. import clock
 from ..api import wire
 from ..api.codec import message_field, time_to_nanos
 from ..api.wire import PaginationInfo
-from ..grpc import Cardinality, ServerStream
+from ..grpc import Cardinality, ServerStream, current_call
 from .auth import current_author, require
 from .calls import Encoded, reply, send_changes, unary
 from .keys import Right
@@ -26,6 +29,8 @@ class Handlers:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        # Lists take long: a client with many of them waits, and not the others.
+        self._list_turns: WeakKeyDictionary[object, trio.Lock] = WeakKeyDictionary()
 
     def __mapping__(self) -> dict[str, Handler]:
         service = "/frequenz.api.dispatch.v1.MicrogridDispatchService"
@@ -53,7 +58,9 @@ class Handlers:
 
     async def _list(self, request: wire.ListMicrogridDispatchesRequest) -> Encoded:
         require(Right.READ, request.microgrid_id)
-        page = await self._store.list(read_query(request))
+        query = read_query(request)
+        async with self._list_turns.setdefault(current_call().peer, trio.Lock()):
+            page = await self._store.list(query)
         following = page.following
         info = PaginationInfo(
             total_items=page.total,
