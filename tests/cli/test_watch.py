@@ -90,7 +90,10 @@ async def test_lines_for_people(autojump_clock: trio.testing.MockClock) -> None:
             await service.client.update(1, 1, payload={"power_kw": 7.5})
             await trio.sleep(1)
             assert output.take() == [
-                '01:01:10  updated   #1 CHARGE on 1 until 02:00  {"power_kw": 7.5}',
+                (
+                    "01:01:10  updated   #1 CHARGE on 1 until 02:00"
+                    '  payload: {"power_kw": 5} -> {"power_kw": 7.5}'
+                ),
                 '01:01:10  runs      #1 CHARGE on 1 until 02:00  {"power_kw": 7.5}',
             ]
             await service.client.delete(1, 1)
@@ -100,7 +103,7 @@ async def test_lines_for_people(autojump_clock: trio.testing.MockClock) -> None:
             assert sorted(lines) == [
                 "01:01:11  deleted   #1 CHARGE on 1",
                 "01:01:11  stops     #1 CHARGE on 1",
-                "01:01:11  updated   #2 CHARGE on 1 inactive",
+                "01:01:11  updated   #2 CHARGE on 1  active: yes -> no",
             ]
             assert lines.index("01:01:11  deleted   #1 CHARGE on 1") < lines.index(
                 "01:01:11  stops     #1 CHARGE on 1"

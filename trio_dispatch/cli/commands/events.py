@@ -14,9 +14,11 @@ from ... import clock
 from ...dispatcher.dispatcher import Dispatcher
 from ...dispatcher.state import SyncPhase, SyncState
 from ...model.dispatch import Dispatch, RunningState
+from ...model.events import Updated
 from ..app.run import explain
 from ..app.settings import Settings
-from ..text.records import format_json, format_json_time, payload_json
+from ..text.records import format_json, format_json_time, payload_json, record_of
+from ..text.runs import differences
 from ..text.safe import dump_json, printable
 from ..text.show import format_headline
 from ..text.times import format_moment, format_near
@@ -42,12 +44,14 @@ class Event(NamedTuple):
       time: When it was received.
       dispatch: The dispatch that it is about.
       sync: The connection state that it is about.
+      previous: Of an update, the content before, if it is known.
     """
 
     name: str
     time: datetime
     dispatch: Dispatch | None = None
     sync: SyncState | None = None
+    previous: Dispatch | None = None
 
     @property
     def rank(self) -> int:
@@ -115,7 +119,8 @@ async def _send_lifecycle(dispatcher: Dispatcher, type: str | None, send: Send) 
         async for event in events:
             # Created, Updated or Deleted
             name = event.__class__.__name__.lower()
-            await send.send(Event(name, clock.now(), event.dispatch))
+            previous = event.previous if isinstance(event, Updated) else None
+            await send.send(Event(name, clock.now(), event.dispatch, previous=previous))
 
 
 async def _send_status(dispatcher: Dispatcher, type: str | None, send: Send) -> None:
@@ -154,7 +159,10 @@ def format_json_line(event: Event) -> str:
     text = dump_json(record)
     if event.dispatch is None:
         return text
-    return f'{text[:-1]}, "dispatch": {format_json(event.dispatch, event.time)}}}'
+    text = f'{text[:-1]}, "dispatch": {format_json(event.dispatch, event.time)}'
+    if event.previous is not None:
+        text += f', "previous": {dump_json(record_of(event.previous))}'
+    return f"{text}}}"
 
 
 def format_line(settings: Settings, event: Event) -> str:
@@ -177,10 +185,13 @@ def _describe(event: Event, zone: tzinfo) -> str:
             text += f" until {_until(dispatch, event, zone)}"
         elif run is not None:
             text += f" from {format_near(run, event.time, zone)}"
-        elif not dispatch.active:
+        elif not dispatch.active and event.previous is None:
             text += " inactive"
     elif event.name == "runs":
         text += f" until {_until(dispatch, event, zone)}"
+    if event.previous is not None:
+        changed = differences(event.previous, dispatch, zone)
+        return text + "".join(f"  {name}: {old} -> {new}" for name, old, new in changed)
     if event.name in {"created", "updated", "runs", "pulse"} and dispatch.payload:
         text += f"  {payload_json(dispatch)}"
     return text

@@ -6,6 +6,7 @@ import shutil
 import sys
 from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import aclosing
+from datetime import datetime
 from typing import Any
 
 import click
@@ -14,6 +15,7 @@ from ...client.client import DispatchClient
 from ...client.errors import ServiceError
 from ...grpc import Status
 from ...model.dispatch import Dispatch
+from ...model.explanation import acted
 from ..app.options import option, shared_options
 from ..app.output import Progress, write, write_drawing
 from ..app.params import IDS, MOMENT, TARGET, TEXT, TYPE
@@ -21,7 +23,12 @@ from ..app.run import NOT_FOUND, Failure, explain
 from ..app.settings import Settings
 from ..app.streams import tell
 from ..text.records import format_json
+from ..text.runs import format_run
 from ..text.show import format_details, format_table
+
+_SHOWN_RUNS = 5
+_LAST_RUNS = 20
+"""Announcements among them are not shown if actors have reported, too."""
 
 _SORT_FIELDS = {"start": "start_time", "created": "create_time", "updated": "update_time"}
 
@@ -94,7 +101,7 @@ async def list_(
 @shared_options
 @click.argument("ids", metavar="ID...", nargs=-1, required=True, type=IDS)
 async def get(settings: Settings, *, ids: Sequence[Sequence[int]]) -> None:
-    """Show all fields of dispatches.
+    """Show all fields of dispatches, and their last runs.
 
     ID is an id, or several as in 1,2,5-9.  If one does not exist, the exit status is 3.
     """
@@ -114,8 +121,25 @@ async def get(settings: Settings, *, ids: Sequence[Sequence[int]]) -> None:
                 await write(f"{format_json(dispatch, now)}\n")
             else:
                 await write(f"{format_details(dispatch, now, settings.zone, settings.paint)}\n")
+                await write(await _last_runs(settings, client, id_, now))
     if missing:
         raise Failure(NOT_FOUND)
+
+
+async def _last_runs(settings: Settings, client: DispatchClient, id_: int, now: datetime) -> str:
+    """Return lines for the last runs of a dispatch; none if the service does not tell."""
+    try:
+        pages = client.list_runs(settings.microgrid_id, ids=[id_], page_size=_LAST_RUNS)
+        async with aclosing(pages):
+            page = await anext(pages)
+    except ServiceError as exc:
+        if exc.status in {Status.UNIMPLEMENTED, Status.PERMISSION_DENIED}:
+            return ""
+        raise
+    runs = (
+        format_run(run, now, settings.zone, settings.paint) for run in acted([*page])[:_SHOWN_RUNS]
+    )
+    return "".join(f"{settings.paint('  run      ', 'dim')} {line}\n" for line in runs)
 
 
 async def list_pages(

@@ -63,7 +63,7 @@ def record_of(dispatch: Dispatch) -> dict[str, Any]:
         "target": _target_record(dispatch.target),
         "active": dispatch.active,
         "dry_run": dispatch.dry_run,
-        "payload": _plain(dispatch.payload),
+        "payload": plain(dispatch.payload),
         "recurrence": None if rule is None else _rule_record(rule),
         "create_time": format_json_time(dispatch.create_time),
         "update_time": format_json_time(dispatch.update_time),
@@ -83,7 +83,7 @@ def format_json(dispatch: Dispatch, now: datetime) -> str:
 
 def payload_json(dispatch: Dispatch) -> str:
     """Return the payload of a dispatch as a line of JSON."""
-    return dump_json(_plain(dispatch.payload))
+    return dump_json(plain(dispatch.payload))
 
 
 def format_json_time(moment: datetime | None) -> str | None:
@@ -122,8 +122,8 @@ def _rule_record(rule: RecurrenceRule) -> dict[str, Any]:
     }
 
 
-def _plain(value: Any) -> Any:
-    """A value of a payload, with whole numbers as people write them."""
+def plain(value: Any) -> Any:
+    """Return a value of a payload, with whole numbers as people write them."""
     match value:
         case float() if not math.isfinite(value):
             # As in the JSON of protobuf, since JSON itself has no such numbers.
@@ -133,9 +133,9 @@ def _plain(value: Any) -> Any:
         case str():
             return value
         case Mapping():
-            return {key: _plain(item) for key, item in value.items()}
+            return {key: plain(item) for key, item in value.items()}
         case tuple() | list():
-            return [*map(_plain, value)]
+            return [*map(plain, value)]
     return value
 
 
