@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from pathlib import Path
 
 import pytest
@@ -75,3 +76,34 @@ def test_authority() -> None:
 def test_bad_urls(url: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         parse_url(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "grpc://me:hunter2@h",
+        "grpc://me:a@hunter2@h",
+        "grpc://me:a/hunter2@h:1",
+        "grpc://me:a?hunter2@h:1",
+        "grpc://me:a#hunter2@h:1",
+        "grpc://me:hunter2@h?ssl_root_certificates_path=/a@b",
+        "grpc://me:hunter2\n@h",
+        "grpc:me:hunter2@h",
+        "me:hunter2@h:50051",
+        "hunter2@h",
+        "http://me:hunter2@h",
+        "grpc://h?key=hunter2",
+        "grpc://h?ssl=false&password=hunter2",
+    ],
+)
+def test_a_secret_is_not_shown(url: str) -> None:
+    with pytest.raises(ValueError, match=r"\*\*\*") as caught:
+        parse_url(url)
+    assert "hunter2" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_an_at_sign_in_the_path_of_a_file() -> None:
+    target = parse_url("grpc://h?ssl_root_certificates_path=/home/me@work/roots.pem")
+    assert target.root_certificates == Path("/home/me@work/roots.pem")
+    with pytest.raises(ValueError, match="/home/me@work"):
+        parse_url("grpc://h?ssl=false&ssl_root_certificates_path=/home/me@work/roots.pem")

@@ -94,7 +94,7 @@ async def open_client(
     secret = sign_secret or _environment("DISPATCH_API_SIGN_SECRET", "FREQUENZ_API_SECRET")
     if channel is not None:
         if server_url is not None:
-            raise ValueError(f"both a channel and the server_url {server_url!r} were given")
+            raise ValueError("both a channel and a server_url were given")
         yield DispatchClient(channel, key=key, sign_secret=secret, call_timeout=call_timeout)
         return
     url = server_url or _environment("DISPATCH_API_URL")

@@ -59,6 +59,8 @@ def parse_url(url: str) -> Target:
     Raises:
       ValueError: the URL is invalid; the message names the invalid part.  It shows no password.
     """
+    if _names_a_user(url):
+        raise _error(url, f"a user is not allowed, expected {_EXAMPLE}")
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -66,8 +68,6 @@ def parse_url(url: str) -> Target:
         raise _error(url, f"{exc}; expected {_EXAMPLE}") from exc
     if parts.scheme != "grpc":
         raise _error(url, f"the scheme is {parts.scheme!r}, expected 'grpc' as in {_EXAMPLE}")
-    if parts.username is not None or parts.password is not None:
-        raise _error(url, f"a user is not allowed, expected {_EXAMPLE}")
     if not parts.hostname:
         raise _error(url, f"the host is missing, expected {_EXAMPLE}")
     if port == 0:
@@ -149,7 +149,19 @@ _PARAMETERS: dict[str, tuple[str, Callable[[str], object]]] = {
 }
 
 
+# Secrets have no place in this URL, but people put them there.
+
+
+def _names_a_user(url: str) -> bool:
+    """Whether there is an @ that does not belong to the path of a file."""
+    return "@" in re.sub(r"[?&]ssl_\w+_path=[^&#]*", "", url)
+
+
 def _error(url: str, reason: str) -> ValueError:
-    # A password has no place in this URL, but people put it there.
-    shown = re.sub(r"(?<=://).*@", "***@", url)
+    shown = url
+    if _names_a_user(url):
+        # A password may contain anything, an @ or a slash among it.
+        shown = re.sub(r"^(\w+://)?.*@", r"\1***@", shown, flags=re.DOTALL)
+    known = "|".join(_PARAMETERS)
+    shown = re.sub(rf"([?&](?!(?:{known})=)[^=&#]*=)[^&#]*", r"\1***", shown)
     return ValueError(f"invalid URL {shown!r}: {reason}")
