@@ -68,6 +68,7 @@ def ours_year(days: int, count: int) -> dict[str, Any]:
                 microgrid_id=1,
                 channel=service.channel,
                 key=service.key,
+                probe_interval=timedelta(days=1),
                 resync_interval=timedelta(days=1),
             ) as dispatcher:
                 end = VIRTUAL_START + timedelta(days=days)

@@ -42,7 +42,7 @@ def year(quick: bool) -> Section:
         "A year on virtual time",
         "The service in memory, real gRPC over memory streams, the dispatcher and a receiver of "
         "status messages, in one process on a mock clock that jumps whenever all tasks wait: "
-        f"{messages:,} messages.  Everything is listed again once a day; connections are not "
-        "probed.",
+        f"{messages:,} messages.  Everything is probed and listed again once a day, and keepalive "
+        "is off.",
         [compare(work, measured, None, SECONDS, None if quick else Aim(at_most=120))],
     )

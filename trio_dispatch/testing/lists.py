@@ -28,9 +28,10 @@ class ForeignLists:
     def __init__(self, *, totals: bool, offset_paging: bool) -> None:
         self._totals = totals
         self._offset_paging = offset_paging
+        self._is_foreign = offset_paging or not totals
 
     async def __call__(self, call: ServerStream[Any, Any], proceed: Proceed) -> None:
-        if call.method_name.endswith("/ListMicrogridDispatches"):
+        if self._is_foreign and call.method_name.endswith("/ListMicrogridDispatches"):
             self._change(call)
         await proceed()
 
