@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from itertools import accumulate, pairwise
 from typing import Any
 
 import hpack
 import pytest
 from grpclib.exceptions import GRPCError
+from h2.connection import H2Connection
 from h2.events import DataReceived
 from h2.exceptions import ProtocolError
 from hyperframe.frame import (
@@ -239,3 +241,31 @@ def test_a_long_message_in_one_piece_is_refused() -> None:
     assert buffer.ready
     with pytest.raises(GRPCError, match="101 bytes"):
         buffer.take()
+
+
+@pytest.mark.parametrize("size", [0, 10, 16_384, 16_385, 40_000])
+@pytest.mark.parametrize("end", [True, False])
+def test_a_request_is_the_same_as_with_h2_alone(size: int, end: bool) -> None:
+    """Also one with headers or a message that do not fit into a frame."""
+    results = []
+    for fast in (True, False):
+        connection = open_connection(None)
+        send_headers = connection.send_headers
+        if not fast:
+            send_headers = partial(H2Connection.send_headers, connection)
+        send_headers(5, [(":method", "POST"), ("x", "y" * size), never_indexed("z", "1")])
+        if fast:
+            assert connection.queue_data(5, bytes(size), end_stream=end)
+        else:
+            for begin in range(0, max(size, 1), 16_384):
+                last = begin + 16_384 >= size
+                connection.send_data(5, bytes(min(size - begin, 16_384)), end_stream=end and last)
+        stream = connection.streams[5]
+        windows = connection.outbound_flow_control_window, stream.outbound_flow_control_window
+        results.append((connection.data_to_send(), stream.state_machine.state, windows))
+        if end:
+            with pytest.raises(ProtocolError):
+                send_headers(5, [("trailer", "1")], end_stream=True)
+        with pytest.raises(ProtocolError):
+            send_headers(4, [(":method", "POST")])
+    assert results[0] == results[1]

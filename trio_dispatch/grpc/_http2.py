@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from h2.config import H2Configuration
-from h2.connection import ConnectionState, H2Connection
+from h2.connection import AllowedStreamIDs, ConnectionState, H2Connection
 from h2.errors import ErrorCodes
 from h2.events import Event, StreamReset
 from h2.exceptions import (
@@ -164,12 +164,15 @@ class HTTP2(H2Connection):
     ) -> None:
         """Queue headers or trailers; priorities are not supported.
 
-        Those of a server take a shorter way than in h2, which would check them again.
+        They take a shorter way than in h2, which would check them again.  The owner of a client
+        counts the streams.
         """
         stream = self.streams.get(stream_id)
-        if self.client_side or stream is None or self.state_machine.state not in _OPEN_CONNECTION:
+        if self.state_machine.state not in _OPEN_CONNECTION:
             super().send_headers(stream_id, headers, end_stream)
             return
+        if stream is None:
+            stream = self._begin_new_stream(stream_id, AllowedStreamIDs(self.client_side))
         stream.state_machine.process_input(StreamInputs.SEND_HEADERS)
         if end_stream:
             stream.state_machine.process_input(StreamInputs.SEND_END_STREAM)
@@ -182,8 +185,10 @@ class HTTP2(H2Connection):
             block, kind_and_flags = block[longest:], _CONTINUATION
         self._queue_frame(kind_and_flags | _END_HEADERS, stream_id, block)
 
-    def queue_data(self, stream_id: int, data: bytes | memoryview) -> bool:
-        """Queue all of the data, unless a window is too small for it; the stream goes on.
+    def queue_data(
+        self, stream_id: int, data: bytes | memoryview, *, end_stream: bool = False
+    ) -> bool:
+        """Queue all of the data, unless a window is too small for it.
 
         It does what h2's `send_data` does, which takes several times as long.
         """
@@ -195,15 +200,17 @@ class HTTP2(H2Connection):
             or size > stream.outbound_flow_control_window
         ):
             return False
-        longest = min(self.max_outbound_frame_size, MAX_DATA)
-        if size <= longest:
-            self._queue_frame(_DATA, stream_id, data)
-            self.data_frames_sent += 1
-        else:
-            view = memoryview(data)
-            for begin in range(0, size, longest):
-                self._queue_frame(_DATA, stream_id, view[begin : begin + longest])
+        if end_stream:
+            stream.state_machine.process_input(StreamInputs.SEND_END_STREAM)
+        longest, begin = min(self.max_outbound_frame_size, MAX_DATA), 0
+        if size > longest:
+            data = memoryview(data)
+            for begin in range(0, size - longest, longest):
+                self._queue_frame(_DATA, stream_id, data[begin : begin + longest])
                 self.data_frames_sent += 1
+            data = data[begin + longest :]
+        self._queue_frame(_DATA | _END_STREAM if end_stream else _DATA, stream_id, data)
+        self.data_frames_sent += 1
         self.outbound_flow_control_window -= size
         stream.outbound_flow_control_window -= size
         return True

@@ -348,12 +348,8 @@ class HTTP2Stream:
                 break
             last = sent + length == size
             chunk = data[sent : sent + length]
-            if end_stream and last:
-                h2.send_data(self.id, chunk, end_stream=True)
-                h2.data_frames_sent += 1
-            else:
-                queued = h2.queue_data(self.id, chunk)
-                assert queued
+            queued = h2.queue_data(self.id, chunk, end_stream=end_stream and last)
+            assert queued
             sent += length
             if last:
                 if end_stream:
