@@ -18,7 +18,7 @@ from hyperframe.frame import Frame
 
 from ._headers import MalformedError, check_response, check_trailers
 from ._http2 import CONNECTION_WINDOW, HTTP2
-from ._metadata import text_headers
+from ._metadata import Headers, text_headers
 from ._peer import Peer
 from ._status import Failure, failure_of_reset
 from ._stream import HTTP2Stream, wake_all
@@ -35,6 +35,8 @@ _MAX_OUTGOING = 1024 * 1024
 _CREDIT_STEP = CONNECTION_WINDOW // 4
 # The time for a GOAWAY to be written, and for the transport to close.
 _CLOSE_TIMEOUT = 1.0
+# Headers of a response or trailers that are remembered: the number of lists, and the size of each.
+_MAX_KNOWN, _MAX_KNOWN_SIZE = 32, 512
 _PING = b"\0\0\0alive"
 
 
@@ -84,6 +86,7 @@ class Connection(ABC):
         self._output = trio.lowlevel.ParkingLot()
         self._last_received = -math.inf
         self._scope = trio.CancelScope()
+        self._known_headers: dict[tuple[Any, ...], Headers] = {}
         # Other events need no action: h2 answers pings and settings itself, and unknown frames are
         # to be ignored.
         self._handlers: dict[type[events.Event], Callable[[Any], None]] = {
@@ -341,9 +344,8 @@ class Connection(ABC):
     def _headers_received(self, event: events.ResponseReceived) -> None:
         stream = self.streams.get(event.stream_id)
         if stream is not None:
-            headers = text_headers(event.headers)
             try:
-                check_response(headers)
+                headers = self._checked(event.headers, check_response)
             except MalformedError as exc:
                 self._malformed(stream, exc)
             else:
@@ -366,13 +368,29 @@ class Connection(ABC):
     def _trailers_received(self, event: events.TrailersReceived) -> None:
         stream = self.streams.get(event.stream_id)
         if stream is not None:
-            headers = text_headers(event.headers)
             try:
-                check_trailers(headers)
+                headers = self._checked(event.headers, check_trailers)
             except MalformedError as exc:
                 self._malformed(stream, exc)
             else:
                 stream.trailers_received(headers)
+
+    def _checked(self, fields: list[Any], check: Callable[[Headers], None]) -> Headers:
+        """The fields as text, after they were checked, which is done once for those that repeat.
+
+        Raises:
+          MalformedError: they break a rule.
+        """
+        key = (check, *fields)
+        headers = self._known_headers.get(key)
+        if headers is None:
+            headers = text_headers(fields)
+            check(headers)
+            if len(self._known_headers) >= _MAX_KNOWN:
+                self._known_headers.clear()
+            if sum(len(name) + len(value) for name, value in headers) <= _MAX_KNOWN_SIZE:
+                self._known_headers[key] = headers
+        return headers
 
     def _malformed(self, stream: HTTP2Stream, exc: MalformedError) -> None:
         stream.fail(Failure(Status.INTERNAL, f"the other side broke HTTP/2: {exc}", exc))
