@@ -13,6 +13,7 @@ from zipfile import ZipFile
 import pytest
 
 from tests.helpers.testing_page import BEGINNING, FILES, PAGE
+from tests.helpers.tutorial import INSTALLED, follow_tutorial
 
 ROOT = Path(__file__).parents[1]
 PYTEST = ("-m", "pytest", "-s", "-v", "-W", "error")
@@ -126,6 +127,12 @@ def test_a_project_that_installs_it_runs_the_first_test_of_the_documentation(
     assert " 1 passed" in printed
     assert "plugins: " in printed
     assert "hypothesis" not in printed
+
+
+async def test_the_tutorial(wheel: Path, python: Path, tmp_path: Path) -> None:
+    pip = (sys.executable, "-m", "pip", "--python", python, "--quiet")
+    run(*pip, "install", f"{INSTALLED} @ {wheel.as_uri()}", cwd=tmp_path)
+    await follow_tutorial(tmp_path, python.parent)
 
 
 def test_a_type_checker_sees_the_types_of_the_wheel(python: Path, tmp_path: Path) -> None:

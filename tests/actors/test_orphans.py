@@ -31,7 +31,7 @@ from trio_dispatch.testing import LocalService
 def left_behind(cache: Path, *dispatches: Dispatch) -> None:
     """Write the cache of a process that crashed while these dispatches ran."""
     ids = [dispatch.id for dispatch in dispatches]
-    save(cache, 1, START, {dispatch.id: dispatch for dispatch in dispatches}, ids)
+    save(cache, 1, START, {dispatch.id: dispatch for dispatch in dispatches}, ids, ids)
 
 
 @pytest.fixture

@@ -53,7 +53,7 @@ def test_state_is_the_file_and_the_entries_that_it_does_not_include(cache: Path)
     journal = Journal(cache)
     journal.append(4, [FIRST])
     journal.append(5, [SECOND])
-    save(cache, 1, START, {3: THIRD}, [3], [FIRST], 4)
+    save(cache, 1, START, {3: THIRD}, [3], [], [FIRST], 4)
     state = load(cache, 1)
     assert state is not None
     assert (state.dispatches, state.driven, state.sequence) == ((THIRD,), (FIRST, SECOND), 5)

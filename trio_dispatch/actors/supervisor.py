@@ -56,7 +56,7 @@ class HandedOver:
 
     Attributes:
       stopped: What has to be stopped, since it runs no more or has changed.
-      going_on: What still runs.
+      going_on: What actors acted on, and still runs.
     """
 
     stopped: list[Dispatch]

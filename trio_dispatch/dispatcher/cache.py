@@ -207,14 +207,20 @@ class FileCache:
         left_on: LeftOn,
         sequence: int,
     ) -> tuple[dict[int, bytes], set[Hashable]]:
-        recorded: set[Hashable] = {what_is_on(each) for each in left_on.running}
-        driven = {key: each for each in left_on.driven if (key := what_is_on(each)) not in recorded}
-        running = (each.id for each in left_on.running)
+        running = {what_is_on(each): each.id for each in left_on.running}
+        driven = {what_is_on(each): each for each in left_on.driven}
         encoded = save(
-            self._path, self._microgrid_id, now, entries, running, driven.values(), sequence
+            self._path,
+            self._microgrid_id,
+            now,
+            entries,
+            running.values(),
+            [id_ for key, id_ in running.items() if key in driven],
+            [each for key, each in driven.items() if key not in running],
+            sequence,
         )
         self._journal.trim(sequence)
-        return encoded, recorded | driven.keys()
+        return encoded, running.keys() | driven.keys()
 
     def _failed(self, error: OSError) -> None:
         # It is tried again in a second, and reported once.

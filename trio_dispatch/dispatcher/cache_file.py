@@ -42,6 +42,7 @@ class SavedState:
       saved: The moment up to which everything due had been announced, in UTC.
       dispatches: The dispatches that existed.
       running: The ids of those that were announced as running, and of pending orphans.
+      acted_on: Those of them that actors acted on, with the content that is known.
       driven: What actors acted on besides, with that content.
       sequence: The sequence number of the last entry in the journal, or in the file.
     """
@@ -49,11 +50,17 @@ class SavedState:
     saved: datetime
     dispatches: tuple[Dispatch, ...]
     running: frozenset[int]
+    acted_on: frozenset[int] = frozenset()
     driven: tuple[Dispatch, ...] = ()
     sequence: int = 0
 
+    def left_on(self) -> Iterator[Dispatch]:
+        """Iterate over what actors acted on; a dispatch may have had several contents."""
+        yield from (each for each in self.dispatches if each.id in self.acted_on)
+        yield from self.driven
+
     def left_running(self) -> Iterator[Dispatch]:
-        """Iterate over what was running; a dispatch may have been so with several contents."""
+        """Iterate over what was running, whether or not actors acted on it."""
         yield from (each for each in self.dispatches if each.id in self.running)
         yield from self.driven
 
@@ -64,6 +71,7 @@ def save(
     saved: datetime,
     entries: Mapping[int, Dispatch | bytes],
     running: Iterable[int],
+    acted_on: Iterable[int] = (),
     driven: Iterable[Dispatch] = (),
     sequence: int = 0,
 ) -> dict[int, bytes]:
@@ -71,8 +79,8 @@ def save(
 
     Args:
       entries: The dispatches by id, those that were written before as bytes.
-      running, driven, sequence: See `SavedState`; the sequence number of the last entry of the
-        journal that the file includes.
+      running, acted_on, driven: See `SavedState`.
+      sequence: That of the last entry of the journal that the file includes.
 
     Returns:
       All entries as bytes.
@@ -92,6 +100,7 @@ def save(
         "microgrid_id": microgrid_id,
         "saved": saved.isoformat(),
         "running": sorted(running),
+        "acted_on": sorted(acted_on),
         "driven": len(actual),
         "sequence": sequence,
         "crc32": zlib.crc32(body),
@@ -157,6 +166,7 @@ def _parse(data: bytes, microgrid_id: int) -> SavedState:
         found, crc = header["microgrid_id"], header["crc32"]
         saved = datetime.fromisoformat(header["saved"])
         running = frozenset(map(int, header["running"]))
+        acted_on = frozenset(map(int, header["acted_on"]))
         driven, sequence = int(header["driven"]), int(header["sequence"])
     except (KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError) as exc:
         raise ValueError(f"it is not a cache: {exc!r}") from exc
@@ -169,4 +179,5 @@ def _parse(data: bytes, microgrid_id: int) -> SavedState:
     except ValueError as exc:
         raise ValueError(f"it is damaged: {exc}") from exc
     known = len(page.dispatches) - driven
-    return SavedState(saved, page.dispatches[:known], running, page.dispatches[known:], sequence)
+    dispatches, others = page.dispatches[:known], page.dispatches[known:]
+    return SavedState(saved, dispatches, running, acted_on, others, sequence)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterable, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from ..actors.messages import what_is_on
 from ..actors.supervisor import HandedOver
 from ..model.dispatch import Dispatch
+from .cache_file import SavedState
 from .notices import NoticeKind
 
 __all__ = ["LeftOn", "PendingOrphans"]
@@ -38,6 +39,7 @@ class PendingOrphans:
     def __init__(self) -> None:
         # As the last process left them, until they are handed over; one may have several contents.
         self._left: dict[Hashable, Dispatch] = {}
+        self._acted_on: set[Hashable] = set()
         self._stopped: dict[int, Dispatch] = {}
         # Dicts, for their order.
         self._pending: dict[int, None] = {}
@@ -57,15 +59,15 @@ class PendingOrphans:
         """What has not been handed over and is pending, as the last process left it."""
         return [each for each in self._left.values() if each.id in self._pending]
 
-    def inherit(
-        self, left: Iterable[Dispatch], dispatches: Mapping[int, Dispatch], now: datetime
-    ) -> None:
+    def inherit(self, saved: SavedState, dispatches: Mapping[int, Dispatch], now: datetime) -> None:
         """Add what the last process left running.
 
         Args:
+          saved: What that process knew.
           dispatches: All dispatches that are known now.
         """
-        for dispatch in left:
+        self._acted_on = set(map(what_is_on, saved.left_on()))
+        for dispatch in saved.left_running():
             self._left[what_is_on(dispatch)] = dispatch
             self._pending[dispatch.id] = None
             present = dispatches.get(dispatch.id)
@@ -95,7 +97,8 @@ class PendingOrphans:
                 and present.running_at(now)
                 and what_is_on(present) == key
             ):
-                handed_over.going_on.append(left)
+                if key in self._acted_on:
+                    handed_over.going_on.append(left)
             else:
                 handed_over.stopped.append(left.sent_for(now, halted=True))
         return handed_over

@@ -126,7 +126,7 @@ class Scheduler:
         self._announce(notices)
         await self._advance(now)
         # Nobody could receive what was announced just now.
-        self.orphans.inherit(self._saved.left_running(), self._dispatches, now)
+        self.orphans.inherit(self._saved, self._dispatches, now)
 
     def apply(self, events: Sequence[LifecycleEvent], expired: Iterable[int]) -> None:
         """Announce events, and what they change in what runs now; not a checkpoint.

@@ -1,4 +1,4 @@
-"""The tutorial, followed word by word, except for the port and for `pip install`."""
+"""Follows the tutorial word by word, except for the port and for `pip install`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import os
 import re
 import signal
 import socket
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from subprocess import PIPE, STDOUT
 import trio
 
 PAGE = (Path(__file__).parents[2] / "docs" / "tutorial.md").read_text()
+INSTALLED = "trio-dispatch[cli,testing]"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 FILE = re.compile(r"[Ss]ave this as `([\w.]+)`:\s*\n```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 BATTERY = re.compile(r"battery \d: .* kW")
@@ -99,26 +99,29 @@ async def run(command: str, folder: Path, env: dict[str, str]) -> str:
     return ran.stdout.decode()
 
 
-async def test_the_tutorial(tmp_path: Path) -> None:
+async def follow_tutorial(folder: Path, programs: Path) -> None:
+    """Follow the tutorial in an empty folder, with the programs in another one."""
     page = PAGE.replace("50051", str(free_port()))
     files = dict(FILE.findall(page))
     assert files.keys() == {"battery.py", "charge.py", "test_charge.py"}
     for name, content in files.items():
-        (tmp_path / name).write_text(content)
+        (folder / name).write_text(content)
     install, (serve, _), settings, (create, _), (program, _), *tries, plan, test = steps(page)
-    assert install[0][2] == "pip install 'trio-dispatch[cli,testing]'"
-    env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    env |= {"PYTHONUNBUFFERED": "1", "TZ": "UTC", "HOME": str(tmp_path)}
+    assert install[0][2] == f"pip install '{INSTALLED}'"
+    # What the environment of this run says of Python is not for another one.
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    env |= {"PATH": f"{programs}:{os.environ['PATH']}"}
+    env |= {"PYTHONUNBUFFERED": "1", "TZ": "UTC", "HOME": str(folder)}
     env |= dict(re.findall(r"(\w+)='?([^'\n]*)", "\n".join(settings[0])))
     with trio.fail_after(120):
         # It listens elsewhere than the tutorial does by default.
         listen = re.search(r"serving on grpc://([\d.:]+)", page)
         assert listen is not None
-        async with running(f"{serve[0]} --listen {listen[1]}", tmp_path, env) as service:
+        async with running(f"{serve[0]} --listen {listen[1]}", folder, env) as service:
             await service.prints("serving on grpc://127.0.0.1:")
             for command in create:
-                assert "CHARGE" in await run(command, tmp_path, env)
-            async with running(program[0], tmp_path, env) as charge:
+                assert "CHARGE" in await run(command, folder, env)
+            async with running(program[0], folder, env) as charge:
                 await charge.prints("ready, with 1 dispatch(es)")
                 assert len(tries) == 6
                 for commands, printed in tries:
@@ -126,18 +129,18 @@ async def test_the_tutorial(tmp_path: Path) -> None:
                         charge.process.send_signal(signal.SIGINT)
                     else:
                         for command in commands:
-                            await run(command, tmp_path, env)
+                            await run(command, folder, env)
                     await charge.prints(*printed)
                 assert await charge.process.wait() == 128 + signal.SIGINT
-            async with running(program[0], tmp_path, env) as charge:
+            async with running(program[0], folder, env) as charge:
                 await charge.prints("ready, with 4 dispatch(es)", "battery 7: 4 kW")
                 charge.process.terminate()
                 await charge.prints("battery 7: 0 kW")
                 assert await charge.process.wait() == 128 + signal.SIGTERM
             night, noon, timeline, picture = plan[0]
             for command in (night, noon):
-                assert "next run" in await run(command, tmp_path, env)
-            assert "CHARGE" in await run(timeline, tmp_path, env)
-            await run(picture, tmp_path, env)
-            assert "<html" in (tmp_path / "plan.html").read_text()
-            assert "1 passed" in await run(test[0][0], tmp_path, env)
+                assert "next run" in await run(command, folder, env)
+            assert "CHARGE" in await run(timeline, folder, env)
+            await run(picture, folder, env)
+            assert "<html" in (folder / "plan.html").read_text()
+            assert "1 passed" in await run(test[0][0], folder, env)
