@@ -77,7 +77,7 @@ def on_new_streams(part: Callable[[int], bytes], count: int = 50) -> Callable[[s
 
 
 def again(chunk: bytes, count: int, before: bytes = b"") -> Callable[[str], Chunks]:
-    """The same frame, so many times in each chunk."""
+    """The same frame, `count` times in each chunk."""
 
     def chunks(_key: str) -> Chunks:
         if before:

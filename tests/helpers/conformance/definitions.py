@@ -48,7 +48,7 @@ def receives(size: int) -> Judge:
 
 
 def acks(count: int) -> Judge:
-    """SETTINGS are acknowledged so many times."""
+    """SETTINGS are acknowledged `count` times."""
     return seen(
         lambda exchange: (
             count == sum((f.type, f.flags) == (wire.SETTINGS, wire.ACK) for f in exchange.frames)

@@ -52,6 +52,6 @@ def streaming(stream_id: int = 1) -> bytes:
 
 
 def repeated(stream_id: int, payload: bytes, count: int = 1) -> bytes:
-    """A request that is answered with its message, so many times."""
+    """A request that is answered `count` times with its message."""
     fields = [*changed(":path", "/interop.Bytes/Repeat"), ("count", str(count))]
     return opening(stream_id, fields) + wire.data(stream_id, wire.message(payload), end=True)

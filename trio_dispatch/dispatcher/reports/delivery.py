@@ -26,8 +26,8 @@ log = logging.getLogger("trio_dispatch.dispatcher.reports")
 # So that no batch blocks other tasks for more than a few milliseconds.
 _REPORTS_AT_ONCE = 100
 _BYTES_AT_ONCE = 256 * 1024
-# A service that does not take reports is asked again after so many seconds, or when contact with it
-# was lost and regained.
+# The pause, in seconds, before a service that does not take reports is asked again.  It ends early
+# when contact was lost and regained.
 _REFUSED_DELAY = 3600.0
 
 
