@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,7 @@ class Machine:
     """Runs dispatchers of microgrid 1, one after the other, with files in one folder.
 
     Attributes:
-      processes: How many were started.
+      cache: The file of the cache.
       network: The network of the last process.
     """
 
@@ -51,7 +51,7 @@ class Machine:
         self._service = service
         self._folder = folder
         self.cache = folder / "cache"
-        self.processes = 0
+        self._files: dict[Path, bytes] | None = None
         self.network = Network(service)
 
     @asynccontextmanager
@@ -59,33 +59,40 @@ class Machine:
         """Run a dispatcher for the time of the block.
 
         Args:
-          killed: At the end of the block the process is killed: whatever it does then neither
-            reaches the service nor changes a file.
+          killed: The process is killed at the end of the block, unless it was before.
         """
-        self.processes += 1
-        network = self.network = Network(self._service)
-        files: dict[Path, bytes] = {}
+        self.network = Network(self._service)
+        self._files = None
         async with (
-            open_channel(network.connect, keepalive_interval=math.inf) as channel,
+            open_channel(self.network.connect, keepalive_interval=math.inf) as channel,
             open_dispatcher(
                 1, channel=channel, key=self._service.key, cache=self.cache, **options
             ) as dispatcher,
         ):
-            try:
-                yield dispatcher
-            finally:
-                if killed:
-                    # In this order: a journal is shortened after the file was written.
-                    paths = sorted(self._folder.iterdir(), reverse=True)
-                    files = {path: path.read_bytes() for path in paths}
-                    with trio.CancelScope(shield=True):
-                        await network.cut()
-        if killed:
-            # What was abandoned must not write afterwards.
-            limiter = trio.to_thread.current_default_thread_limiter()
-            while limiter.borrowed_tokens:
-                await trio.lowlevel.checkpoint()
-            for path in self._folder.iterdir():
-                path.unlink()
-            for path, content in files.items():
-                path.write_bytes(content)
+            yield dispatcher
+            if killed:
+                await self.kill()
+        await self._restore()
+
+    async def kill(self) -> None:
+        """Kill the process: what it does from now on neither reaches the service nor the disk."""
+        if self._files is None:
+            # In this order: a journal is shortened after the file was written.
+            self._files = {}
+            for path in sorted(self._folder.iterdir(), reverse=True):
+                with suppress(FileNotFoundError):  # a thread may be writing
+                    self._files[path] = path.read_bytes()
+            with trio.CancelScope(shield=True):
+                await self.network.cut()
+
+    async def _restore(self) -> None:
+        if self._files is None:
+            return
+        # What was abandoned must not write afterwards.
+        limiter = trio.to_thread.current_default_thread_limiter()
+        while limiter.borrowed_tokens:
+            await trio.lowlevel.checkpoint()
+        for path in self._folder.iterdir():
+            path.unlink()
+        for path, content in self._files.items():
+            path.write_bytes(content)

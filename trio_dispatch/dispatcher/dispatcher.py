@@ -9,7 +9,6 @@ from functools import partial
 from os import PathLike
 from pathlib import Path
 
-from .. import clock
 from ..actors.registry import ActorRegistry
 from ..client.client import Channel, open_client
 from ..concurrency.nursery import open_service_nursery
@@ -143,8 +142,9 @@ async def open_dispatcher(
                 # Not before, since a file with a part of the dispatches is worse than none.
                 nursery.start_soon(scheduler.cache.run)
                 if reporter is not None:
-                    await scheduler.wait_idle()
-                    reporter.settle(clock.now())
+                    nursery.start_soon(
+                        reporter.settle, synchronizer.state, mirror.dispatches, scheduler.wait_idle
+                    )
                 notify_ready()
                 yield Dispatcher(
                     client,

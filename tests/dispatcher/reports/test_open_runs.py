@@ -46,7 +46,7 @@ class Dispatcher:
     def restart(self, known: list[Dispatch], died: datetime, now: datetime) -> None:
         """Start with what a cache had when the process died."""
         self.agenda = Agenda()
-        self.runs = OpenRuns(self._take, [*self.runs.runs.values()])
+        self.runs = OpenRuns(self._take, [*self.runs.table])
         for dispatch in known:
             self.announce(self.agenda.upsert(dispatch, now, dealt_with=died, limit=0), now)
         self.announce(self.agenda.advance(now), now)

@@ -34,7 +34,7 @@ class Journal:
     Args:
       path: The file.  Without one, reports are kept in memory, and count as stored at once.
       state: The microgrid, the dispatcher and the reporter.
-      open_runs: Returns the last report about each run that has not ended.
+      open_runs: Returns the last report about each run that goes on, or may go on.
 
     Attributes:
       put: The sequence number of the last report in the queue.

@@ -24,9 +24,9 @@ from pathlib import Path
 from uuid import uuid4
 
 from ...client.reports import decode_report, encode_report
-from ...model.runs import RunKey, RunReport
+from ...model.runs import RunReport
 from ..cache_file import free_name
-from .open_runs import fold
+from .open_runs import RunTable
 
 __all__ = ["JournalState", "SavedReports", "append", "load", "rewrite"]
 
@@ -66,7 +66,7 @@ class SavedReports:
     Attributes:
       state: The last state.
       waiting: The reports that wait, in order.
-      open_runs: The last report about each run that has not ended, in order.
+      open_runs: The last report about each run that goes on, or may go on, in order.
     """
 
     state: JournalState
@@ -157,7 +157,7 @@ def _flush_folder(folder: Path) -> None:
 def _parse(data: bytes, expected: JournalState) -> SavedReports:
     state: JournalState | None = None
     reports: deque[RunReport] = deque()
-    open_runs: dict[RunKey, RunReport] = {}
+    table = RunTable()
     last = end = 0
     for kind, body in _split(data):
         end += _HEAD.size + len(body)
@@ -171,13 +171,14 @@ def _parse(data: bytes, expected: JournalState) -> SavedReports:
             if report.sequence <= last:
                 continue
             last = report.sequence
-            fold(open_runs, report)
+            table.take(report)
             if last >= state.first:
                 reports.append(report)
         else:
             raise ValueError("the file is not a journal of reports")
     if state is None:
         raise ValueError("the file is not a journal of reports")
+    table.tidy_all()
     following = max(state.next, last + 1)
     if end < len(data):
         log.warning("the last %d bytes of the reports are incomplete", len(data) - end)
@@ -188,7 +189,7 @@ def _parse(data: bytes, expected: JournalState) -> SavedReports:
             state.microgrid_id, state.dispatcher, state.reporter, first, following, state.lost
         ),
         reports,
-        sorted(open_runs.values(), key=lambda report: report.sequence),
+        sorted(table, key=lambda report: report.sequence),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -11,9 +12,10 @@ import trio
 from trio_util import AsyncValue
 
 from ... import clock
+from ...model.dispatch import Dispatch
 from ...model.runs import RunReport
 from ..notices import Notice
-from ..state import SyncState
+from ..state import SyncPhase, SyncState
 from .delivery import Delivery, RunsClient
 from .journal import Journal, read_journal
 from .journal_file import JournalState, SavedReports
@@ -43,7 +45,7 @@ class Reporter:
         state = saved.state
         self._queue = ReportQueue(state.next, saved.waiting, lost=state.lost)
         self._runs = OpenRuns(self._take, saved.open_runs)
-        self._journal = Journal(path, self._queue, state, self._runs.runs.values)
+        self._journal = Journal(path, self._queue, state, lambda: self._runs.table)
         self._delivery = Delivery(
             client,
             state.microgrid_id,
@@ -81,9 +83,26 @@ class Reporter:
         """Report what an actor does; its sequence number does not matter."""
         self._runs.add(report)
 
-    def settle(self, now: datetime) -> None:
-        """End what an earlier process left; call it when what runs now was announced."""
-        self._runs.settle(now)
+    async def settle(
+        self,
+        state: AsyncValue[SyncState],
+        dispatches: Mapping[int, Dispatch],
+        wait_idle: Callable[[], Awaitable[None]],
+    ) -> None:
+        """End the runs that an earlier process left and that do not go on.
+
+        Returns when it is known which ones do.
+
+        Args:
+          state: The state of the connection to the service.
+          dispatches: The known dispatches; live.
+          wait_idle: Waits until everything that is due now was announced.
+        """
+        await wait_idle()
+        self._runs.settle(clock.now(), dispatches)
+        await state.wait_value(lambda each: each.phase is SyncPhase.LIVE)
+        await wait_idle()
+        self._runs.settle(clock.now())
 
     async def run(self, state: AsyncValue[SyncState]) -> None:
         """Store and deliver reports until cancelled; then end all runs, and deliver that, too.
