@@ -44,7 +44,11 @@ _plain = MessageCodec()
 
 
 def _encode_timestamp(moment: datetime) -> bytes:
-    seconds, nanos = divmod(time_to_nanos(moment), 1_000_000_000)
+    return _timestamp_bytes(*divmod(time_to_nanos(moment), 1_000_000_000))
+
+
+@lru_cache(1024)
+def _timestamp_bytes(seconds: int, nanos: int) -> bytes:
     return _plain.encode(Timestamp(seconds=seconds, nanos=nanos), Timestamp)
 
 

@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
@@ -49,6 +50,9 @@ class Metrics:
             buckets=_SECONDS,
             registry=self.registry,
         )
+        # The library would look them up under a lock.
+        self._calls_of = cache(self._calls.labels)
+        self._seconds_of = cache(self._seconds.labels)
         self._commit_seconds = Histogram(
             "dispatch_store_commit_seconds",
             "Duration of a transaction of the store, including its sync to the disk.",
@@ -70,9 +74,9 @@ class Metrics:
     def observe_call(self, call: FinishedCall) -> None:
         """Count a call; an observer for `observing`."""
         method = call.method.rpartition("/")[2]
-        self._calls.labels(method, call.status.name).inc()
+        self._calls_of(method, call.status.name).inc()
         if method not in _STREAMS:
-            self._seconds.labels(method).observe(call.duration)
+            self._seconds_of(method).observe(call.duration)
 
     def observe_commit(self, calls: int, seconds: float) -> None:
         """Count a commit of the store."""

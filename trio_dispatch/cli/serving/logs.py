@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -80,6 +81,9 @@ class JsonFormatter(logging.Formatter):
         return dump_json(line)
 
 
+_PLAIN = re.compile('[^ "=]+')
+
+
 class TextFormatter(logging.Formatter):
     """Time (UTC), level and message, then the fields as ``name=value``."""
 
@@ -88,7 +92,7 @@ class TextFormatter(logging.Formatter):
         words = [_time(record), f"{record.levelname:7}", printable(record.getMessage())]
         for name, value in _fields(record).items():
             text = str(value)
-            plain = text and text.isprintable() and not set(text) & set(' "=')
+            plain = _PLAIN.fullmatch(text) and text.isprintable()
             words.append(f"{name}={text if plain else dump_json(text)}")
         line = " ".join(words)
         if record.exc_info:
