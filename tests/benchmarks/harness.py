@@ -66,6 +66,10 @@ class Child:
         self._script = script
         self._received = b""
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def line(self, within: float) -> str:
         """Return the next line that it prints.
 

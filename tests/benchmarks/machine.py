@@ -24,6 +24,7 @@ PACKAGES = {
             "frequenz-channels",
             "protobuf",
             "grpcio",
+            "aiosqlite",
             "grpclib",
             "h2",
             "betterproto2",

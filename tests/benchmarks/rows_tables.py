@@ -35,14 +35,3 @@ def lateness(quick: bool) -> Section:
         "from each start until a receiver has its message.",
         table=output_of("bench_lateness"),
     )
-
-
-def service(quick: bool) -> Section:
-    """The service under load."""
-    return Section(
-        "The service under load",
-        "`trio-dispatch serve` in another process, over TCP, with dispatches in memory, and in "
-        "SQLite, where each write is on the disk before it is acknowledged.  The work of our "
-        "client is part of what is measured; watchers only receive bytes.",
-        table=output_of("bench_service", *(["0.5"] if quick else [])),
-    )

@@ -21,6 +21,7 @@ from tests.benchmarks import (
     rows_channels,
     rows_decode,
     rows_grpc,
+    rows_service,
     rows_sync,
     rows_tables,
     rows_time,
@@ -42,7 +43,7 @@ BENCHMARKS: dict[str, Callable[[bool], Section]] = {
     "agenda": rows_tables.agenda,
     "actors": rows_tables.actors,
     "lateness": rows_tables.lateness,
-    "service": rows_tables.service,
+    "service": rows_service.service,
 }
 
 
