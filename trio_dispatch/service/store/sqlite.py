@@ -1,8 +1,8 @@
 """A store in an SQLite file.
 
-Theory of operation.  One task carries out the writes.  It takes those that wait, runs them in one
-transaction in a worker thread, and continues with those that have arrived meanwhile: under load
-many writes share the wait for the disk.  Look-ups of single dispatches are shared in the same way.
+Theory of operation.  A worker thread carries out the writes.  It takes those that wait, runs them
+in one transaction, and goes on with those that have arrived meanwhile: under load many writes share
+the wait for the disk.  Look-ups of single dispatches are shared in the same way.
 Lists run in other threads, each on a connection of its own.  All reads see the last commit; in WAL
 mode readers and the writer do not wait for each other.  A list whose caller is cancelled is
 interrupted.
@@ -21,10 +21,11 @@ import logging
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 import sqlalchemy as sa
 import trio
@@ -104,7 +105,9 @@ async def open_sqlite(
     try:
         await clock.run_in_thread(store._open)
         async with open_service_nursery() as nursery:
-            nursery.start_soon(store._queue.run, store._commit)
+            nursery.start_soon(
+                store._queue.run_in_thread, store._commit, store._publish, store._writer
+            )
             nursery.start_soon(store._lookups.run)
             nursery.start_soon(store._runs.run)
             nursery.start_soon(store._trim)
@@ -145,6 +148,18 @@ class _Interrupter:
             self._interrupted = True
             if self._reading is not None:
                 self._reading.interrupt()
+
+
+class _Committed(NamedTuple):
+    """The result of a transaction.
+
+    Attributes:
+      certain: Whether it is certain what became of its writes.
+      seconds: How long it took.
+    """
+
+    certain: bool
+    seconds: float
 
 
 class _CommitError(Exception):
@@ -288,18 +303,15 @@ class SqliteStore(Store):
         super()._wake()
         self._queue.wake()
 
-    async def _commit(self, writes: Sequence[Write]) -> None:
-        """Carry out writes in a transaction, and publish their changes."""
-        # There is no checkpoint between the return of the thread and the last watcher.
-        began = trio.current_time()
-        certain = await clock.run_in_thread(self._transact, writes, limiter=self._writer)
+    def _publish(self, writes: Sequence[Write], committed: _Committed) -> None:
+        """Publish the changes of writes that were carried out."""
         self._note_commit()
         changes = [change for write in writes for change in write.changes]
         self.watchers.publish(changes, wake=False)
-        if not certain:
+        if not committed.certain:
             self.watchers.disconnect_all()
         if self.on_commit is not None:
-            self.on_commit(len(writes), trio.current_time() - began)
+            self.on_commit(len(writes), committed.seconds)
 
     def _note_commit(self) -> None:
         self._written.set()
@@ -324,6 +336,11 @@ class SqliteStore(Store):
                     pass
 
     # In worker threads.
+
+    def _commit(self, writes: Sequence[Write]) -> _Committed:
+        began = time.perf_counter()
+        certain = self._transact(writes)
+        return _Committed(certain, time.perf_counter() - began)
 
     def _transact(self, writes: Sequence[Write]) -> bool:
         """Carry out writes in one transaction; return whether it is certain what became of them.

@@ -171,17 +171,25 @@ class Watchers(Generic[_C]):
             return
         try:
             async with self._handing_over:
-                cost = 0
-                while self._due:
-                    cost += self._due.popleft()._deliver()
-                    if cost >= _HANDED_OVER_AT_ONCE:
-                        cost = 0
-                        await trio.lowlevel.checkpoint()
+                while self.hand_over_some():
+                    await trio.lowlevel.checkpoint()
         except trio.Cancelled:
             for watcher in self._due:
                 watcher._wake()
             self._due.clear()
             raise
+
+    def hand_over_some(self) -> bool:
+        """Do as much of `hand_over` as takes a few milliseconds; return whether some is left."""
+        cost = 0
+        while self._due and cost < _HANDED_OVER_AT_ONCE:
+            cost += self._due.popleft()._deliver()
+        return self.due
+
+    @property
+    def due(self) -> bool:
+        """Whether changes have been published and not yet handed over; works in any thread."""
+        return bool(self._due)
 
     def _announce(self, log: _Log[_C], wake: bool) -> None:
         """Wake the watchers of a log; note which ones lag, disconnect stuck ones that overflow."""

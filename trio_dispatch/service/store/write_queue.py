@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Collection, Sequence
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 
 import trio
 from outcome import Error, Outcome, Value
 
+from ... import clock
 from ..errors import StoreUnavailableError
 from .batch import Batch
 from .edits import Edit
@@ -20,6 +24,12 @@ __all__ = ["Write", "WriteQueue"]
 
 CHANGES_AT_ONCE: Final = 500
 """A transaction has no more changes than this, unless one write alone has."""
+
+
+_AWAY: Final = 0.1
+"""After this number of seconds a thread returns, although further writes wait."""
+
+_R = TypeVar("_R")
 
 
 @dataclass(eq=False, slots=True)
@@ -64,7 +74,7 @@ class Write:
 
 
 class WriteQueue:
-    """The writes of a store that wait.  `run` takes as many as there are for each transaction.
+    """The writes of a store that wait; as many as there are share a transaction.
 
     Writes to a microgrid whose watchers lag wait until those have caught up; see `Watchers`.
 
@@ -76,7 +86,10 @@ class WriteQueue:
     def __init__(self, name: str, watchers: Watchers[Change]) -> None:
         self._name = name
         self._watchers = watchers
-        self._waiting: list[Write] = []
+        # Writes that are held up by watchers, and those whose turn has come.
+        self._held: list[Write] = []
+        self._ready: deque[Write] = deque()
+        self._patience = math.inf
         self._wakeup = trio.Event()
         self._closed = False
 
@@ -91,7 +104,7 @@ class WriteQueue:
         """
         if self._closed:
             raise StoreUnavailableError(f"{self._name} is closed")
-        self._waiting.append(write)
+        self._held.append(write)
         self.wake()
         try:
             await write._done.wait()
@@ -101,7 +114,8 @@ class WriteQueue:
         return write.outcome.unwrap()
 
     def wake(self) -> None:
-        """Look again at what waits: the watchers of a microgrid may have caught up."""
+        """Look again at what is held up: the watchers of a microgrid may have caught up."""
+        self._release()
         self._wakeup.set()
         self._wakeup = trio.Event()
 
@@ -113,42 +127,105 @@ class WriteQueue:
             changes; it need not wake watchers, to which they are handed over.  A write that has
             been given to it cannot be withdrawn any more.
         """
-        try:
+        with self._closing():
             while True:
-                writes, patience = self._next()
-                if writes:
+                await self._wait()
+                if writes := self._take():
                     await commit(writes)
-                    for write in writes:
-                        write._done.set()
+                    self._finish(writes)
                     # Watchers are served ahead of the next writes.
                     await self._watchers.hand_over()
-                else:
-                    with trio.move_on_after(patience):
-                        await self._wakeup.wait()
+
+    async def run_in_thread(
+        self,
+        transact: Callable[[Sequence[Write]], _R],
+        publish: Callable[[Sequence[Write], _R], None],
+        limiter: trio.CapacityLimiter,
+    ) -> None:
+        """Have writes carried out in a worker thread, for ever.
+
+        The thread goes on with the writes that have arrived meanwhile, unless watchers are behind.
+        Otherwise the disk would be idle from each transaction until the event loop has time to
+        begin the next one.
+
+        Args:
+          transact: Carries writes out in a transaction and sets their outcomes, in the thread.
+          publish: Publishes the changes; it need not wake watchers.  It is called in the event loop
+            with what `transact` returned, in the order of the transactions.
+        """
+        token = trio.lowlevel.current_trio_token()
+
+        def finish(writes: Sequence[Write], result: _R) -> None:
+            publish(writes, result)
+            self._finish(writes)
+            self._watchers.hand_over_some()
+
+        def work() -> None:
+            end = time.perf_counter() + _AWAY
+            while writes := self._take():
+                token.run_sync_soon(finish, writes, transact(writes))
+                if self._watchers.due or time.perf_counter() >= end:
+                    break
+
+        with self._closing():
+            while True:
+                await self._wait()
+                await clock.run_in_thread(work, limiter=limiter)
+                await self._watchers.hand_over()
+
+    @contextmanager
+    def _closing(self) -> Iterator[None]:
+        """Refuse all writes at the end of the block."""
+        try:
+            yield
         finally:
             self._closed = True
-            for write in self._waiting:
+            for write in (*self._held, *self._ready):
                 write.outcome = Error(StoreUnavailableError(f"{self._name} is closed"))
                 write._done.set()
-            self._waiting.clear()
+            self._held.clear()
+            self._ready.clear()
 
-    def _next(self) -> tuple[Sequence[Write], float]:
-        """Take the next writes; returns them, and how long to wait for watchers without any."""
-        taken: list[Write] = []
-        rest: list[Write] = []
+    async def _wait(self) -> None:
+        """Wait until it is the turn of a write."""
+        self._release()
+        while not self._ready:
+            with trio.move_on_after(self._patience):
+                await self._wakeup.wait()
+            self._release()
+
+    def _release(self) -> None:
+        """Move the writes whose turn has come."""
+        held: list[Write] = []
         patience: dict[int, float] = {}
-        size = 0
-        for write in self._waiting:
+        for write in self._held:
             if write._abandoned:
                 continue
             microgrid_id = write.microgrid_id
             if microgrid_id is not None and microgrid_id not in patience:
                 patience[microgrid_id] = self._watchers.patience(microgrid_id)
-            held_up = microgrid_id is not None and patience[microgrid_id] > 0
-            if held_up or (taken and size + write.size > CHANGES_AT_ONCE):
-                rest.append(write)
+            if microgrid_id is not None and patience[microgrid_id] > 0:
+                held.append(write)
             else:
+                self._ready.append(write)
+        self._held = held
+        self._patience = min(patience.values(), default=math.inf) if held else math.inf
+
+    def _take(self) -> list[Write]:
+        """Take the next writes; may be called in a thread."""
+        taken: list[Write] = []
+        size = 0
+        while self._ready:
+            write = self._ready[0]
+            if taken and size + write.size > CHANGES_AT_ONCE:
+                break
+            self._ready.popleft()
+            if not write._abandoned:
                 taken.append(write)
                 size += write.size
-        self._waiting = rest
-        return taken, min(patience.values(), default=math.inf)
+        return taken
+
+    @staticmethod
+    def _finish(writes: Sequence[Write]) -> None:
+        for write in writes:
+            write._done.set()
