@@ -12,6 +12,10 @@ in which a key signs something.  A client notices it only if it signs again for 
 its last request, or if it shares its key with others and its clock is behind theirs: then it is
 refused until its clock has passed theirs.  The start time of the service plays no part, so
 a client's clock may be behind the service's or ahead of it.
+
+Where several services share a store, a signature that one has accepted must not be accepted by
+another.  Such a store keeps the nonces themselves, see `SharedNonces`: one small write for each
+signed request.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from contextvars import ContextVar
 from datetime import datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
 import trio
 
@@ -63,6 +67,14 @@ class Stamps(Protocol):
 
     async def raise_stamp(self, key: bytes, second: int) -> None:
         """Keep a second unless a newer one is kept; it is durable when this returns."""
+
+
+@runtime_checkable
+class SharedNonces(Protocol):
+    """Keeps the nonces of each key, by its digest, for several services that share a store."""
+
+    async def use_nonce(self, key: bytes, nonce: bytes, second: int) -> bool:
+        """Keep a nonce; return False if it was kept already.  It is durable when this returns."""
 
 
 def require(right: Right, microgrid_id: int) -> None:
@@ -109,10 +121,11 @@ class Authenticator:
         applies to later calls.
 
     Args:
-      stamps: Keeps the newest second of a signature for each key beyond the end of the process.
+      stamps: Keeps the newest second of a signature for each key beyond the end of the process; or,
+        where several services share a store, the nonces.
     """
 
-    def __init__(self, keys: Keys | None, stamps: Stamps) -> None:
+    def __init__(self, keys: Keys | None, stamps: Stamps | SharedNonces) -> None:
         self.keys = keys
         self._stamps = stamps
         self._nonces: dict[bytes, _Nonces] = {}
@@ -155,6 +168,9 @@ class Authenticator:
         if second is None or nonce_bytes is None:
             return False
         digest = digest_of(key.key)
+        if isinstance(self._stamps, SharedNonces):
+            recent = abs(int(now.timestamp()) - second) <= WINDOW
+            return recent and await self._stamps.use_nonce(digest, nonce_bytes, second)
         if digest not in self._nonces:
             latest = await self._stamps.latest_stamp(digest)
             self._nonces.setdefault(digest, _Nonces(latest))

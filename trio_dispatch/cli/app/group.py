@@ -32,6 +32,7 @@ COMMANDS = {
     "serve": "serve",
     "backup": "serve",
     "purge": "serve",
+    "migrate": "serve",
     "demo": "demo",
     "completion": "completion",
 }

@@ -108,6 +108,16 @@ def parse_payload(text: str) -> dict[str, Any]:
     return payload
 
 
+def _parse_database(text: str) -> Path | str:
+    """Return a file, or the URL of a database in PostgreSQL."""
+    scheme, separator, _ = text.partition("://")
+    if not separator:
+        return Path(text)
+    if scheme not in {"postgresql", "postgres"}:
+        raise ValueError(f"{scheme!r} is not a database: use a file, or postgresql://HOST/NAME")
+    return text
+
+
 def _parse_type(text: str) -> str:
     try:
         text.encode()
@@ -170,6 +180,7 @@ def _numbers(
 AGE = Parsed("age", _parse_age)
 COUNT = Parsed("n", _parse_count)
 TEXT = click.STRING
+DATABASE = Parsed("file or url", _parse_database)
 FILE = click.Path(dir_okay=False, path_type=Path)
 DURATION = Parsed("duration", lambda text: Duration(parse_duration(text)))
 FREQUENCY = Parsed("unit", _parse_frequency, _complete_frequency)

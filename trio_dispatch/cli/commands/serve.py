@@ -1,4 +1,4 @@
-"""``serve``, ``backup`` and ``purge``."""
+"""``serve``, ``backup``, ``purge`` and ``migrate``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ... import clock
 from ...service import Retention, backup_file, purge_file
 from ..app.options import option
 from ..app.output import Results
-from ..app.params import AGE, FILE, NUMBER, TEXT, Parsed
+from ..app.params import AGE, DATABASE, FILE, NUMBER, TEXT, Parsed
 from ..serving.addresses import TcpAddress, UnixAddress, parse_address, parse_tcp
 from ..serving.keys import KeySource, TlsFiles
 from ..serving.logs import logging_to_stderr
@@ -31,7 +31,12 @@ METRICS = Parsed("host:port", parse_tcp)
     multiple=True,
     default=["127.0.0.1:50051"],
 )
-@option("--db", FILE, "The database; without one, dispatches are kept in memory only.")
+@option(
+    "--db",
+    DATABASE,
+    "The database: a file, or postgresql://HOST/NAME, which several services can share.  Without "
+    "one, dispatches are kept in memory only.",
+)
 @option(
     "--key keys",
     TEXT,
@@ -77,7 +82,7 @@ METRICS = Parsed("host:port", parse_tcp)
 async def serve(
     *,
     listen: Sequence[TcpAddress | UnixAddress],
-    db: Path | None,
+    db: Path | str | None,
     keys: tuple[str, ...],
     key_file: Path | None,
     tls_cert: Path | None,
@@ -114,34 +119,65 @@ async def serve(
         await run_service(options)
 
 
-@option("--db", FILE, "The database to copy.", required=True)
+@option("--db", DATABASE, "The database to copy: a file.", required=True)
 @option("--force", None, "Replace DEST if it exists.")
 @click.argument("dest", metavar="DEST", type=FILE)
-async def backup(*, db: Path, dest: Path, force: bool) -> None:
+async def backup(*, db: Path | str, dest: Path, force: bool) -> None:
     """Copy the database of a service, also while it runs.
 
     DEST is what was committed at one moment.  It appears when it is complete, checked, and on
-    the disk.
+    the disk.  A database in PostgreSQL is backed up by its own tools, for example pg_dump.
     """
+    if isinstance(db, str):
+        raise click.UsageError(
+            f"PostgreSQL has its own backups: pg_dump --format=custom --file={dest} DATABASE"
+        )
     await clock.run_in_thread(partial(backup_file, db, dest, force=force))
     results = Results()
     await results.write(f"copied {db} to {dest}\n")
     results.check()
 
 
-@option("--db", FILE, "The database.", required=True)
+@option("--db", DATABASE, "The database: a file, or postgresql://HOST/NAME.", required=True)
 @option("--older-than age", AGE, "Remove what is older than this: 90d, 12h.", required=True)
 @option("--only", click.Choice(["runs", "changes"]), "Remove only these.")
-async def purge(*, db: Path, age: timedelta, only: Literal["runs", "changes"] | None) -> None:
+async def purge(*, db: Path | str, age: timedelta, only: Literal["runs", "changes"] | None) -> None:
     """Remove old runs and changes from a database, also while it is served.
 
     Dispatches, and runs that last, stay.  The age of a run counts from its last report.  The file
     does not become smaller, but the room in it is used again.
     """
     before = clock.now() - age
-    purged = await clock.run_in_thread(
-        partial(purge_file, db, before, runs=only != "changes", changes=only != "runs")
-    )
+    if isinstance(db, str):
+        from ...service.store.postgres.purge import purge_database  # noqa: PLC0415
+
+        purged = await purge_database(db, before, runs=only != "changes", changes=only != "runs")
+    else:
+        purged = await clock.run_in_thread(
+            partial(purge_file, db, before, runs=only != "changes", changes=only != "runs")
+        )
     results = Results()
     await results.write(f"removed {purged.runs:,} runs and {purged.changes:,} changes\n")
+    results.check()
+
+
+@click.argument("source", metavar="FILE", type=FILE)
+@click.argument("target", metavar="URL", type=DATABASE)
+async def migrate(*, source: Path, target: Path | str) -> None:
+    """Move a service from a file to PostgreSQL.
+
+    URL is postgresql://HOST/NAME, an empty database.  Dispatches with their ids and times, the log
+    of changes and the runs are copied and compared.  Stop the service first.  FILE stays as it is;
+    start the service with --db URL afterwards.
+    """
+    if not isinstance(target, str):
+        raise click.UsageError(f"{target} is not a URL: use postgresql://HOST/NAME")
+    from ...service.store.postgres.migrate import migrate_file  # noqa: PLC0415
+
+    moved = await migrate_file(source, target)
+    results = Results()
+    await results.write(
+        f"moved {moved.dispatches:,} dispatches, {moved.changes:,} changes "
+        f"and {moved.runs:,} runs\n"
+    )
     results.check()

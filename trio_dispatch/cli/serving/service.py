@@ -45,7 +45,7 @@ class ServeOptions:
     """
 
     listen: Sequence[TcpAddress | UnixAddress]
-    db: Path | None
+    db: Path | str | None
     keys: KeySource
     tls: TlsFiles
     metrics: TcpAddress | None

@@ -125,6 +125,14 @@ CREATE TABLE stamps (
     key bytea PRIMARY KEY,
     second bigint NOT NULL
 );
+
+CREATE TABLE nonces (
+    key bytea NOT NULL,
+    nonce bytea NOT NULL,
+    second bigint NOT NULL,
+    PRIMARY KEY (key, nonce)
+);
+CREATE INDEX nonces_by_second ON nonces (second);
 """
 
 _MIGRATIONS: Final = (_TABLES,)

@@ -79,6 +79,13 @@ RAISE_STAMP = """
     INSERT INTO stamps VALUES (%s, %s)
     ON CONFLICT (key) DO UPDATE SET second = greatest(stamps.second, excluded.second)
 """
+# Stamps are there after a migration from SQLite: earlier signatures may have been used there.
+USE_NONCE = """
+    INSERT INTO nonces SELECT %s, %s, %s
+    WHERE NOT EXISTS (SELECT FROM stamps WHERE key = %s AND second >= %s)
+    ON CONFLICT DO NOTHING
+"""
+FORGET_NONCES = "DELETE FROM nonces WHERE second < %s"
 NOTIFY_AND_COMMIT = "NOTIFY trio_dispatch_changes; COMMIT"
 CHANGES_AFTER = """
     SELECT changes.microgrid_id, changes.sequence, changes.time, changes.event,

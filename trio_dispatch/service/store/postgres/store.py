@@ -48,7 +48,7 @@ from .pool import Pool
 from .runs import PostgresRuns
 from .schema import prepare
 
-__all__ = ["PostgresStore", "open_postgres"]
+__all__ = ["PostgresStore", "database_name", "open_postgres"]
 
 log = logging.getLogger("trio_dispatch.service.store")
 
@@ -68,6 +68,7 @@ _SETTINGS: Final = (
     "-c statement_timeout=15s -c lock_timeout=5s -c idle_in_transaction_session_timeout=10s"
     " -c timezone=UTC"
 )
+_NONCES_KEPT: Final = 3600  # longer than a signature is accepted
 _FORGET_EVERY: Final = 1000
 MAX_SEQUENCE: Final = (1 << 63) - 1
 _OUTCOME_TIMEOUT: Final = 10.0
@@ -122,17 +123,14 @@ class PostgresStore(Store):
 
     def __init__(self, url: str, *, watcher_limit: int, retention: Retention) -> None:
         super().__init__(watcher_limit=watcher_limit)
-        try:
-            params = conninfo_to_dict(url)
-        except psycopg.ProgrammingError as exc:
-            raise ValueError(f"the URL of the database is invalid: {exc}") from None
+        params = _params(url)
         options = str(params.get("options") or "")
         conninfo = psycopg.conninfo.make_conninfo(
             url,
             options=f"{_SETTINGS} {options}".strip(),
-            application_name=params.get("application_name") or "trio-dispatch",
+            application_name=str(params.get("application_name") or "trio-dispatch"),
         )
-        self.name = _name(params)
+        self.name = database_name(url)
         self._queue = WriteQueue(self.name, self.watchers)
         self._pool = Pool(conninfo, size=_CONNECTIONS)
         self._follower = Follower(self.name, conninfo, self._pool, _FEED, self.watchers)
@@ -193,8 +191,16 @@ class PostgresStore(Store):
                 found = await cursor.fetchone()
         return None if found is None else int(found[0])
 
+    async def use_nonce(self, key: bytes, nonce: bytes, second: int) -> bool:
+        """Keep a nonce for all replicas, see `trio_dispatch.service.auth.SharedNonces`."""
+        with mapped_to_store_errors(self.name):
+            async with self._pool.connection() as connection:
+                values = [key, nonce, second, key, second]
+                cursor = await connection.execute(sql.USE_NONCE, values)
+        return cursor.rowcount == 1
+
     async def backup(self, path: str | PathLike[str]) -> None:
-        raise StoreError(f"{path}: back the database up with pg_dump")
+        raise StoreError(f"{path}: back {self.name} up with pg_dump")
 
     # Writes.
 
@@ -234,6 +240,9 @@ class PostgresStore(Store):
             await trio.sleep(TRIM_INTERVAL)
             with suppress(StoreError), mapped_to_store_errors(self.name):
                 now = time_to_nanos(clock.now())
+                async with self._pool.connection() as connection:
+                    forgotten = now // 10**9 - _NONCES_KEPT
+                    await connection.execute(sql.FORGET_NONCES, [forgotten])
                 while await self._trim_some(now):
                     pass
 
@@ -318,11 +327,23 @@ class PostgresStore(Store):
             pause = min(2 * pause, 1.0)
 
 
-def _name(params: Mapping[str, object]) -> str:
-    """Return what errors and the log call a database: no password."""
+def database_name(url: str) -> str:
+    """Return what errors and the log call a database: no password.
+
+    Raises:
+      ValueError: the URL is invalid.
+    """
+    params = _params(url)
     host, database = params.get("host") or "localhost", params.get("dbname") or "postgres"
     port = f":{params['port']}" if params.get("port") else ""
     return f"postgresql://{host}{port}/{database}"
+
+
+def _params(url: str) -> Mapping[str, object]:
+    try:
+        return conninfo_to_dict(url)
+    except psycopg.ProgrammingError as exc:
+        raise ValueError(f"the URL of the database is invalid: {exc}") from None
 
 
 async def _single(connection: TrioConnection, query: str, *values: object) -> object:
