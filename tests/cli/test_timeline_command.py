@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.commanding import Cli, ServiceThread
+from tests.helpers.reporting import report_about, store_reports
 from trio_dispatch import (
     Dispatch,
     ElectricalComponentCategory,
     Frequency,
     RecurrenceRule,
+    ReportKind,
     TargetCategories,
     TargetIds,
     draw_timeline,
@@ -255,3 +257,33 @@ def test_invalid_components(cli: Cli, content: str, message: str) -> None:
     result = cli("timeline", "--by", "component", *files)
     assert result.exit_code == 2, result.output
     assert message in result.stderr
+
+
+def test_planned_and_actual(plan: Cli, service_thread: ServiceThread) -> None:
+    dispatch = PLAN[0]
+    late = dispatch.start_time + HOUR / 2
+
+    async def report() -> None:
+        await store_reports(
+            service_thread.store,
+            report_about(dispatch, time=late, actor="charger", component=1),
+            report_about(
+                dispatch, ReportKind.COMPLETED, time=late + HOUR, actor="charger", component=1
+            ),
+        )
+
+    service_thread.call(report)
+    day = (*DAY, "--for", "1d", "--width", "80", "--type", "CHARGE")
+    planned = plan.ok("timeline", *day)
+    both = plan.ok("timeline", *day, "--actual")
+    assert [line for line in both.splitlines() if line.startswith("CHARGE actual")]
+    assert "CHARGE actual" not in planned
+    by_component = plan.ok("timeline", *day, "--actual", "--by", "component")
+    assert [line for line in by_component.splitlines() if line.startswith("component 1 actual")]
+    assert [record.get("state") for record in plan.json("timeline", *day, "--actual")] == [
+        None,
+        "completed",
+    ]
+    assert plan.ok("timeline", "--actual", "--type", "CHARGE").count("CHARGE") == 0
+    message = plan.fails(2, "timeline", "--actual", "--input", "-", input="")
+    assert message.startswith("--actual and --input exclude each other")

@@ -11,6 +11,7 @@ from ..model.dispatch import Dispatch
 from ..model.expansion import Components, component_resolver
 from ..model.formatting import format_target
 from ..model.target import Target, TargetIds
+from .actual import ActualRun
 from .words import clean
 
 __all__ = ["BY_TYPE", "By", "Grouping"]
@@ -47,9 +48,11 @@ class Grouping:
 
     def labels(self, dispatch: Dispatch) -> list[str]:
         """Return the labels of the rows that a dispatch is in."""
+        kind = " actual" if isinstance(dispatch, ActualRun) else ""
         if self.by == "component":
-            return [f"component {id_}" for id_ in self.resolve(dispatch.target)]
-        return [clean(dispatch.type) if self.by == "type" else target_label(dispatch)]
+            return [f"component {id_}{kind}" for id_ in self.resolve(dispatch.target)]
+        label = clean(dispatch.type) if self.by == "type" else target_label(dispatch)
+        return [f"{label}{kind}"]
 
     def caption(self, dispatch: Dispatch) -> str:
         """Return what is written on a bar: what the label of the row does not say."""

@@ -16,8 +16,11 @@ import click
 
 from ... import clock
 from ...model.dispatch import Dispatch
+from ...model.explanation import acted
+from ...model.runs import ReportedRun, ReportedState
 from ...model.target import TargetCategory
 from ...timeline import Timeline, draw_timeline
+from ...timeline.actual import actual_runs
 from ...timeline.runs import runs
 from ..app.files import open_output, read_text
 from ..app.options import option, shared_options
@@ -27,12 +30,15 @@ from ..app.settings import Settings
 from ..app.streams import tell
 from ..text.files import format_of, read_entries
 from ..text.records import format_json_time, record_of
+from ..text.runs import run_record
 from ..text.safe import dump_json, printable
 from ..text.targets import parse_components
 from .read import count_dispatches, list_pages
+from .runs import RunFilter, latest_runs
 
 _DAY = timedelta(days=1)
 _SUFFIXES = (".svg", ".png", ".html", ".htm", ".txt")
+_MAX_RUNS = 10_000
 _LEAST_COLUMNS, _PIPED_COLUMNS = 40, 100
 
 
@@ -59,6 +65,7 @@ def _check_output(ctx: click.Context, parameter: click.Parameter, name: str | No
     metavar="FILE",
 )
 @option("--type types", TYPE, "Only this type; may be repeated.", multiple=True)
+@option("--actual", None, "Draw reported runs, too; without --from, those of the last day.")
 @option(
     "--output -o",
     click.Path(dir_okay=False),
@@ -88,6 +95,7 @@ async def timeline(
     by: Literal["type", "target", "component"] = "type",
     components_file: str | None = None,
     types: Sequence[str] = (),
+    actual: bool = False,
     output: str | None = None,
     source: str | None = None,
     width: int | None = None,
@@ -98,6 +106,9 @@ async def timeline(
     An .html file is a page to zoom and search in.  With --json the runs are printed, in the order
     of their start.
 
+    With --actual, what dispatchers and actors have reported is drawn in rows of its own, such as
+    CHARGE actual below CHARGE.  With --json the reported runs follow the planned ones.
+
     By component, a row shows what drives the component, and below it what is overridden; --json
     prints the runs that drive.  Targets by category need --components.
 
@@ -106,11 +117,16 @@ async def timeline(
       trio-dispatch timeline --from today --for 7d --type CHARGE
       trio-dispatch timeline --by target --output plan.html
       trio-dispatch timeline --by component --components site.toml
+      trio-dispatch timeline --actual --by component
     """
     now = settings.now()
-    begin = begin or now
+    if begin is None:
+        begin = _begin_of_actual(now, end, length) if actual else now
+        if actual and end is None and length is None:
+            end = now
     end = _end_of(begin, end, length)
     wanted = {id_ for some in ids for id_ in some}
+    reported: list[ReportedRun] = []
     if source is None:
         found = await _ask_service(settings, begin, end, wanted, types)
     else:
@@ -122,6 +138,10 @@ async def timeline(
             if (not wanted or each.dispatch.id in wanted)
             and (not types or each.dispatch.type in types)
         ]
+    if actual:
+        if source is not None:
+            raise click.UsageError("--actual and --input exclude each other")
+        reported = await _ask_for_runs(settings, begin, end, wanted, types)
     components: dict[int, TargetCategory] | None = None
     if components_file is not None:
         components = parse_components(await clock.run_in_thread(read_text, components_file))
@@ -131,7 +151,10 @@ async def timeline(
         else:
             lines = _json_lines(found, begin, end)
         await write("".join(f"{line}\n" for line in lines))
+        await write("".join(f"{dump_json(run_record(run))}\n" for run in reversed(reported)))
         return
+    targets = {each.id: each.target for each in found}
+    found += actual_runs(reported, now, targets=targets, by_component=by == "component")
     if output is None:
         found = [
             each if each.type.isprintable() else replace(each, type=printable(each.type))
@@ -189,6 +212,35 @@ async def _ask_service(
                     found += dispatches
                     progress.update(len(found), total)
     return found
+
+
+async def _ask_for_runs(
+    settings: Settings, begin: datetime, end: datetime, ids: set[int], types: Sequence[str]
+) -> list[ReportedRun]:
+    """Return the runs that were reported for a time range, the latest first."""
+    # Those that had begun before it are looked for as far back as it is long, or a day.
+    wanted = RunFilter(
+        ids=sorted(ids),
+        types=types,
+        start_from=begin - max(_DAY, end - begin),
+        start_to=end,
+    )
+    lasting = replace(wanted, states=[ReportedState.RUNNING], start_from=None)
+    microgrid_id = settings.microgrid_id
+    async with settings.client() as client:
+        found = await latest_runs(client, microgrid_id, wanted, _MAX_RUNS)
+        found += [
+            run
+            for run in await latest_runs(client, microgrid_id, lasting, _MAX_RUNS)
+            if wanted.start_from is not None and run.start_time < wanted.start_from
+        ]
+    return [run for run in acted(found) if run.ended_time is None or run.ended_time > begin]
+
+
+def _begin_of_actual(now: datetime, end: datetime | None, length: Duration | None) -> datetime:
+    """Return where a picture of what has happened begins: so that it ends now."""
+    span = None if length is None else length.value
+    return (now if end is None else end) - (_DAY if span is None else span)
 
 
 async def _save(picture: Timeline, name: str, width: int | None) -> None:
