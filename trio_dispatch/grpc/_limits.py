@@ -73,9 +73,10 @@ class Limits:
     unfinished_requests: int = 32 * MIB
     """Bytes of request messages longer than 64 KiB that are still being received, on all
     connections; a quarter of it on each.  Further ones wait, before their clients send them."""
-    unread_replies: int = 32 * MIB
+    unread_replies: int = 48 * MIB
     """Bytes of messages that clients have asked for and do not read, on all connections; a quarter
-    of it on each.  Calls beyond it end with RESOURCE_EXHAUSTED."""
+    of it on each, and more while another quarter is left for others.  Calls beyond it end with
+    RESOURCE_EXHAUSTED."""
 
 
 class TokenBucket:

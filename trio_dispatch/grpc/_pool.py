@@ -179,8 +179,9 @@ class ConnectionPool:
         return None if made else ConnectionError(connection.failure.message)
 
     def _connected(self, connection: ClientConnection) -> None:
-        limit = connection.max_streams
-        if self.usable:
+        full = [other for other in self.connections if other.usable]
+        if full:
+            limit = max(other.max_streams for other in full)
             log.log(
                 logging.WARNING if len(self.connections) == 1 else logging.DEBUG,
                 "%s allows %d streams at a time on a connection, and all are in use:"

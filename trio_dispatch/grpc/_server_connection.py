@@ -99,7 +99,7 @@ class Service:
         """The limits on the streams of one connection."""
         return StreamLimits(
             unfinished_requests=self.unfinished_requests.part(_SHARE),
-            unread_replies=self.unread_replies.part(_SHARE),
+            unread_replies=self.unread_replies.part(_SHARE, soft=True),
             message_timeout=self.limits.message_timeout,
             message_elements=self.limits.message_elements,
         )

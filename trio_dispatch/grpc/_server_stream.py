@@ -212,16 +212,24 @@ class ServerStream(grpclib.server.Stream[R, S], Generic[R, S]):
         """
         if self._send_message_done and not self._cardinality.server_streaming:
             raise ProtocolError("the only reply was already sent")
-        await self.send_messages([message])
+        framed = await self._framed([message])
+        # The client may take long to read; what it reads is the encoded message.
+        del message
+        await self.send_framed(framed)
 
     async def send_messages(self, messages: Sequence[S]) -> None:
         """Send several messages of a streaming call together, with a single checkpoint."""
+        framed = await self._framed(messages)
+        del messages
+        await self.send_framed(framed)
+
+    async def _framed(self, messages: Sequence[S]) -> FramedMessages:
         encode, reply_type = self._codec.encode, self._reply_type
         if self.compression == "identity":
             data = b"".join(frame_message(encode(message, reply_type)) for message in messages)
         else:
             data = await self._compress([encode(message, reply_type) for message in messages])
-        await self.send_framed(FramedMessages(data, len(messages)))
+        return FramedMessages(data, len(messages))
 
     async def send_framed(self, messages: FramedMessages) -> None:
         """Send messages that were framed before, like `send_messages`, uncompressed."""

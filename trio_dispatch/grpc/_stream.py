@@ -300,9 +300,8 @@ class HTTP2Stream:
         return True
 
     def _wait_for_reader(self, size: int) -> int:
-        """Reserve memory for what the other side has yet to read, and the handler's own copy."""
+        """Reserve memory for what the other side has yet to read."""
         assert self.limits is not None
-        size *= 2
         if not self.limits.unread_replies.take(size):
             raise GRPCError(Status.RESOURCE_EXHAUSTED, "too many replies have not been read")
         return size

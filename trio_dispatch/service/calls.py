@@ -56,8 +56,9 @@ def unary(handle: Callable[[_Q], Awaitable[Encoded]], request_type: type[_Q]) ->
         request = await call.recv_message()
         assert request is not None
         with mapped_to_grpc():
-            reply = await handle(request)
-        await call.send_message(reply)
+            replies = [await handle(request)]
+        # Not kept while the client reads.
+        await call.send_message(replies.pop())
 
     return Handler(serve, Cardinality.UNARY_UNARY, request_type, Encoded)
 
