@@ -127,9 +127,9 @@ async def test_a_step_of_the_systems_clock_is_noticed_within_a_second(
     reading.value += step
     for far_away in (moment, None):
         before = trio.current_time()
-        await system.sleep_towards(far_away)
+        await system.sleep_towards(far_away, trio.CancelScope())
         assert trio.current_time() - before <= 1
     # It does not oversleep a moment that is nearer than that.
     before = trio.current_time()
-    await system.sleep_towards(reading.value + SECOND / 4)
+    await system.sleep_towards(reading.value + SECOND / 4, trio.CancelScope())
     assert trio.current_time() - before == 0.25

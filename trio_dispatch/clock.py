@@ -40,7 +40,7 @@ _Ts = TypeVarTuple("_Ts")
 
 class _WallClock(Protocol):
     def now(self) -> datetime: ...
-    async def sleep_towards(self, moment: datetime | None) -> None: ...
+    async def sleep_towards(self, moment: datetime | None, nap: trio.CancelScope) -> None: ...
 
 
 class SystemClock:
@@ -56,10 +56,13 @@ class SystemClock:
             self._latest = reading
         return self._latest
 
-    async def sleep_towards(self, moment: datetime | None) -> None:
+    async def sleep_towards(self, moment: datetime | None, nap: trio.CancelScope) -> None:
         # The clock may be stepped, or the machine suspended, while Trio's clock runs on.  No event
         # reports that, so the clock is read again at short intervals.
-        await trio.sleep(min(_SLICE, _seconds_to(moment, self.now())))
+        seconds = min(_SLICE, _seconds_to(moment, self.now()))
+        with nap:
+            nap.deadline = trio.current_time() + seconds
+            await trio.sleep_forever()
 
 
 class VirtualClock:
@@ -116,11 +119,12 @@ class VirtualClock:
         self._stepped.set()
         self._stepped = trio.Event()
 
-    async def sleep_towards(self, moment: datetime | None) -> None:
-        # A deadline, not a duration, which would be rounded: all tasks that wait for the same
-        # moment wake together.
-        at = math.inf if moment is None else (moment - self._origin).total_seconds()
-        with trio.move_on_at(at):
+    async def sleep_towards(self, moment: datetime | None, nap: trio.CancelScope) -> None:
+        with nap:
+            if moment is not None:
+                # Not a duration, which would be rounded: all tasks that wait for the same moment
+                # wake together.
+                nap.deadline = (moment - self._origin).total_seconds()
             await self._stepped.wait()
 
 
@@ -195,13 +199,16 @@ def virtual_clock() -> VirtualClock:
     return clock
 
 
-async def sleep_towards(moment: datetime | None) -> None:
+async def sleep_towards(moment: datetime | None, nap: trio.CancelScope | None = None) -> None:
     """Sleep until a moment at most, or for ever at most if it is None.
 
     Returns within a second after the clock was stepped, and may return earlier for no reason.  A
     checkpoint.
+
+    Args:
+      nap: A new scope, to be cancelled in order to wake the sleeper.
     """
-    await _current().sleep_towards(moment)
+    await _current().sleep_towards(moment, nap or trio.CancelScope())
 
 
 async def sleep_until(moment: datetime) -> None:

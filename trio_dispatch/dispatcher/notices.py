@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
+from typing import NamedTuple
 
 from ..model.dispatch import Dispatch
 from ..model.events import MissedRun
@@ -28,8 +28,7 @@ class NoticeKind(IntEnum):
     """Nothing to announce; a message that is still queued takes this content."""
 
 
-@dataclass(frozen=True, slots=True)
-class Notice:
+class Notice(NamedTuple):
     """A message to be announced.
 
     Attributes:

@@ -92,8 +92,8 @@ class Scheduler:
         while True:
             await self._advance(clock.now())
             self._idle.set()
-            with trio.CancelScope() as self._nap:
-                await clock.sleep_towards(self._agenda.next_due)
+            self._nap = trio.CancelScope()
+            await clock.sleep_towards(self._agenda.next_due, self._nap)
 
     async def wait_idle(self) -> None:
         """Wait until the scheduler task has announced everything that is due now."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from operator import attrgetter
-from typing import Self
+from typing import NamedTuple, Self
 
 from .. import clock
 from .payload import EMPTY, JSON, Payload
@@ -35,8 +35,7 @@ class RunningState(Enum):
     """It is for actors of another type: ignore it."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Sent:
+class _Sent(NamedTuple):
     """What a status message adds to a dispatch, see `Dispatch.sent_for`."""
 
     moment: datetime
@@ -310,10 +309,10 @@ class Dispatch:
           halted: Whether it must not run, although its schedule says so.
         """
         message = object.__new__(Dispatch)
-        put = object.__setattr__
-        for name in _CONTENT:
-            put(message, name, getattr(self, name))
-        put(message, "_sent", _Sent(moment, pulse, halted))
+        # Through the slots, since the class is frozen; this takes half as long as by name.
+        for put, value in zip(_SETTERS, _content(self), strict=True):
+            put(message, value)
+        _set_sent(message, _Sent(moment, pulse, halted))
         return message
 
     def with_content(self, target: Target | None, payload: Mapping[str, JSON]) -> Dispatch:
@@ -362,3 +361,5 @@ class Dispatch:
 
 _CONTENT = tuple(each.name for each in fields(Dispatch) if each.compare)
 _content = attrgetter(*_CONTENT)
+_SETTERS = tuple(vars(Dispatch)[name].__set__ for name in _CONTENT)
+_set_sent = vars(Dispatch)["_sent"].__set__
