@@ -129,6 +129,7 @@ class VirtualClock:
 
 
 def _aware(moment: datetime) -> datetime:
+    # As `model.validation.utc` does; the model imports this module.
     if moment.tzinfo is None:
         raise ValueError(f"{moment!r} has no time zone: give an aware datetime")
     return moment.astimezone(UTC)

@@ -25,8 +25,8 @@ from trio_dispatch import (
 )
 from trio_dispatch.model.arbitration import plan
 from trio_dispatch.testing import make_dispatch
+from trio_dispatch.timeline.diagram import Bar, Row, make_diagram
 from trio_dispatch.timeline.grouping import Grouping
-from trio_dispatch.timeline.plan import Bar, Row, make_plan
 from trio_dispatch.timeline.window import Window
 
 BY_COMPONENT = Grouping("component", priority=lambda dispatch: dispatch.id % 3)
@@ -44,7 +44,7 @@ def lasting(id: int, start: float, hours: float, **fields: Any) -> Dispatch:
 
 def rows(*found: Dispatch, length: timedelta = DAY, resolution: timedelta = MINUTE) -> list[Row]:
     grouping = Grouping("component")
-    return list(make_plan(found, window(length), grouping, resolution=resolution).rows)
+    return list(make_diagram(found, window(length), grouping, resolution=resolution).rows)
 
 
 def hours_of(bars: Sequence[Bar]) -> list[tuple[int, int, float, float, bool]]:
@@ -155,7 +155,7 @@ def test_a_run_without_an_end_is_an_arrow_only_where_it_drives_to_the_end() -> N
 def test_at_each_minute_the_row_is_the_plan(found: list[Dispatch], component: int) -> None:
     shown = window()
     grouping = BY_COMPONENT
-    layout = make_plan(found, shown, grouping)
+    layout = make_diagram(found, shown, grouping)
     row = next((each for each in layout.rows if each.label == f"component {component}"), None)
     bars = () if row is None else row.bars
     intervals = [
@@ -189,7 +189,7 @@ def test_at_a_resolution_lanes_do_not_overlap(
     found: list[Dispatch], minutes: int, lanes: int
 ) -> None:
     shown, resolution = window(), minutes * MINUTE
-    layout = make_plan(
+    layout = make_diagram(
         found, shown, BY_COMPONENT, resolution=resolution, pulse=resolution, max_lanes=lanes
     )
     for row in layout.rows:
@@ -226,5 +226,5 @@ def test_the_work_does_not_depend_on_the_length(days: int) -> None:
         for n in range(4)
     ]
     shown = window(days * DAY)
-    work = calls(lambda: make_plan(found, shown, BY_COMPONENT, resolution=shown.part(320)))
+    work = calls(lambda: make_diagram(found, shown, BY_COMPONENT, resolution=shown.part(320)))
     assert work < 400_000

@@ -144,7 +144,7 @@ def test_drawing_is_imported_when_needed() -> None:
     )
     command = [sys.executable, "-c", program]
     printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    drawing = {"svg", "html", "text", "png", "plan", "ticks", "style"}
+    drawing = {"svg", "html", "text", "png", "diagram", "ticks", "style"}
     assert not drawing & {each.rpartition(".")[2] for each in ast.literal_eval(printed)}
     assert trio_dispatch.draw_timeline is draw_timeline
 

@@ -24,7 +24,7 @@ import trio
 from ..model.dispatch import Dispatch
 from ..model.formatting import format_ranges
 from ..model.target import Target, TargetIds
-from .overlaps import Overlaps
+from .target_index import TargetIndex
 from .task import ActorTask, TaskState
 
 __all__ = ["ActorRegistry", "Call", "Ending", "RunInfo"]
@@ -106,8 +106,8 @@ class ActorRegistry:
 
     def __init__(self) -> None:
         self._tasks: dict[ActorTask, None] = {}
-        self._acting: Overlaps[ActorTask] = Overlaps()
-        self._ending: Overlaps[Ending] = Overlaps()
+        self._acting: TargetIndex[ActorTask] = TargetIndex()
+        self._ending: TargetIndex[Ending] = TargetIndex()
         self._orphans: dict[int, _PendingOrphan] = {}
         # When tasks end, as a heap; an item is stale if its task has finished or another end.
         self._ends: list[tuple[datetime, int, ActorTask]] = []

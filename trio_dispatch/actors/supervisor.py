@@ -38,7 +38,7 @@ from .registry import ActorRegistry, RunInfo
 from .reporting import PutReport, ignore, report_of
 from .run import ActorRun, P, RunState, Shown
 from .task import ActorTask
-from .tasks import ActorTasks
+from .task_runner import TaskRunner
 
 __all__ = ["HandedOver", "Recorder", "serve_actors"]
 
@@ -141,7 +141,7 @@ class _Supervisor(Generic[P]):
         self._registry = registry
         self._recorder = recorder
         self._name = name_of(options.actor)
-        self._tasks = ActorTasks(nursery, registry, restart=options.on_error == "restart")
+        self._tasks = TaskRunner(nursery, registry, restart=options.on_error == "restart")
         self._admission = Admission(options, self._name)
         self._groups = Groups[P]()
         self._actors: dict[Group[P], _Actor[P]] = {}

@@ -13,6 +13,9 @@ even its id could be read, it may be any dispatch, and none is missing.  A servi
 find its pages: when a row is deleted between two pages, the next one skips a row.  A known dispatch
 that was skipped is missing, and asked for; for one that is not known, the list is read again.
 
+What cannot be decoded has no content to take, so the table has no evidence for it: all it says is
+that the dispatch exists.  It is counted, and is never missing; what is known of it stays.
+
 The same content twice is no event.  That a dispatch *expires* is no event either: it has ended, and
 is no longer on the list, which leaves out what ended before its bound.  The ids of the last hundred
 thousand expired dispatches are kept, so that what the service says about one later is an update or

@@ -58,7 +58,7 @@ class Synchronizer:
     """Keeps a mirror in sync with the service.
 
     Args:
-      apply: Takes lifecycle events, and the ids of expired dispatches.
+      announce: Takes lifecycle events, and the ids of expired dispatches.
       turns: Shared by the dispatchers of a channel, see `turns_of`.
       probe_interval: How often a small call confirms that the stream misses nothing.
       resync_interval: How often everything is listed again.
@@ -80,7 +80,7 @@ class Synchronizer:
         client: DispatchClient,
         microgrid_id: int,
         mirror: Mirror,
-        apply: Callable[[Sequence[LifecycleEvent], Iterable[int]], None],
+        announce: Callable[[Sequence[LifecycleEvent], Iterable[int]], None],
         *,
         turns: Turns,
         probe_interval: timedelta,
@@ -91,7 +91,7 @@ class Synchronizer:
         self._client = client
         self._microgrid_id = microgrid_id
         self._mirror = mirror
-        self._publish = apply
+        self._announce = announce
         self._turns = turns
         self._probe_interval = probe_interval.total_seconds()
         self._resync_interval = resync_interval.total_seconds()
@@ -190,15 +190,15 @@ class Synchronizer:
                 self._is_stream_accountable = False
                 self._list_wanted.set()
         self._changes.add(events)
-        self._apply(events)
+        self._pass_on(events)
 
     def _stream_was_replaced(self) -> None:
         # What was on its way on the old stream is lost.
         self._is_stream_accountable = False
         self._probe_wanted.set()
 
-    def _apply(self, events: Sequence[LifecycleEvent], expired: Iterable[int] = ()) -> None:
-        self._publish(events, expired)
+    def _pass_on(self, events: Sequence[LifecycleEvent], expired: Iterable[int] = ()) -> None:
+        self._announce(events, expired)
         if self._comparison is not None:
             self._comparison.add(events)
         self._changed.set()
@@ -332,9 +332,9 @@ class Synchronizer:
                 events = self._mirror.page([*page.dispatches, *page.undecodable], page.total)
                 if self._live_since is not None:
                     self._changes.add(events)
-                self._apply(events)
+                self._pass_on(events)
         listed = self._mirror.end_list()
-        self._apply((), listed.expired)
+        self._pass_on((), listed.expired)
         for begin in range(0, len(listed.missing), _IDS_AT_ONCE):
             await self._confirm_deletions(listed.missing[begin : begin + _IDS_AT_ONCE])
         # The deletion that made it skip a row may still be on its way.  If the service counts
@@ -351,7 +351,7 @@ class Synchronizer:
         async with aclosing(pages):
             async for page in pages:
                 found += [*page.dispatches, *page.undecodable]
-        self._apply(self._mirror.confirm(missing, found))
+        self._pass_on(self._mirror.confirm(missing, found))
 
     async def _check_stream(self) -> None:
         """Replace the stream if it did not deliver what the list has found."""

@@ -7,7 +7,7 @@ from datetime import datetime
 from ..model.dispatch import Dispatch
 from ..model.formatting import format_duration, format_target
 from ..model.recurrence.description import describe_rule
-from .plan import Bar
+from .diagram import Bar
 from .window import Window
 from .words import clean, moment_text, payload_text, shorten, span_text
 

@@ -12,8 +12,8 @@ from typing import Any
 from ..model.dispatch import Dispatch
 from .colours import colours_of
 from .details import Details
+from .diagram import Bar, Diagram, make_diagram
 from .grouping import Grouping
-from .plan import Bar, Plan, make_plan
 from .style import NEUTRAL, definitions, style_sheet
 from .svg import draw_svg
 from .ticks import offsets
@@ -37,8 +37,8 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inl
 
 def draw_html(dispatches: Sequence[Dispatch], window: Window, grouping: Grouping) -> str:
     """Return the page.  Its data is finer than its picture, for zooming."""
-    plan = _finest_plan(dispatches, window, grouping)
-    colours = colours_of(plan.types)
+    diagram = _finest_diagram(dispatches, window, grouping)
+    colours = colours_of(diagram.types)
     numbers = {NEUTRAL, *colours.values()}
     paints = {(kind, number) for kind in ("dry", "many", "endless") for number in numbers}
     head = f"What runs, {span_text(window.begin, window.end, window.zone)}"
@@ -50,7 +50,7 @@ def draw_html(dispatches: Sequence[Dispatch], window: Window, grouping: Grouping
         + style_sheet(".chart", colours.values(), "auto"),
         "PICTURE": draw_svg(dispatches, window, grouping, _PIXELS, "auto"),
         "PAINTS": definitions("p-", paints),
-        "DATA": _safe_json(_data(plan, colours)),
+        "DATA": _safe_json(_data(diagram, colours)),
         "SCRIPT": "".join((own / name).read_text("utf-8") for name in _SCRIPTS),
     }
     pieces = (own / "page.html").read_text("utf-8").split("%%")
@@ -58,9 +58,9 @@ def draw_html(dispatches: Sequence[Dispatch], window: Window, grouping: Grouping
     return "".join(parts[each] if place % 2 else each for place, each in enumerate(pieces))
 
 
-def _finest_plan(dispatches: Sequence[Dispatch], window: Window, grouping: Grouping) -> Plan:
-    """Return a plan that is finer than the picture, unless it would be too large for a page."""
-    plan = make_plan(
+def _finest_diagram(dispatches: Sequence[Dispatch], window: Window, grouping: Grouping) -> Diagram:
+    """Return a diagram that is finer than the picture, unless it would be too large for a page."""
+    diagram = make_diagram(
         dispatches,
         window,
         grouping,
@@ -70,9 +70,9 @@ def _finest_plan(dispatches: Sequence[Dispatch], window: Window, grouping: Group
         max_rows=_MAX_ROWS,
         max_bars=_MAX_BARS,
     )
-    if _FINER * max(plan.number_of_bars, len(dispatches)) > _MAX_BARS:
-        return plan
-    return make_plan(
+    if _FINER * max(diagram.number_of_bars, len(dispatches)) > _MAX_BARS:
+        return diagram
+    return make_diagram(
         dispatches,
         window,
         grouping,
@@ -90,15 +90,15 @@ def _safe_json(data: Any) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def _data(plan: Plan, colours: dict[str, int]) -> dict[str, Any]:
-    window = plan.window
+def _data(diagram: Diagram, colours: dict[str, int]) -> dict[str, Any]:
+    window = diagram.window
     details = Details(window)
     places: dict[int, int] = {}
     described: list[dict[str, Any]] = []
-    for bar in plan.bars():
+    for bar in diagram.bars():
         if id(bar.dispatch) not in places:
             places[id(bar.dispatch)] = len(described)
-            described.append(_describe(bar.dispatch, plan, details, colours))
+            described.append(_describe(bar.dispatch, diagram, details, colours))
     return {
         "begin": _seconds(window.begin),
         "end": _seconds(window.end),
@@ -106,7 +106,7 @@ def _data(plan: Plan, colours: dict[str, int]) -> dict[str, Any]:
         "zone": zone_text(window.zone),
         "offsets": [
             [_seconds(moment), offset.total_seconds()]
-            for moment, offset in offsets(*_extent(plan), window.zone)
+            for moment, offset in offsets(*_extent(diagram), window.zone)
         ],
         "rows": [
             {
@@ -114,12 +114,12 @@ def _data(plan: Plan, colours: dict[str, int]) -> dict[str, Any]:
                 "lanes": row.lanes,
                 "bars": [_bar(bar, places[id(bar.dispatch)]) for bar in row.bars],
             }
-            for row in plan.rows
+            for row in diagram.rows
         ],
         "dispatches": described,
-        "colours": _legend(plan, colours),
-        "left_out": plan.left_out,
-        "idle": list(plan.idle[:_MAX_IDLE]),
+        "colours": _legend(diagram, colours),
+        "left_out": diagram.left_out,
+        "idle": list(diagram.idle[:_MAX_IDLE]),
     }
 
 
@@ -136,27 +136,27 @@ def _bar(bar: Bar, place: int) -> list[float | None]:
 
 
 def _describe(
-    dispatch: Dispatch, plan: Plan, details: Details, colours: dict[str, int]
+    dispatch: Dispatch, diagram: Diagram, details: Details, colours: dict[str, int]
 ) -> dict[str, Any]:
     return {
         "colour": colours[clean(dispatch.type)],
-        "name": plan.grouping.caption(dispatch),
+        "name": diagram.grouping.caption(dispatch),
         "lines": details.of_dispatch(dispatch),
     }
 
 
-def _legend(plan: Plan, colours: dict[str, int]) -> list[tuple[int, str]]:
+def _legend(diagram: Diagram, colours: dict[str, int]) -> list[tuple[int, str]]:
     """Return the colours of the types, unless the rows are types."""
-    if plan.grouping.by == "type":
+    if diagram.grouping.by == "type":
         return []
-    shown = {clean(bar.dispatch.type) for bar in plan.bars()}
-    return [(colours[name], name) for name in plan.types if name in shown]
+    shown = {clean(bar.dispatch.type) for bar in diagram.bars()}
+    return [(colours[name], name) for name in diagram.types if name in shown]
 
 
-def _extent(plan: Plan) -> tuple[datetime, datetime]:
+def _extent(diagram: Diagram) -> tuple[datetime, datetime]:
     """Return the range of the times that the page may have to write."""
-    begin, end = plan.window.begin, plan.window.end
-    for bar in plan.bars():
+    begin, end = diagram.window.begin, diagram.window.end
+    for bar in diagram.bars():
         begin = min(begin, bar.run.start)
         if bar.run.end is not None:
             end = max(end, bar.run.end)

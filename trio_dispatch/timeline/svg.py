@@ -12,8 +12,8 @@ from zlib import crc32
 from ..model.dispatch import Dispatch
 from .colours import Theme, colours_of
 from .details import Details
+from .diagram import Bar, Diagram, Row, make_diagram
 from .grouping import Grouping
-from .plan import Bar, Plan, Row, make_plan
 from .style import NEUTRAL, definitions, style_sheet
 from .ticks import Axis, make_axis
 from .window import Window
@@ -64,12 +64,12 @@ def draw_svg(
     dispatches: Sequence[Dispatch], window: Window, grouping: Grouping, width: int, theme: Theme
 ) -> str:
     """Return the picture as an SVG document, which may also stand in an HTML page."""
-    plan, layout = _lay_out(dispatches, window, grouping, width)
+    diagram, layout = _lay_out(dispatches, window, grouping, width)
     chart = layout.right - layout.left
     axis = make_axis(
         window.begin, window.end, window.zone, chart, lambda label: _text_width(label) + 14
     )
-    painter = _Painter(plan, layout)
+    painter = _Painter(diagram, layout)
     body = [*painter.grid(axis), *painter.rows(), *painter.now(), *painter.foot()]
     content = "".join(body)
     # Pictures in one page must not use each other's styles and patterns.
@@ -91,8 +91,8 @@ def svg_height(
     dispatches: Sequence[Dispatch], window: Window, grouping: Grouping, width: int = 960
 ) -> int:
     """Return the height of the picture, in pixels."""
-    plan, layout = _lay_out(dispatches, window, grouping, width)
-    painter = _Painter(plan, layout)
+    diagram, layout = _lay_out(dispatches, window, grouping, width)
+    painter = _Painter(diagram, layout)
     for _ in (*painter.rows(), *painter.foot()):
         pass
     return round(painter.height)
@@ -100,14 +100,14 @@ def svg_height(
 
 def _lay_out(
     dispatches: Sequence[Dispatch], window: Window, grouping: Grouping, width: int
-) -> tuple[Plan, _Layout]:
+) -> tuple[Diagram, _Layout]:
     labels = {label for each in dispatches for label in grouping.labels(each)}
     zone = zone_text(window.zone)
     longest = max([*map(_label_width, labels), _text_width(zone), 40.0])
     left = _EDGE + min(longest, _MAX_LABEL) + _GAP
     layout = _Layout(float(width), left, width - _EDGE, window)
     chart = layout.right - layout.left
-    plan = make_plan(
+    diagram = make_diagram(
         dispatches,
         window,
         grouping,
@@ -117,7 +117,7 @@ def _lay_out(
         max_rows=_MAX_ROWS,
         max_bars=_MAX_BARS,
     )
-    return plan, layout
+    return diagram, layout
 
 
 class _Painter:
@@ -129,24 +129,24 @@ class _Painter:
       height: The height painted so far.
     """
 
-    def __init__(self, plan: Plan, layout: _Layout) -> None:
-        self._plan = plan
+    def __init__(self, diagram: Diagram, layout: _Layout) -> None:
+        self._diagram = diagram
         self._layout = layout
-        self._details = Details(plan.window)
-        self._brief = plan.number_of_bars > _MANY_BARS
-        shown = {clean(bar.dispatch.type) for bar in plan.bars()}
-        every = colours_of(plan.types)
-        self.colours = {name: every[name] for name in plan.types if name in shown}
+        self._details = Details(diagram.window)
+        self._brief = diagram.number_of_bars > _MANY_BARS
+        shown = {clean(bar.dispatch.type) for bar in diagram.bars()}
+        every = colours_of(diagram.types)
+        self.colours = {name: every[name] for name in diagram.types if name in shown}
         self.paints: set[tuple[str, int]] = set()
-        self._bottom = _TOP + sum(map(_row_height, plan.rows)) if plan.rows else _TOP + 40
+        self._bottom = _TOP + sum(map(_row_height, diagram.rows)) if diagram.rows else _TOP + 40
         self.height = self._bottom
 
     # The axis.
 
     def grid(self, axis: Axis) -> Iterator[str]:
-        layout, window = self._layout, self._plan.window
+        layout, window = self._layout, self._diagram.window
         top = _TOP
-        for number, row in enumerate(self._plan.rows):
+        for number, row in enumerate(self._diagram.rows):
             if number % 2 == 0:
                 yield _rect("band", 0, top, layout.width, _row_height(row))
             top += _row_height(row)
@@ -171,8 +171,8 @@ class _Painter:
 
     def _now_room(self) -> tuple[float, float]:
         """Return the left and right end of the label of the present."""
-        window = self._plan.window
-        if not (window.shows_now and self._plan.rows):
+        window = self._diagram.window
+        if not (window.shows_now and self._diagram.rows):
             return 0.0, 0.0
         half = _text_width(self._now_label()) / 2 + 6
         middle = self._layout.x(window.now)
@@ -180,13 +180,13 @@ class _Painter:
         return middle - half, middle + half
 
     def _now_label(self) -> str:
-        local = moment_text(self._plan.window.now, self._plan.window.zone)
+        local = moment_text(self._diagram.window.now, self._diagram.window.zone)
         return f"now {local.rpartition(', ')[2]}"
 
     def now(self) -> Iterator[str]:
         first, last = self._now_room()
         if first < last:
-            x = self._layout.x(self._plan.window.now)
+            x = self._layout.x(self._diagram.window.now)
             yield f'<path class="now" stroke-width="1.5" d="M{x:g} {_TOP - 9:g}V{self._bottom:g}"/>'
             yield (
                 f'<rect class="now" x="{first:.1f}" y="33" width="{last - first:.1f}" '
@@ -199,14 +199,14 @@ class _Painter:
 
     def rows(self) -> Iterator[str]:
         top = _TOP
-        for row in self._plan.rows:
+        for row in self._diagram.rows:
             height = _row_height(row)
             yield self._row_label(row, top + height / 2 + 4.5)
             lane, gap = _lane_sizes(row)
             for bar in row.bars:
                 yield self._bar(bar, top + _ROW_EDGE + bar.lane * (lane + gap), lane)
             top += height
-        if not self._plan.rows:
+        if not self._diagram.rows:
             yield _text("muted", self._layout.left, _TOP + 22, "Nothing runs in this time.")
 
     def _row_label(self, row: Row, y: float) -> str:
@@ -255,7 +255,7 @@ class _Painter:
     def _inner_text(self, bar: Bar) -> str:
         if bar.others:
             return f"{bar.others + 1} in one"
-        return self._plan.grouping.caption(bar.dispatch)
+        return self._diagram.grouping.caption(bar.dispatch)
 
     def _paint(self, bar: Bar, number: int) -> str:
         """Return the attributes that fill a bar."""
@@ -293,8 +293,8 @@ class _Painter:
 
     def _entries(self) -> Iterator[tuple[str, str]]:
         """Return the signs that are in the picture, 20 by 10 pixels, each with its meaning."""
-        bars = list(self._plan.bars())
-        if self._plan.grouping.by != "type":
+        bars = list(self._diagram.bars())
+        if self._diagram.grouping.by != "type":
             for name, number in self.colours.items():
                 yield f'<rect class="c{number}" width="20" height="10" rx="3"/>', name
         for kind, meaning, there in (
@@ -316,10 +316,10 @@ class _Painter:
             yield '<path class="crowd" d="M0 0h20v10H0z"/>', "too many to tell apart"
 
     def _remarks(self) -> Iterator[str]:
-        if self._plan.left_out:
-            yield f"{self._plan.left_out} more rows are not in the picture."
-        if self._plan.idle:
-            yield f"Not in this time: {', '.join(self._plan.idle[:100])}"
+        if self._diagram.left_out:
+            yield f"{self._diagram.left_out} more rows are not in the picture."
+        if self._diagram.idle:
+            yield f"Not in this time: {', '.join(self._diagram.idle[:100])}"
 
 
 def _outline(bar: Bar, first: float, last: float, y: float, height: float) -> str:

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 
 from ..model.dispatch import Dispatch
 from .colours import PALETTE, colours_of
+from .diagram import Bar, Diagram, Row, make_diagram
 from .grouping import Grouping
-from .plan import Bar, Plan, Row, make_plan
 from .ticks import make_axis
 from .window import Window
 from .words import cells, clean, moment_text, shorten, zone_text
@@ -36,7 +36,7 @@ def draw_text(
     longest = max(map(cells, labels), default=0)
     column = min(max(longest, cells(zone_text(window.zone)), 4), width // 3)
     chart = width - column - 1
-    plan = make_plan(
+    diagram = make_diagram(
         dispatches,
         window,
         grouping,
@@ -44,7 +44,7 @@ def draw_text(
         pulse=window.part(chart),
         max_lanes=_MAX_LANES,
     )
-    lines = [*_head(plan, column, chart), *_body(plan, column, chart), *_foot(plan, width)]
+    lines = [*_head(diagram, column, chart), *_body(diagram, column, chart), *_foot(diagram, width)]
     return "\n".join(_line(pieces, color) for pieces in lines)
 
 
@@ -67,8 +67,8 @@ def _line(pieces: Iterable[Piece], color: bool) -> str:
 # The axis.
 
 
-def _head(plan: Plan, column: int, chart: int) -> list[list[Piece]]:
-    window = plan.window
+def _head(diagram: Diagram, column: int, chart: int) -> list[list[Piece]]:
+    window = diagram.window
     axis = make_axis(window.begin, window.end, window.zone, chart, lambda label: cells(label) + 2)
     days, times = [_EMPTY] * chart, [_EMPTY] * chart
     for span in axis.spans:
@@ -93,31 +93,33 @@ def _padded(text: str, width: int) -> str:
 # The rows.
 
 
-def _body(plan: Plan, column: int, chart: int) -> list[list[Piece]]:
-    if not plan.rows:
+def _body(diagram: Diagram, column: int, chart: int) -> list[list[Piece]]:
+    if not diagram.rows:
         return [[(_EMPTY * (column + 1), ""), ("Nothing runs in this time.", _DIM)]]
-    window = plan.window
-    colours = colours_of(plan.types)
+    window = diagram.window
+    colours = colours_of(diagram.types)
     axis = make_axis(window.begin, window.end, window.zone, chart, lambda label: cells(label) + 2)
     ground: list[Piece] = [(_EMPTY, "")] * chart
     for tick in axis.ticks:
         ground[int(window.share(tick.moment) * chart)] = (_TICK, _DIM)
     lines = []
-    for row in plan.rows:
-        for lane, drawn in enumerate(_row(row, plan, ground, colours)):
+    for row in diagram.rows:
+        for lane, drawn in enumerate(_row(row, diagram, ground, colours)):
             label = "" if lane else shorten(row.label, column, cells)
             lines.append([(_padded(label, column + 1), _BOLD), *drawn])
     return lines
 
 
-def _row(row: Row, plan: Plan, ground: list[Piece], colours: dict[str, int]) -> list[list[Piece]]:
+def _row(
+    row: Row, diagram: Diagram, ground: list[Piece], colours: dict[str, int]
+) -> list[list[Piece]]:
     lanes = [list(ground) for _ in range(row.lanes)]
     halves: list[dict[int, str]] = [{} for _ in range(row.lanes)]
     for bar in row.bars:
         style = _style(bar, colours)
-        _draw(bar, plan.window, lanes[bar.lane], halves[bar.lane], style)
-    if plan.window.shows_now:
-        place = int(plan.window.share(plan.window.now) * len(ground))
+        _draw(bar, diagram.window, lanes[bar.lane], halves[bar.lane], style)
+    if diagram.window.shows_now:
+        place = int(diagram.window.share(diagram.window.now) * len(ground))
         for lane in lanes:
             lane[place] = (_MARK, _NOW)
     return lanes
@@ -160,19 +162,19 @@ def _block(bar: Bar, left: bool, right: bool) -> str:
 # The legend.
 
 
-def _foot(plan: Plan, width: int) -> list[list[Piece]]:
+def _foot(diagram: Diagram, width: int) -> list[list[Piece]]:
     lines: list[list[Piece]] = []
-    if plan.rows:
-        lines += [[], *_flow(_legend(plan), width)]
-    if plan.idle:
-        names = f"Not in this time: {', '.join(plan.idle)}"
+    if diagram.rows:
+        lines += [[], *_flow(_legend(diagram), width)]
+    if diagram.idle:
+        names = f"Not in this time: {', '.join(diagram.idle)}"
         lines.append([(shorten(names, width, cells), _DIM)])
     return lines
 
 
-def _legend(plan: Plan) -> list[list[Piece]]:
+def _legend(diagram: Diagram) -> list[list[Piece]]:
     """Return the signs that are in the picture, each with its meaning."""
-    bars = list(plan.bars())
+    bars = list(diagram.bars())
     plain = [bar for bar in bars if not (bar.others or bar.pulse or bar.dry_run or bar.overridden)]
     signs = (
         (_HALVES[True, True] * 2, "run", any(not bar.run.many for bar in plain)),
@@ -184,8 +186,8 @@ def _legend(plan: Plan) -> list[list[Piece]]:
         (_ENDLESS, "without end", any(bar.endless for bar in bars)),
     )
     entries = [[(sign, ""), (f" {meaning}", _DIM)] for sign, meaning, there in signs if there]
-    if plan.window.shows_now:
-        now = f" now, {moment_text(plan.window.now, plan.window.zone)}"
+    if diagram.window.shows_now:
+        now = f" now, {moment_text(diagram.window.now, diagram.window.zone)}"
         entries.append([(_MARK, _NOW), (now, _DIM)])
     return entries
 

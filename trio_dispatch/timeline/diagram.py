@@ -1,4 +1,4 @@
-"""The layout of a picture: rows of bars, in lanes so that no bar hides another."""
+"""What a picture shows: rows of bars, in lanes so that no bar hides another."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .runs import Run, runs
 from .window import Window
 from .words import clean, natural_key
 
-__all__ = ["Bar", "Plan", "Row", "make_plan"]
+__all__ = ["Bar", "Diagram", "Row", "make_diagram"]
 
 _NONE = timedelta()
 _CENTURY = timedelta(days=36_525)
@@ -68,7 +68,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Diagram:
     """The layout of a picture.
 
     Attributes:
@@ -97,7 +97,7 @@ class Plan:
             yield from row.bars
 
 
-def make_plan(
+def make_diagram(
     dispatches: Iterable[Dispatch],
     window: Window,
     grouping: Grouping = BY_TYPE,
@@ -107,7 +107,7 @@ def make_plan(
     max_lanes: int | None = None,
     max_rows: int | None = None,
     max_bars: int | None = None,
-) -> Plan:
+) -> Diagram:
     """Lay out what runs in a window.
 
     Args:
@@ -120,10 +120,12 @@ def make_plan(
     """
     kept = sorted((each for each in dispatches if not each.deleted), key=lambda each: each.id)
     while True:
-        plan = _make_plan(kept, window, grouping, _Sizes(resolution, pulse, max_lanes), max_rows)
-        number = plan.number_of_bars
+        diagram = _make_diagram(
+            kept, window, grouping, _Sizes(resolution, pulse, max_lanes), max_rows
+        )
+        number = diagram.number_of_bars
         if max_bars is None or number <= max_bars:
-            return plan
+            return diagram
         factor = 4 if number > 4 * max_bars else 2
         resolution = max(factor * resolution, timedelta.resolution)
         pulse = max(factor * pulse, timedelta.resolution)
@@ -136,13 +138,13 @@ class _Sizes:
     max_lanes: int | None
 
 
-def _make_plan(
+def _make_diagram(
     dispatches: Sequence[Dispatch],
     window: Window,
     grouping: Grouping,
     sizes: _Sizes,
     max_rows: int | None,
-) -> Plan:
+) -> Diagram:
     members: dict[str, list[Dispatch]] = {}
     for each in dispatches:
         for label in grouping.labels(each):
@@ -163,7 +165,7 @@ def _make_plan(
         else:
             rows.append(row)
     types = sorted({clean(each.type) for each in dispatches}, key=natural_key)
-    return Plan(window, grouping, tuple(rows), left_out, tuple(idle), tuple(types))
+    return Diagram(window, grouping, tuple(rows), left_out, tuple(idle), tuple(types))
 
 
 def _bars(dispatch: Dispatch, window: Window, resolution: timedelta) -> Iterator[Bar]:

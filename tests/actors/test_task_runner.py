@@ -14,7 +14,7 @@ from trio_dispatch import ActorRun, TaskState
 from trio_dispatch.actors.registry import ActorRegistry
 from trio_dispatch.actors.run import RunState, Shown
 from trio_dispatch.actors.task import ActorTask
-from trio_dispatch.actors.tasks import ActorTasks
+from trio_dispatch.actors.task_runner import TaskRunner
 from trio_dispatch.testing import make_dispatch
 
 
@@ -36,7 +36,7 @@ async def test_task_that_is_cancelled_before_its_first_step_never_calls_its_acto
         pytest.fail("the actor was called")
 
     async with trio.open_nursery() as nursery:
-        tasks = ActorTasks(nursery, ActorRegistry(), restart=True)
+        tasks = TaskRunner(nursery, ActorRegistry(), restart=True)
         task = make_task(actor, finished)
         state = task.state
         assert state is TaskState.WAITING
@@ -72,7 +72,7 @@ async def test_tasks_with_one_identity_act_one_at_a_time_in_the_order_of_their_b
         return act
 
     async with trio.open_nursery() as nursery:
-        tasks = ActorTasks(nursery, ActorRegistry(), restart=True)
+        tasks = TaskRunner(nursery, ActorRegistry(), restart=True)
         begun = []
         for number in (1, 2, 3):
             task = make_task(actor(number), [], once=once)
@@ -99,7 +99,7 @@ async def test_pulse_is_dropped_where_a_run_with_the_same_identity_goes_on(
         pytest.fail("the actor was called")
 
     async with trio.open_nursery() as nursery:
-        tasks = ActorTasks(nursery, ActorRegistry(), restart=True)
+        tasks = TaskRunner(nursery, ActorRegistry(), restart=True)
         tasks.begin(make_task(trio.sleep_forever, []))
         await trio.sleep(1)
         tasks.begin(make_task(pulse, finished, once=True))

@@ -10,7 +10,7 @@ from ..model.target import Target, TargetIds
 H = TypeVar("H", bound=Hashable)
 
 
-class Overlaps(Generic[H]):
+class TargetIndex(Generic[H]):
     """Things and the targets they act on, in the order in which they were added.
 
     Two targets by ids overlap if they share an id.  A target by category may mean any component,

@@ -32,7 +32,7 @@ _STEPS = 0.1
 _REPORT_INTERVAL = 1.0
 
 
-class ActorTasks:
+class TaskRunner:
     """The actor tasks in one nursery.
 
     Args:

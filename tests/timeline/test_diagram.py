@@ -17,8 +17,8 @@ from tests.helpers.drawing import BEGIN, DAY, HOUR, MINUTE, dispatches, minutely
 from trio_dispatch import Dispatch, Frequency, RecurrenceRule, TargetCategories, TargetIds
 from trio_dispatch.model.target import BatteryType, ElectricalComponentCategory
 from trio_dispatch.testing import make_dispatch
+from trio_dispatch.timeline.diagram import Diagram, Row, make_diagram
 from trio_dispatch.timeline.grouping import By, Grouping
-from trio_dispatch.timeline.plan import Plan, Row, make_plan
 from trio_dispatch.timeline.runs import Run, runs
 from trio_dispatch.timeline.window import Window
 
@@ -37,7 +37,7 @@ def runs_at(run: Run, moment: datetime) -> bool:
 @given(dispatches(), st.sampled_from(["type", "target"]))
 def test_at_each_minute_the_layout_has_what_runs(found: list[Dispatch], by: By) -> None:
     shown = window()
-    bars = list(make_plan(found, shown, Grouping(by)).bars())
+    bars = list(make_diagram(found, shown, Grouping(by)).bars())
     for minute in range(360):
         moment = shown.begin + minute * MINUTE
         planned = {bar.dispatch.id for bar in bars if runs_at(bar.run, moment)}
@@ -63,7 +63,7 @@ def occurrences(dispatch: Dispatch, shown: Window) -> list[datetime]:
 @given(dispatches())
 def test_bars_are_clipped_at_the_window(found: list[Dispatch]) -> None:
     shown = window()
-    for bar in make_plan(found, shown).bars():
+    for bar in make_diagram(found, shown).bars():
         assert bar.run.start < shown.end
         assert bar.clipped_left == (bar.run.start < shown.begin)
         assert bar.clipped_right == (bar.run.end is None or bar.run.end > shown.end)
@@ -101,7 +101,7 @@ def runs_within(run: Run, coarse: Run, every: list[Run]) -> bool:
 @given(dispatches(most=12))
 def test_lanes_do_not_overlap_and_are_as_few_as_possible(found: list[Dispatch]) -> None:
     shown = window()
-    for row in make_plan(found, shown).rows:
+    for row in make_diagram(found, shown).rows:
         spans = [(max(bar.run.start, BEGIN), bar.run.end or LAST, bar.lane) for bar in row.bars]
         no_overlap(spans)
         at_once = [
@@ -128,8 +128,8 @@ def test_bars_without_a_lane_share_the_last(
 ) -> None:
     shown = window()
     sizes: dict[str, Any] = {"resolution": minutes * MINUTE, "pulse": 2 * minutes * MINUTE}
-    free = make_plan(found, shown, **sizes)
-    full = make_plan(found, shown, **sizes, max_lanes=lanes)
+    free = make_diagram(found, shown, **sizes)
+    full = make_diagram(found, shown, **sizes, max_lanes=lanes)
     for row, every in zip(full.rows, free.rows, strict=True):
         assert row.lanes == min(lanes, every.lanes)
         assert sum(1 + bar.others for bar in row.bars) == len(every.bars)
@@ -151,7 +151,7 @@ def test_a_dispatch_stays_in_its_lane() -> None:
     late = make_dispatch(2, start_time=BEGIN + 10 * HOUR, duration=4 * HOUR, recurrence=daily)
     # On the third day the first lane is free.
     other = make_dispatch(3, start_time=BEGIN + 3 * DAY, duration=HOUR)
-    (row,) = make_plan([late, other, early], window(5 * DAY)).rows
+    (row,) = make_diagram([late, other, early], window(5 * DAY)).rows
     lanes = {(bar.dispatch.id, bar.lane) for bar in row.bars}
     assert lanes == {(1, 0), (2, 1), (3, 0)}
 
@@ -159,8 +159,8 @@ def test_a_dispatch_stays_in_its_lane() -> None:
 # Rows.
 
 
-def labels(plan: Plan) -> list[str]:
-    return [row.label for row in plan.rows]
+def labels(diagram: Diagram) -> list[str]:
+    return [row.label for row in diagram.rows]
 
 
 def test_rows_by_type_and_by_target() -> None:
@@ -174,11 +174,11 @@ def test_rows_by_type_and_by_target() -> None:
         make_dispatch(6, start_time=BEGIN - DAY, type="over"),
         make_dispatch(7, start_time=BEGIN, type="gone", deleted=True),
     ]
-    plan = make_plan(found, window())
-    assert labels(plan) == ["a", "B9", "b10"]
-    assert plan.idle == ("off", "over")
-    assert plan.types == ("a", "B9", "b10", "off", "over")
-    assert labels(make_plan(found, window(), Grouping("target"))) == [
+    diagram = make_diagram(found, window())
+    assert labels(diagram) == ["a", "B9", "b10"]
+    assert diagram.idle == ("off", "over")
+    assert diagram.types == ("a", "B9", "b10", "off", "over")
+    assert labels(make_diagram(found, window(), Grouping("target"))) == [
         "3,7-9",
         "10",
         "battery:li_ion,inverter",
@@ -188,9 +188,9 @@ def test_rows_by_type_and_by_target() -> None:
 
 def test_rows_beyond_the_limit_are_counted() -> None:
     found = [make_dispatch(n, start_time=BEGIN, type=f"T{n}") for n in range(30)]
-    plan = make_plan(found, window(), max_rows=20)
-    assert labels(plan) == [f"T{n}" for n in range(20)]
-    assert plan.left_out == 10
+    diagram = make_diagram(found, window(), max_rows=20)
+    assert labels(diagram) == [f"T{n}" for n in range(20)]
+    assert diagram.left_out == 10
 
 
 # Cost.
@@ -199,10 +199,10 @@ def test_rows_beyond_the_limit_are_counted() -> None:
 def test_a_year_of_minutes_is_bounded() -> None:
     shown = window(365 * DAY)
     found = [minutely(n) for n in range(3)]
-    plan = make_plan(found, shown, resolution=shown.part(320), max_lanes=12)
+    diagram = make_diagram(found, shown, resolution=shown.part(320), max_lanes=12)
     # There are half a million runs of each.
-    assert calls(lambda: make_plan(found, shown, resolution=shown.part(320))) < 20_000
-    assert [bar.run.many for bar in plan.bars()] == [True] * 3
+    assert calls(lambda: make_diagram(found, shown, resolution=shown.part(320))) < 20_000
+    assert [bar.run.many for bar in diagram.bars()] == [True] * 3
 
 
 def test_the_number_of_bars_is_limited() -> None:
@@ -212,14 +212,14 @@ def test_the_number_of_bars_is_limited() -> None:
         for n in range(4000)
     ]
     sizes: dict[str, Any] = {"resolution": MINUTE / 10, "max_lanes": 12}
-    assert make_plan(found, shown, **sizes).number_of_bars > 1000
-    plan = make_plan(found, shown, **sizes, max_bars=500)
-    assert 50 < plan.number_of_bars <= 500
-    assert sum(1 + bar.others for bar in plan.bars()) == 4000
+    assert make_diagram(found, shown, **sizes).number_of_bars > 1000
+    diagram = make_diagram(found, shown, **sizes, max_bars=500)
+    assert 50 < diagram.number_of_bars <= 500
+    assert sum(1 + bar.others for bar in diagram.bars()) == 4000
 
 
 def rows_of(*found: Dispatch, length: timedelta = DAY) -> tuple[Row, ...]:
-    return make_plan(found, window(length)).rows
+    return make_diagram(found, window(length)).rows
 
 
 def test_to_the_end_of_time() -> None:
@@ -230,9 +230,9 @@ def test_to_the_end_of_time() -> None:
         make_dispatch(2, start_time=begin, duration=365 * DAY),
         make_dispatch(3, start_time=begin, duration=None),
     ]
-    plan = make_plan(found, shown, resolution=shown.part(100))
-    assert Counter(bar.dispatch.id for bar in plan.bars()) == {1: 1, 2: 1, 3: 1}
-    assert [bar.dispatch.id for bar in plan.bars() if bar.endless] == [2, 3]
+    diagram = make_diagram(found, shown, resolution=shown.part(100))
+    assert Counter(bar.dispatch.id for bar in diagram.bars()) == {1: 1, 2: 1, 3: 1}
+    assert [bar.dispatch.id for bar in diagram.bars() if bar.endless] == [2, 3]
 
 
 @pytest.mark.parametrize("minutes", [0, 1, 59])

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from trio_dispatch import ElectricalComponentCategory, Target, TargetCategories, TargetIds
-from trio_dispatch.actors.overlaps import Overlaps
+from trio_dispatch.actors.target_index import TargetIndex
 
 
 def test_overlapping_targets_are_found() -> None:
     categories = TargetCategories(ElectricalComponentCategory.BATTERY)
     targets = [TargetIds(1, 2), TargetIds(2, 3), TargetIds(), categories, None]
-    overlaps: Overlaps[int] = Overlaps()
+    overlaps: TargetIndex[int] = TargetIndex()
     for number, target in enumerate(targets):
         overlaps.add(number, target)
 
