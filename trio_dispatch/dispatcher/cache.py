@@ -95,8 +95,8 @@ class FileCache:
         # A journal of an earlier process, or one that could not be written, may end in the middle
         # of an entry.  Nothing can be appended before the file is written and it is trimmed.
         self._can_append = False
-        # What is in the file or the journal, and since which entry; the file that is being written
-        # has what was recorded up to an entry, if it goes on.
+        # What actors act on according to the file or the journal, and since which entry; the file
+        # that is being written has what was recorded up to an entry, if it goes on.
         self._recorded: dict[Hashable, int] = {}
         self._being_written = -1
         # A disk that hangs keeps one thread.
@@ -220,7 +220,7 @@ class FileCache:
             sequence,
         )
         self._journal.trim(sequence)
-        return encoded, running.keys() | driven.keys()
+        return encoded, set(driven)
 
     def _failed(self, error: OSError) -> None:
         # It is tried again in a second, and reported once.
