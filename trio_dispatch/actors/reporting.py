@@ -101,8 +101,12 @@ class ActorReports:
     def finished(self, now: datetime) -> None:
         """The actor has finished."""
         run, self._acts_on = self._acts_on, None
-        if run is not None:
-            self._end(run, self._ending or SHUTDOWN, now)
+        if run is None:
+            return
+        ending = self._ending or SHUTDOWN
+        if ending == SHUTDOWN and run.until is not None and run.start < run.until <= now:
+            ending = COMPLETED
+        self._end(run, ending, now)
 
     def dropped(self, shown: Acted, now: datetime, why: str) -> None:
         """The actor is not called, since another run drives its component."""

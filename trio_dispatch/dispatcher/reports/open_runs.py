@@ -168,7 +168,11 @@ class OpenRuns:
         Inherited runs stay: this process knows nothing new about them.
         """
         for report in [*self.table]:
-            if report.key not in self._inherited and not has_ended(report):
+            if report.key in self._inherited or has_ended(report):
+                continue
+            if report.until is not None and report.until <= now:
+                self.add(_next(report, ReportKind.COMPLETED, now, None))
+            else:
                 self.add(_next(report, ReportKind.STOPPED, now, StopReason.SHUTDOWN))
         self._is_closed = True
 
