@@ -386,3 +386,27 @@ async def test_several_dispatchers_see_the_same(ccore: CCoreService) -> None:
             told = {await next_of(events) for _ in range(10)}
             assert told == {(Created, number) for number in range(1, 11)}
         assert one.dispatches == two.dispatches
+
+
+@within(30)
+async def test_service_without_the_api_of_runs_costs_one_line_in_the_log(
+    ccore: CCoreService, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "trio_dispatch.dispatcher.reports")
+    await ccore.create(2, startTime=just_now(), duration=3600)
+    async with open_dispatcher(
+        MICROGRID, server_url=ccore.url, key=KEY, name="site-7"
+    ) as dispatcher:
+        await ccore.ask("until_watched")
+        status = dispatcher.running_status_change.new_receiver()
+        for _ in range(2):
+            assert (await status.receive()).running() is RunningState.RUNNING
+        for id_ in (1, 2):
+            await ccore.ask("delete", id=id_)
+            assert (await status.receive()).running() is RunningState.STOPPED
+        await trio.sleep(1)
+        assert dispatcher.statistics().reports_waiting == 4
+        assert dispatcher.sync_state.value.phase is SyncPhase.LIVE
+    lines = [record.getMessage() for record in caplog.records]
+    [line] = [line for line in lines if "without a cache" not in line]
+    assert line.endswith("the service does not take reports of runs; they are kept here")

@@ -50,11 +50,10 @@ class RunsClient(Protocol):
 class Delivery:
     """Delivers reports while there is contact with the service.
 
-    A report that the service refuses although it accepts others is skipped.
+    A report that the service refuses although it accepts others is skipped, and counts as lost.
 
     Attributes:
       delivered: How many reports were delivered.
-      refused: How many were skipped.
       last: When reports were last delivered, in UTC.
     """
 
@@ -75,7 +74,8 @@ class Delivery:
         self._journal = journal
         self._limit = _REPORTS_AT_ONCE
         self._logged = ""
-        self.delivered = self.refused = 0
+        self._is_refused = False
+        self.delivered = 0
         self.last: datetime | None = None
 
     async def run(self, state: AsyncValue[SyncState]) -> None:
@@ -92,18 +92,21 @@ class Delivery:
                 await self._deliver_batch()
                 backoff = Backoff()
                 self._logged = ""
+                self._is_refused = False
             except ServiceError as exc:
                 await self._pause(exc, backoff, state)
 
     async def flush(self, state: AsyncValue[SyncState]) -> None:
-        """Deliver what is stored, unless there is no contact; a failure ends the attempt."""
+        """Deliver what is stored, if the service can be reached and takes reports."""
         try:
-            while _has_contact(state.value) and self._queue.stored >= self._queue.first:
+            while (
+                _has_contact(state.value)
+                and not self._is_refused
+                and self._queue.stored >= self._queue.first
+            ):
                 await self._deliver_batch()
         except ServiceError as exc:
-            log.info(
-                "%s: %d reports wait for the next start: %s", self._about, len(self._queue), exc
-            )
+            self._log_once(logging.INFO, f"{len(self._queue)} reports are not delivered: {exc}")
 
     @property
     def _about(self) -> str:
@@ -116,6 +119,9 @@ class Delivery:
           ServiceError: they could not be delivered, and are to be delivered again after a pause.
         """
         batch = self._queue.batch(self._limit, _BYTES_AT_ONCE)
+        if not batch:  # it was dropped meanwhile
+            await trio.lowlevel.checkpoint()
+            return
         try:
             last = await self._report(batch)
         except ServiceError as exc:
@@ -152,12 +158,14 @@ class Delivery:
 
     def _skip(self, report: RunReport, exc: ServiceError) -> None:
         log.error("%s: the service refuses %s: %s", self._about, report, exc)
-        self.refused += self._queue.acknowledge(report.sequence)
+        self._queue.acknowledge(report.sequence)
+        self._queue.lost += 1
 
     async def _pause(
         self, exc: ServiceError, backoff: Backoff, state: AsyncValue[SyncState]
     ) -> None:
         """Wait until the next attempt."""
+        self._is_refused = exc.permanent
         if exc.permanent:
             if exc.status.name == "UNIMPLEMENTED":
                 self._log_once(

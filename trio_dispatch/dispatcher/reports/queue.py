@@ -33,7 +33,7 @@ class ReportQueue:
       next_sequence: The sequence number of the next report.
       stored: The sequence number of the last report that is on the disk; only reports up to it may
         be delivered.
-      lost: How many reports were dropped because too many were waiting.
+      lost: How many reports were dropped because too many were waiting, or refused by the service.
     """
 
     def __init__(

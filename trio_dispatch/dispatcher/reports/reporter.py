@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from importlib.metadata import version
@@ -26,6 +27,7 @@ __all__ = ["Reporter", "open_reporter"]
 
 log = logging.getLogger("trio_dispatch.dispatcher.reports")
 
+_EVENTS_AT_ONCE = 100
 _LAST_WRITE_TIMEOUT = 5.0
 _LAST_DELIVERY_TIMEOUT = 2.0
 
@@ -33,7 +35,8 @@ _LAST_DELIVERY_TIMEOUT = 2.0
 class Reporter:
     """Reports what a dispatcher and its actors do.
 
-    Its methods only put reports into a queue; the task `run` stores and delivers them.
+    What happens is only noted when it happens, so that it delays no status message and no actor.
+    The task `run` makes reports of it, stores them and delivers them.
 
     Args:
       client: Delivers the reports.
@@ -43,6 +46,8 @@ class Reporter:
 
     def __init__(self, client: RunsClient, path: Path | None, saved: SavedReports) -> None:
         state = saved.state
+        self._inbox: deque[tuple[Notice, datetime] | RunReport] = deque()
+        self._arrived = trio.Event()
         self._queue = ReportQueue(state.next, saved.waiting, lost=state.lost)
         self._runs = OpenRuns(self._take, saved.open_runs)
         self._journal = Journal(path, self._queue, state, lambda: self._runs.table)
@@ -68,7 +73,7 @@ class Reporter:
     @property
     def lost(self) -> int:
         """How many reports were lost, because too many were waiting or the service refused them."""
-        return self._queue.lost + self._delivery.refused
+        return self._queue.lost
 
     @property
     def last_delivery(self) -> datetime | None:
@@ -77,11 +82,13 @@ class Reporter:
 
     def announce(self, notice: Notice, now: datetime) -> None:
         """Report what the scheduler announces."""
-        self._runs.announce(notice, now)
+        self._inbox.append((notice, now))
+        self._arrived.set()
 
     def put(self, report: RunReport) -> None:
         """Report what an actor does; its sequence number does not matter."""
-        self._runs.add(report)
+        self._inbox.append(report)
+        self._arrived.set()
 
     async def settle(
         self,
@@ -99,9 +106,11 @@ class Reporter:
           wait_idle: Waits until everything that is due now was announced.
         """
         await wait_idle()
+        await self._take_in()
         self._runs.settle(clock.now(), dispatches)
         await state.wait_value(lambda each: each.phase is SyncPhase.LIVE)
         await wait_idle()
+        await self._take_in()
         self._runs.settle(clock.now())
 
     async def run(self, state: AsyncValue[SyncState]) -> None:
@@ -112,9 +121,12 @@ class Reporter:
         """
         try:
             async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._keep_taking_in)
                 nursery.start_soon(self._journal.run)
                 nursery.start_soon(self._delivery.run, state)
         finally:
+            with trio.CancelScope(shield=True):
+                await self._take_in()
             self._runs.close(clock.now())
             # A disk or a service that hangs does not delay the end for long.
             with trio.move_on_after(_LAST_WRITE_TIMEOUT, shield=True):
@@ -123,6 +135,23 @@ class Reporter:
                 await self._delivery.flush(state)
             with trio.move_on_after(_LAST_WRITE_TIMEOUT, shield=True):
                 await self._journal.write()
+
+    async def _keep_taking_in(self) -> None:
+        while True:
+            await self._arrived.wait()
+            self._arrived = trio.Event()
+            await self._take_in()
+
+    async def _take_in(self) -> None:
+        """Make reports of what has happened."""
+        while self._inbox:
+            for _ in range(min(_EVENTS_AT_ONCE, len(self._inbox))):
+                event = self._inbox.popleft()
+                if isinstance(event, RunReport):
+                    self._runs.add(event)
+                else:
+                    self._runs.announce(*event)
+            await trio.lowlevel.checkpoint()
 
     def _take(self, report: RunReport) -> RunReport:
         return self._journal.take(report)
