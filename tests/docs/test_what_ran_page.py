@@ -13,6 +13,7 @@ from trio.testing import MockClock
 
 from tests.helpers.commanding import Cli, ServiceThread, run
 from tests.helpers.reporting import report_about, store_reports
+from trio_dispatch.dispatcher.reports import queue
 from trio_dispatch.model.runs import (
     MAX_DETAILS_BYTES,
     MAX_ERROR_BYTES,
@@ -85,6 +86,8 @@ def test_the_numbers_are_those_of_the_code() -> None:
     )
     assert "400 days, and at most 1,000,000 of each" in PAGE
     assert f"{MEMORY_RETENTION.runs:,} of each" in PAGE
+    assert f"Up to {queue.MAX_REPORTS:,} reports or {queue.MAX_BYTES // 2**20} MiB wait" in PAGE
+    assert f"JSON, up to {MAX_DETAILS_BYTES // 1024} KiB" in PAGE
     for text in (
         f"| {MAX_NAME_LENGTH} characters |",
         f"| {rules.MAX_TYPE_BYTES} bytes |",
