@@ -22,7 +22,8 @@ myst_heading_anchors = 3
 myst_enable_extensions = ["colon_fence", "deflist"]
 # A name in single backticks becomes a link if Sphinx knows it.
 default_role = "any"
-suppress_warnings = ["ref.any"]
+# Several classes have an attribute of the same name, such as `type`.
+suppress_warnings = ["ref.any", "ref.python"]
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_default_options = {"members": True}

@@ -8,7 +8,7 @@ from typing import Final
 
 __all__ = ["DEFAULT_RETENTION", "TRIMMED_AT_ONCE", "Retention"]
 
-TRIMMED_AT_ONCE: Final = 500
+TRIMMED_AT_ONCE: Final = 200
 """A store removes this many entries at a time, so that no other work waits long."""
 
 _NANOS: Final = 1000

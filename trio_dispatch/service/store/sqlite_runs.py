@@ -1,8 +1,9 @@
 """Runs in an SQLite file.
 
 One task stores the reports.  As with other writes, those that wait share a transaction.  If a
-commit fails, its reports fail as unavailable: dispatchers send them again, and those that were
-stored are ignored then.
+commit fails, it may still have taken effect.  Its reports fail as unavailable: dispatchers send
+them again, and if they were stored they are ignored then.  All watchers are disconnected, since
+they may have missed a change.
 """
 
 from __future__ import annotations
@@ -43,6 +44,15 @@ class _Report:
     delivery: Delivery
     outcome: Outcome[tuple[int, list[RunRow]]] | None = None
     done: trio.Event = field(default_factory=trio.Event)
+
+    def attempt(self, connection: sa.Connection) -> None:
+        """Set the outcome; errors of the database are raised, since they concern all reports."""
+        try:
+            self.outcome = Value(report(connection, self.delivery))
+        except DRIVER_ERRORS:
+            raise
+        except Exception as exc:  # noqa: BLE001 - it is raised in the caller's task
+            self.outcome = Error(exc)
 
 
 class SqliteRuns(RunStore):
@@ -103,7 +113,7 @@ class SqliteRuns(RunStore):
                 if not self._waiting:
                     await self._arrival.park()
                 batch = self._next()
-                await clock.run_in_thread(self._transact, batch, limiter=self._writer)
+                certain = await clock.run_in_thread(self._transact, batch, limiter=self._writer)
                 self._on_commit()
                 del self._waiting[: len(batch)]
                 for each in batch:
@@ -111,6 +121,8 @@ class SqliteRuns(RunStore):
                         _, rows = each.outcome.value
                         self.watchers.publish(rows)
                     each.done.set()
+                if not certain:
+                    self.watchers.disconnect_all()
         finally:
             self._closed = True
             for each in self._waiting:
@@ -128,22 +140,29 @@ class SqliteRuns(RunStore):
             batch.append(each)
         return batch
 
-    def _transact(self, batch: Sequence[_Report]) -> None:
-        """Store reports in one transaction, in a worker thread."""
+    def _transact(self, batch: Sequence[_Report]) -> bool:
+        """Store reports in one transaction, in a worker thread.
+
+        Returns whether it is certain what became of them.
+        """
+        certain = True
         try:
-            with mapped_to_store_errors(self._path), self._engine.begin() as connection:
+            with mapped_to_store_errors(self._path), self._engine.connect() as connection:
+                transaction = connection.begin()
                 for each in batch:
-                    try:
-                        each.outcome = Value(report(connection, each.delivery))
-                    except DRIVER_ERRORS:
-                        raise
-                    except Exception as exc:  # noqa: BLE001 - it is raised in the caller's task
-                        each.outcome = Error(exc)
+                    each.attempt(connection)
+                try:
+                    transaction.commit()
+                except DRIVER_ERRORS:
+                    # Its state is unknown: it must not be used again.
+                    connection.invalidate()
+                    certain = False
+                    raise
         except StoreError as error:
             # A small transaction may still fit on a full disk.
-            if len(batch) > 1 and not isinstance(error, StoreUnavailableError):
-                for each in batch:
-                    self._transact([each])
-                return
+            if certain and len(batch) > 1 and not isinstance(error, StoreUnavailableError):
+                certainties = [self._transact([each]) for each in batch]
+                return all(certainties)
             for each in batch:
                 each.outcome = Error(copy_of(error))
+        return certain
