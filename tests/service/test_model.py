@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from functools import partial
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
@@ -30,6 +32,7 @@ from tests.helpers.api_model import (
     updated_entry,
 )
 from tests.helpers.effort import cases
+from tests.helpers.postgres import PostgresServer
 from tests.helpers.service import Wired, wired
 from trio_dispatch import Dispatch, clock
 from trio_dispatch.api import wire
@@ -46,9 +49,14 @@ SORTS = [(field, order) for field in range(4) for order in range(3)]
 class Player:
     """Make the same calls to the service and the model, and compare the results."""
 
-    def __init__(self, service: Wired, stub: wire.MicrogridDispatchServiceStub, model: Model):
-        self.stub = stub
+    def __init__(self, stubs: list[wire.MicrogridDispatchServiceStub], model: Model) -> None:
+        self._stubs = cycle(stubs)
         self.model = model
+
+    @property
+    def stub(self) -> wire.MicrogridDispatchServiceStub:
+        """A service: of several, another one for each call."""
+        return next(self._stubs)
 
     async def create(
         self,
@@ -363,8 +371,14 @@ scripts = st.one_of(
 )
 
 
-async def play(path: Path | None, script: list[tuple[Any, ...]]) -> None:
-    """Play a script; a "restart" in it closes the service and its store and opens new ones."""
+async def play(
+    path: Path | str | None, script: list[tuple[Any, ...]], *, replicas: int = 1
+) -> None:
+    """Play a script; a "restart" in it closes the service and its store and opens new ones.
+
+    Args:
+      replicas: The number of services that share the database.
+    """
     model = Model()
     parts: list[list[tuple[Any, ...]]] = [[]]
     for name, *arguments in script:
@@ -375,17 +389,23 @@ async def play(path: Path | None, script: list[tuple[Any, ...]]) -> None:
     for part in parts:
         events: list[tuple[EventKind, int, int]] = []
         model.events.clear()
-        async with (
-            open_store(path) as store,
-            wired(store) as service,
-            service.wire_channel() as channel,
-            trio.open_nursery() as nursery,
-        ):
+        async with AsyncExitStack() as stack:
+            stubs = []
+            for _ in range(replicas):
+                store = await stack.enter_async_context(open_store(path))
+                service = await stack.enter_async_context(wired(store))
+                channel = await stack.enter_async_context(service.wire_channel())
+                stubs.append(wire.MicrogridDispatchServiceStub(channel))
+            nursery = await stack.enter_async_context(trio.open_nursery())
             await nursery.start(watch, service, events)
-            player = Player(service, wire.MicrogridDispatchServiceStub(channel), model)
+            player = Player(stubs, model)
             for name, *arguments in part:
                 await getattr(player, name)(*arguments)
             await wait_all_tasks_blocked()
+            with trio.move_on_after(60):
+                # Changes of other replicas come in their own time.
+                while len(events) < len(model.events):  # noqa: ASYNC110
+                    await trio.sleep(1)
             nursery.cancel_scope.cancel()
         assert events == model.events
 
@@ -427,3 +447,14 @@ def test_the_service_in_memory_agrees_with_the_model(script: list[tuple[Any, ...
 def test_the_service_on_disk_agrees_with_the_model(script: list[tuple[Any, ...]]) -> None:
     with tempfile.TemporaryDirectory() as directory:
         run(partial(play, Path(directory) / "dispatches.db", script))
+
+
+@settings(
+    max_examples=cases(8, long=500), suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(scripts)
+def test_three_services_on_postgresql_agree_with_the_model(
+    postgres: PostgresServer, script: list[tuple[Any, ...]]
+) -> None:
+    with postgres.database() as url:
+        run(partial(play, url, script, replicas=3))
