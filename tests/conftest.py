@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.helpers.effort import LONG, cases
+
+if TYPE_CHECKING:
+    from tests.helpers.postgres import PostgresServer
 
 # A test never depends on how fast the machine is.
 settings.register_profile(
@@ -23,6 +28,21 @@ settings.load_profile("trio-dispatch")
 def pytest_xdist_auto_num_workers() -> int:
     """One more than there are cores, since tests also wait for processes, disks and real time."""
     return (os.cpu_count() or 1) + 1
+
+
+@pytest.fixture(scope="session")
+def postgres() -> PostgresServer:
+    """A PostgreSQL server."""
+    from tests.helpers.postgres import PostgresServer
+
+    return PostgresServer()
+
+
+@pytest.fixture
+def database(postgres: PostgresServer) -> Iterator[str]:
+    """The URL of an empty database in PostgreSQL."""
+    with postgres.database() as url:
+        yield url
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import pytest
 
 from tests.helpers.effort import LONG, cases
-from tests.helpers.interop.ccore import MICROGRID
-from tests.helpers.interop.ours import as_shown
-from tests.helpers.interop.peers import Peer, PeerError, within
+from tests.helpers.interop.ccore import KEY, MICROGRID
+from tests.helpers.interop.ours import as_shown, serve_here
+from tests.helpers.interop.peers import Peer, PeerError, start_script, within
 from trio_dispatch import (
     BatteryType,
     Dispatch,
@@ -25,8 +26,10 @@ from trio_dispatch import (
     Target,
     TargetCategories,
     TargetIds,
+    open_client,
 )
 from trio_dispatch.grpc import Status
+from trio_dispatch.service import Keys
 
 CALLS = cases(300, long=3000)
 
@@ -68,11 +71,23 @@ BASE = datetime.now(UTC).replace(microsecond=123456) + timedelta(days=1)
 class Player:
     """Makes random calls with the official client, and looks at the result with ours."""
 
-    def __init__(self, official: Peer, ours: DispatchClient, rng: random.Random) -> None:
-        self.official = official
-        self.ours = ours
+    def __init__(
+        self, officials: list[Peer], ours: list[DispatchClient], rng: random.Random
+    ) -> None:
+        self._officials = officials
+        self._ours = ours
         self.rng = rng
         self.last_id = 0
+
+    @property
+    def official(self) -> Peer:
+        """The official client: of several, which call different services, any one."""
+        return self.rng.choice(self._officials)
+
+    @property
+    def ours(self) -> DispatchClient:
+        """Our client: of several, any one."""
+        return self.rng.choice(self._ours)
 
     def pick(self, values: Sequence[T]) -> T:
         return self.rng.choice(values)
@@ -200,17 +215,35 @@ class Player:
 
 @within(60 + CALLS / 20)
 async def test_the_official_client_agrees_with_ours(official: Peer, ours: DispatchClient) -> None:
+    await play([official], [ours], CALLS)
+
+
+@within(60 + CALLS / 20)
+async def test_three_services_on_postgresql_are_one(database: str) -> None:
+    async with AsyncExitStack() as stack:
+        officials, ours = [], []
+        for _ in range(3):
+            service = await stack.enter_async_context(serve_here(database, Keys.of(KEY)))
+            peer = start_script("official_client", service.url, KEY)
+            officials.append(await stack.enter_async_context(peer))
+            client = open_client(service.url, key=KEY)
+            ours.append(await stack.enter_async_context(client))
+        await play(officials, ours, CALLS // 3)
+
+
+async def play(officials: list[Peer], ours: list[DispatchClient], number: int) -> None:
+    """Make random calls."""
     seed = random.randrange(1 << 32) if LONG else 4711
     rng = random.Random(seed)
-    player = Player(official, ours, rng)
+    player = Player(officials, ours, rng)
     calls = [player.create, player.update, player.delete, player.get, player.list]
     done: list[str] = []
     try:
-        for _ in range(CALLS):
+        for _ in range(number):
             call = rng.choices(calls, weights=[4, 4, 2, 2, 3])[0]
             done.append(call.__name__)
             await call()
     except BaseException:
         print(f"seed {seed}, call {len(done)}: {done[-1]}")
         raise
-    assert player.last_id > CALLS / 10
+    assert player.last_id > number / 10

@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from tests.helpers.postgres import PostgresServer
 from tests.helpers.service import OpenStore
 from trio_dispatch.service import Store, open_store
-
-
-@pytest.fixture(scope="session")
-def postgres() -> PostgresServer:
-    return PostgresServer()
-
-
-@pytest.fixture
-def database(postgres: PostgresServer) -> Iterator[str]:
-    """The URL of an empty database."""
-    with postgres.database() as url:
-        yield url
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgres"])

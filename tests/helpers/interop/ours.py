@@ -36,7 +36,7 @@ class OurService:
 
 
 @asynccontextmanager
-async def serve_here(db: Path, keys: Keys) -> AsyncIterator[OurService]:
+async def serve_here(db: Path | str, keys: Keys) -> AsyncIterator[OurService]:
     """Run a service in this process, which starts faster."""
     async with (
         open_store(db) as store,
