@@ -60,6 +60,23 @@ async def test_a_thread_goes_on_with_writes_that_arrive_meanwhile() -> None:
         nursery.cancel_scope.cancel()
 
 
+async def test_an_error_of_publishing_is_raised_by_the_task_that_owns_the_thread() -> None:
+    queue = WriteQueue("the store", Watchers(10))
+
+    def transact(writes: Sequence[Write]) -> None:
+        for each in writes:
+            each.outcome = Value(())
+
+    def publish(writes: Sequence[Write], result: None) -> None:
+        raise ZeroDivisionError
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(queue.submit, write())
+        await wait_all_tasks_blocked()
+        with pytest.raises(ZeroDivisionError):
+            await queue.run_in_thread(transact, publish, trio.CapacityLimiter(1))
+
+
 async def test_a_write_that_is_cancelled_before_its_turn_is_withdrawn() -> None:
     queue = WriteQueue("the store", Watchers(10))
     carried_out: list[Write] = []

@@ -155,8 +155,14 @@ class WriteQueue:
         """
         token = trio.lowlevel.current_trio_token()
 
+        # An error in a callback would end the event loop, so the owner of the thread raises it.
+        errors: list[Exception] = []
+
         def finish(writes: Sequence[Write], result: _R) -> None:
-            publish(writes, result)
+            try:
+                publish(writes, result)
+            except Exception as exc:  # noqa: BLE001
+                errors.append(exc)
             self._finish(writes)
             self._watchers.hand_over_some()
 
@@ -171,6 +177,8 @@ class WriteQueue:
             while True:
                 await self._wait()
                 await clock.run_in_thread(work, limiter=limiter)
+                if errors:
+                    raise errors[0]
                 await self._watchers.hand_over()
 
     @contextmanager
