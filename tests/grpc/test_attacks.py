@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from itertools import pairwise
 from typing import Any
 
@@ -33,6 +34,7 @@ from hyperframe.frame import (
     WindowUpdateFrame,
 )
 
+from tests.helpers.conformance import wire
 from tests.helpers.greeter import GreeterStub, HelloReply, HelloRequest
 from tests.helpers.greeting import Greeter, memory_connector
 from tests.helpers.http2_peer import REQUEST, Peer, frame, hello, played_client
@@ -219,71 +221,6 @@ async def test_requests_with_many_elements_are_refused_while_others_are_served(
         assert ("too many elements" in status.get("grpc-message", "")) == (count > 1000)
 
 
-# Malformed requests.
-
-BASE, REST = REQUEST[:4], REQUEST[4:]
-MALFORMED: dict[str, list[tuple[str, str]]] = {
-    "uppercase name": [*REQUEST, ("X-Upper", "1")],
-    "empty name": [*REQUEST, ("", "1")],
-    "space in a name": [*REQUEST, ("a b", "1")],
-    "colon in a name": [*REQUEST, ("a:b", "1")],
-    "unknown pseudo-header": [*BASE, (":odd", "1"), *REST],
-    "pseudo-header of a response": [*BASE, (":status", "200"), *REST],
-    "pseudo-header after others": [*BASE[:3], *REST, BASE[3]],
-    "connection": [*REQUEST, ("connection", "keep-alive")],
-    "transfer-encoding": [*REQUEST, ("transfer-encoding", "chunked")],
-    "te: gzip": [*BASE, ("te", "gzip"), REST[1]],
-    "no :scheme": [BASE[0], *BASE[2:], *REST],
-    "no :method": REQUEST[1:],
-    "no :path": [*BASE[:2], BASE[3], *REST],
-    "empty :path": [*BASE[:2], (":path", ""), BASE[3], *REST],
-    "two :path": [*BASE, (":path", "/other"), *REST],
-    "two :method": [(":method", "GET"), *REQUEST],
-    "two :scheme": [(":scheme", "https"), *REQUEST],
-    "two hosts": [*REQUEST, ("host", "elsewhere")],
-    "newline in a value": [*REQUEST, ("a", "b\nc: d")],
-    "null in a value": [*REQUEST, ("a", "b\0")],
-    "space before a value": [*REQUEST, ("a", " b")],
-    "content-length is no number": [*REQUEST, ("content-length", "x")],
-    "content-length is too small": [*REQUEST, ("content-length", "1")],
-    "content-length is too large": [*REQUEST, ("content-length", "100")],
-}
-
-
-@pytest.mark.parametrize("name", MALFORMED)
-async def test_a_malformed_request_is_an_error_of_its_stream(
-    nursery: trio.Nursery, name: str
-) -> None:
-    peer = await played_client(Server([Greeter()]), nursery)
-    peer.h2.send_headers(1, MALFORMED[name])
-    peer.h2.send_data(1, hello("x"), end_stream=True)
-    event = await peer.expect(StreamReset)
-    assert (event.stream_id, event.error_code) == (1, ErrorCodes.PROTOCOL_ERROR)
-    peer.h2.send_headers(3, request())
-    peer.h2.send_data(3, hello("x"), end_stream=True)
-    assert (await status_of(peer, 3))["grpc-status"] == "0"
-
-
-@pytest.mark.parametrize("trailers", [[(":path", "/x")], [("X", "y")]])
-async def test_malformed_trailers_are_an_error_of_their_stream(
-    nursery: trio.Nursery, trailers: Any
-) -> None:
-    peer = await played_client(Server([Greeter()]), nursery)
-    peer.h2.send_headers(1, request())
-    peer.h2.send_headers(1, trailers, end_stream=True)
-    event = await peer.expect(StreamReset)
-    assert (event.stream_id, event.error_code) == (1, ErrorCodes.PROTOCOL_ERROR)
-
-
-async def test_a_block_that_cannot_be_decompressed_is_a_compression_error(
-    nursery: trio.Nursery,
-) -> None:
-    for block in (b"\xff\xff", b"\x82\x20", b"\x40\x01a"):
-        peer = await played_client(Server([Greeter()]), nursery)
-        await peer.send(HeadersFrame(1, block, flags=["END_HEADERS"]).serialize())
-        assert (await peer.goaway()).error_code == ErrorCodes.COMPRESSION_ERROR
-
-
 # Floods.
 
 
@@ -323,17 +260,45 @@ async def test_every_kind_of_frame_is_counted(
     assert "connection closed" in caplog.text
 
 
-async def test_malformed_requests_count_as_resets(
+# Each makes the server reset a stream (CVE-2025-8671).
+BLOCK = wire.block(REQUEST)
+RESETS: dict[str, Callable[[int], bytes]] = {
+    "resets of the client": lambda n: wire.headers(n, BLOCK) + wire.reset(n),
+    "window overflow": lambda n: wire.headers(n, BLOCK) + wire.window_update(n, 2**31 - 1),
+    "increment of zero": lambda n: wire.headers(n, BLOCK) + wire.window_update(n, 0),
+    "data after the end": lambda n: wire.headers(n, BLOCK, end=True) + wire.data(n, b"x"),
+    "headers after the end": lambda n: wire.headers(n, BLOCK, end=True) + wire.headers(n, BLOCK),
+    "malformed request": lambda n: wire.headers(n, BLOCK + wire.literal("connection", "x")),
+    "malformed trailers": lambda n: wire.headers(n, BLOCK) + wire.headers(n, b"\x82", end=True),
+    "wrong content-length": lambda n: wire.headers(
+        n, BLOCK + wire.literal("content-length", "1"), end=True
+    ),
+    "short priority": lambda n: wire.headers(n, BLOCK) + wire.frame(wire.PRIORITY, n, b"x"),
+}
+
+
+@pytest.mark.parametrize("name", RESETS)
+async def test_every_reset_that_the_client_causes_is_counted(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock, name: str
+) -> None:
+    greeter = Greeter()
+    peer = await played_client(Server([greeter]), nursery)
+    with pytest.raises(trio.BrokenResourceError):  # noqa: PT012
+        for stream_id in range(1, 2000, 2):
+            await peer.stream.send_all(RESETS[name](stream_id))
+            await trio.sleep(0.001)
+    assert 400 < stream_id < 1000
+    assert greeter.running == 0
+
+
+async def test_data_on_a_stream_that_was_reset_is_counted(
     nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
 ) -> None:
     peer = await played_client(Server([Greeter()]), nursery)
-    peer.h2.remote_settings[SettingCodes.MAX_CONCURRENT_STREAMS] = 10**6
-    peer.h2.remote_settings.acknowledge()
+    await peer.send(wire.headers(1, BLOCK + wire.literal("connection", "x")))
     with pytest.raises(trio.BrokenResourceError):  # noqa: PT012
         for _ in range(2000):
-            stream_id = peer.h2.get_next_available_stream_id()
-            peer.h2.send_headers(stream_id, [*REQUEST, ("connection", "x")], end_stream=True)
-            await peer.flush()
+            await peer.stream.send_all(wire.data(1, b"x") * 10)
             await trio.sleep(0.001)
 
 
@@ -417,6 +382,165 @@ async def test_calls_beyond_the_limit_leave_some_to_every_connection(
     async with open_channel(memory_connector(server, nursery)) as channel:
         await GreeterStub(channel).say_hello(HelloRequest(name="x"))
     assert server.statistics().calls_refused == 20
+
+
+async def test_calls_that_do_not_finish_their_message_leave_some_to_every_connection(
+    nursery: trio.Nursery,
+) -> None:
+    server = Server([Greeter()], limits=Limits(unfinished_calls=20))
+    slow = [await played_client(server, nursery) for _ in range(2)]
+    for peer in slow:
+        for stream_id in range(1, 100, 2):
+            await peer.send(wire.headers(stream_id, BLOCK) + wire.data(stream_id, b"\0\0"))
+        await trio.testing.wait_all_tasks_blocked()
+    assert server.statistics().calls_running == 25
+    async with open_channel(memory_connector(server, nursery)) as channel:
+        for _ in range(10):
+            await GreeterStub(channel).say_hello(HelloRequest(name="x"))
+    for peer in slow:
+        await peer.stream.aclose()
+    await trio.testing.wait_all_tasks_blocked()
+    assert not server._service.unfinished
+
+
+# Turns.
+
+
+async def test_a_call_does_not_wait_for_the_frames_of_others(nursery: trio.Nursery) -> None:
+    """Connections with hundreds of frames handle a few of them, then it is the turn of others."""
+    server = Server([Greeter()], limits=Limits(resets=1e9, free_work=1e9))
+    flood = b"".join(wire.headers(n, BLOCK) + wire.reset(n) for n in range(1, 200, 2))
+    transports = []
+    for _ in range(10):
+        ours, theirs = trio.testing.memory_stream_pair()
+        nursery.start_soon(server.serve_stream, theirs)
+        await ours.send_all(wire.PREFACE + wire.settings())
+        transports.append(theirs)
+    async with open_channel(memory_connector(server, nursery)) as channel:
+        await GreeterStub(channel).say_hello(HelloRequest(name="before"))
+        for transport in transports:
+            transport.receive_stream.put_data(flood)
+        await GreeterStub(channel).say_hello(HelloRequest(name="during"))
+        connections = [c for c in server._connections if c.h2.highest_inbound_stream_id > 1]
+        handled = [connection.h2.highest_inbound_stream_id for connection in connections]
+        # All together have 2,000 frames.
+        assert sum(handled) < 1000
+        assert max(handled) < 299
+        await trio.testing.wait_all_tasks_blocked()
+    assert server.statistics().calls_started == 1002
+
+
+async def test_frames_without_use_share_a_part_of_the_time(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Beyond what is free for each of them, connections wait, and one that waits again is ended."""
+    server = Server([Greeter()])
+    peers = [await played_client(server, nursery) for _ in range(5)]
+    began = trio.current_time()
+    for peer in peers:
+        await peer.stream.send_all(wire.frame(wire.UNKNOWN) * 400)
+    await trio.sleep(0.01)
+    assert server._service.pace.delay(0) > 0.1
+    async with open_channel(memory_connector(server, nursery)) as channel:
+        await GreeterStub(channel).say_hello(HelloRequest(name="x"))
+        assert trio.current_time() - began < 0.02
+    for _ in range(20):
+        for peer in peers:
+            with contextlib.suppress(trio.BrokenResourceError):
+                await peer.stream.send_all(wire.frame(wire.UNKNOWN) * 400)
+        await trio.sleep(0.1)
+    assert server.statistics().connections == 0
+
+
+# Clients that do not read.
+
+
+async def deaf_client(server: Server, nursery: trio.Nursery) -> Peer:
+    """Open a connection on which the client reads nothing after the server's settings."""
+    ours, theirs = trio.testing.memory_stream_pair()
+    nursery.start_soon(server.serve_stream, theirs)
+    settings = {SettingCodes.INITIAL_WINDOW_SIZE: 2**31 - 1}
+    peer = Peer(ours, client_side=True, settings=settings)
+    await peer.send(wire.window_update(0, 2**31 - 1 - 65_535))
+    await trio.testing.wait_all_tasks_blocked()
+    theirs.send_stream.send_all_hook = trio.sleep_forever
+    return peer
+
+
+async def test_no_replies_are_made_for_a_client_that_does_not_read(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    server = Server([Talkative()])
+    peer = await deaf_client(server, nursery)
+    for first in range(1, 41, 10):
+        for stream_id in range(first, first + 10, 2):
+            await peer.send(request_bytes(stream_id))
+        await trio.testing.wait_all_tasks_blocked()
+    # The replies of the first ones wait, the others have not begun.
+    (connection,) = server._connections
+    assert len(connection.calls) == 20
+    assert server._service.unread_replies.reserved <= 5 * MIB + 50
+    await trio.sleep(31)
+    await peer.send(wire.ping())
+    await trio.sleep(1.1)
+    assert server.statistics().connections == 0
+    assert server._service.unread_replies.reserved == 0
+
+
+async def test_a_reply_that_never_had_room_ends_with_headers_of_its_own(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Its deadline passes while other replies fill the connection."""
+    server = Server([Talkative()])
+    ours, theirs = trio.testing.memory_stream_pair()
+    nursery.start_soon(server.serve_stream, theirs)
+    settings = {SettingCodes.INITIAL_WINDOW_SIZE: 2**31 - 1}
+    peer = Peer(ours, client_side=True, settings=settings)
+    peer.h2.increment_flow_control_window(2**31 - 1 - 65_535)
+    await peer.flush()
+    await trio.testing.wait_all_tasks_blocked()
+    reading = trio.Event()
+
+    async def read() -> None:
+        await reading.wait()
+        trio.testing.memory_stream_pump(theirs.send_stream, ours.receive_stream)
+
+    theirs.send_stream.send_all_hook = read
+    for stream_id, more in ((1, ()), (3, [("grpc-timeout", "1S")])):
+        peer.h2.send_headers(stream_id, request(PATH, *more))
+        peer.h2.send_data(stream_id, hello("x"), end_stream=True)
+        await peer.flush()
+        await trio.testing.wait_all_tasks_blocked()
+    await trio.sleep(2)
+    reading.set()
+    status = await status_of(peer, 3)
+    assert (status[":status"], status["grpc-status"]) == ("200", "4")
+
+
+def request_bytes(stream_id: int, *more: tuple[str, str]) -> bytes:
+    block = wire.block([*REQUEST, *more])
+    return wire.headers(stream_id, block) + wire.data(stream_id, hello("x"), end=True)
+
+
+async def test_a_peer_cannot_make_a_connection_keep_more_than_its_own_limits(
+    nursery: trio.Nursery,
+) -> None:
+    """The compression table, the frames, and what is known of streams that were closed."""
+    server = Server([Greeter()], limits=Limits(resets=1e9, free_work=1e9))
+    settings = {
+        SettingCodes.HEADER_TABLE_SIZE: 2**32 - 1,
+        SettingCodes.MAX_FRAME_SIZE: 2**24 - 1,
+        SettingCodes.INITIAL_WINDOW_SIZE: 2**31 - 1,
+    }
+    peer = await played_client(server, nursery, settings=settings)
+    for stream_id in range(1, 2201, 2):
+        await peer.stream.send_all(wire.headers(stream_id, BLOCK) + wire.reset(stream_id))
+        await trio.lowlevel.checkpoint()
+    await trio.testing.wait_all_tasks_blocked()
+    (connection,) = server._connections
+    assert connection.h2.encoder.header_table_size == 4096
+    assert len(connection.h2._closed_streams) <= 1000
+    assert not connection.h2.streams
 
 
 # Metadata.
