@@ -506,14 +506,15 @@ async def test_a_reply_that_never_had_room_ends_with_headers_of_its_own(
         trio.testing.memory_stream_pump(theirs.send_stream, ours.receive_stream)
 
     theirs.send_stream.send_all_hook = read
-    for stream_id, more in ((1, ()), (3, [("grpc-timeout", "1S")])):
+    # The first reply is being written, and the second one waits to be.
+    for stream_id, more in ((1, ()), (3, ()), (5, [("grpc-timeout", "1S")])):
         peer.h2.send_headers(stream_id, request(PATH, *more))
         peer.h2.send_data(stream_id, hello("x"), end_stream=True)
         await peer.flush()
         await trio.testing.wait_all_tasks_blocked()
     await trio.sleep(2)
     reading.set()
-    status = await status_of(peer, 3)
+    status = await status_of(peer, 5)
     assert (status[":status"], status["grpc-status"]) == ("200", "4")
 
 
