@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import Any
 
 from tests.helpers.reporting import report_about
@@ -10,6 +10,9 @@ from trio_dispatch import Dispatch, ReportedRun, ReportKind, TargetIds
 from trio_dispatch.model.runs import apply_report
 from trio_dispatch.testing import make_dispatch
 from trio_dispatch.timeline.actual import actual_runs
+from trio_dispatch.timeline.diagram import make_diagram
+from trio_dispatch.timeline.grouping import Grouping
+from trio_dispatch.timeline.window import Window
 
 VIRTUAL_START = make_dispatch().start_time
 MINUTE = timedelta(minutes=1)
@@ -60,3 +63,20 @@ def test_a_pulse_is_drawn_as_one() -> None:
     made = drawn(report_about(pulse))
     assert made is not None
     assert made.is_pulse
+
+
+def test_actual_runs_do_not_override_each_other() -> None:
+    runs = [
+        apply_report(
+            None,
+            report_about(make_dispatch(id_), actor="charger", component=3),
+            dispatcher="site-7",
+        )
+        for id_ in (1, 2)
+    ]
+    actual = [*actual_runs(runs, NOW, targets={}, by_component=True)]
+    window = Window(VIRTUAL_START, NOW, NOW, UTC)
+    diagram = make_diagram(actual, window, Grouping.by_component())
+    [row] = diagram.rows
+    assert (row.label, row.lanes) == ("component 3 actual", 2)
+    assert not any(bar.overridden for bar in row.bars)

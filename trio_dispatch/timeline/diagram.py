@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 from ..model.arbitration import Priority
 from ..model.dispatch import Dispatch
+from .actual import ActualRun
 from .driven import drives, overridden_runs
 from .grouping import BY_TYPE, Grouping
 from .runs import Run, runs
@@ -184,13 +185,14 @@ def _component_row(
     """Lay out a component: what drives it on top, everything else below.
 
     Dispatches of different types do not override each other: each type has an actor of its own.
-    Dry runs and pulses do not drive, and nothing overrides them.
+    Dry runs and pulses do not drive, and nothing overrides them.  What was reported is shown as it
+    is.
     """
     driving: list[Bar] = []
     others: list[Bar] = []
     types: dict[str, list[Dispatch]] = {}
     for each in dispatches:
-        if each.dry_run or each.is_pulse:
+        if each.dry_run or each.is_pulse or isinstance(each, ActualRun):
             others += _bars(each, window, sizes.resolution)
         else:
             types.setdefault(each.type, []).append(each)
