@@ -89,10 +89,16 @@ async def dispatch_service(virtual_clock: VirtualClock) -> AsyncIterator[LocalSe
 
 @pytest.fixture
 async def dispatcher(dispatch_service: LocalService) -> AsyncIterator[Dispatcher]:
-    """A dispatcher that follows microgrid 1 of `dispatch_service`, already in sync."""
+    """A dispatcher that follows microgrid 1 of `dispatch_service`, already in sync.
+
+    It reports what runs: `LocalService.runs` returns it.
+    """
     from trio_dispatch import open_dispatcher
 
     async with open_dispatcher(
-        microgrid_id=1, channel=dispatch_service.channel, key=dispatch_service.key
+        microgrid_id=1,
+        channel=dispatch_service.channel,
+        key=dispatch_service.key,
+        name="test",
     ) as dispatcher:
         yield dispatcher

@@ -150,14 +150,15 @@ def occurrence(message: Dispatch) -> datetime | None:
 
 def random_dispatch(rng: random.Random, id_: int, version: int) -> Dispatch:
     now = clock.now()
-    seconds = rng.choice([1, 10, 30, 59, None])
+    recurs = rng.random() < 0.5
+    seconds = rng.choice([1, 10, 30, 59, None] if recurs else [10, 90, None])
     return make_dispatch(
         id_,
         start_time=now + rng.randint(-2, 40) * SECOND,
         duration=None if seconds is None else seconds * SECOND,
         payload={"version": version},
         active=rng.random() < 0.8,
-        recurrence=RecurrenceRule(Frequency.MINUTELY) if rng.random() < 0.5 else None,
+        recurrence=RecurrenceRule(Frequency.MINUTELY) if recurs else None,
         update_time=now,
     )
 
@@ -231,6 +232,8 @@ async def test_service_has_of_each_run_what_was_seen_of_it(
             await disturb(service, rng, version)
 
         machine = Machine(service, tmp_path)
+        for id_ in range(1, 4):
+            await service.put(random_dispatch(rng, id_, 0))
         for _ in range(rng.randint(1, 4)):
             await live(machine, world, rng, change)
             for _ in range(rng.choice([0, 0, 2])):
