@@ -343,7 +343,7 @@ def load(
         return {
             **result,
             "events": expected / took,
-            "event_cpu": (cpu_of(pid) - cpu) / max(1, expected) * 1e6,
+            "event_cpu": (cpu_of(pid) - cpu) / expected * 1e6 if expected else 0.0,
             "event_50": percentile(latencies, 0.5),
             "event_99": percentile(latencies, 0.99),
             "lost": lost,
