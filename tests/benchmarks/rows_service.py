@@ -123,7 +123,7 @@ def service(quick: bool) -> Section:
 
 
 def measure(seconds: float, rounds: int, watchers: Sequence[int]) -> Section:
-    """Measure everything, each for so many seconds in each round."""
+    """Measure everything, each for this many seconds in each round."""
     with generator(rounds) as load:
         lines, costs = measure_calls(load, seconds)
         more, events = measure_events(load, seconds, watchers)

@@ -72,7 +72,7 @@ class Client(Protocol):
     ) -> AbstractAsyncContextManager[Call]: ...
 
     async def gather(self, function: Callable[[], Awaitable[None]], count: int) -> None:
-        """Run a function so many times at once."""
+        """Run a function a given number of times at once."""
 
 
 class NotApplicableError(Exception):
