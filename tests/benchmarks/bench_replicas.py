@@ -1,4 +1,4 @@
-"""One and two services on PostgreSQL, and one on SQLite, under load.
+"""Services on PostgreSQL and SQLite, and a peer on grpc.aio and asyncpg, under load.
 
     python -m tests.benchmarks.bench_replicas [SECONDS]
 
@@ -43,6 +43,16 @@ def service(database: str | Path, log: Path) -> Iterator[Target]:
         process.communicate()
 
 
+@contextmanager
+def peer(database: str) -> Iterator[Target]:
+    """Run the peer on a database."""
+    child = Child(PEERS, "peer_postgres", database, KEY)
+    try:
+        yield Target(int(child.line(WITHIN)), child.pid)
+    finally:
+        child.close()
+
+
 def load(targets: list[Target], seconds: float) -> list[dict[str, Any]]:
     """Load all services at once, each from a process of its own; return what each measured."""
     children = [Child(PEERS, "load_client") for _ in targets]
@@ -78,15 +88,23 @@ def main(seconds: float) -> None:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="trio-dispatch-")))
         server = PostgresServer(synced=True)
-        for name, count in (("SQLite", 1), ("PostgreSQL", 1), ("PostgreSQL, two services", 2)):
+        for name, count in (
+            ("SQLite", 1),
+            ("PostgreSQL", 1),
+            ("PostgreSQL, two services", 2),
+            ("PostgreSQL, the peer", 1),
+        ):
             with ExitStack() as running:
                 database: str | Path = folder / "dispatches.db"
                 if name != "SQLite":
                     database = running.enter_context(server.database())
-                targets = [
-                    running.enter_context(service(database, folder / f"log{number}"))
-                    for number in range(count)
-                ]
+                if name.endswith("the peer"):
+                    targets = [running.enter_context(peer(str(database)))]
+                else:
+                    targets = [
+                        running.enter_context(service(database, folder / f"log{number}"))
+                        for number in range(count)
+                    ]
                 found = load(targets, seconds)
             rows.append(
                 [
