@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 import trio
 from trio.testing import MockClock
 
@@ -16,7 +18,8 @@ from trio_dispatch.service import (
     StoreUnavailableError,
 )
 from trio_dispatch.service.store import runs
-from trio_dispatch.service.store.logs import LogQuery, RunFilter
+from trio_dispatch.service.store.logs import ChangeFilter, LogQuery, RunFilter
+from trio_dispatch.service.store.queries import TimeRange
 from trio_dispatch.service.store.runs import Delivery
 from trio_dispatch.service.store.sqlite import SqliteStore, open_sqlite
 from trio_dispatch.testing import make_dispatch
@@ -85,3 +88,54 @@ async def test_a_closed_store_takes_no_reports(path: Path) -> None:
         pass
     with pytest.raises(StoreUnavailableError, match="is closed"):
         await store_reports(store, report_about(make_dispatch(), ReportKind.MISSED))
+
+
+_RANGE = TimeRange(1, 10**18)
+_AFTER = (10**18, 5)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        LogQuery(1, wanted, after=after)
+        for after in (None, _AFTER)
+        for wanted in (
+            RunFilter(),
+            RunFilter(within=_RANGE),
+            RunFilter(ids=frozenset({1, 2}), types=frozenset({"A"})),
+            RunFilter(components=frozenset({1}), within=_RANGE),
+            RunFilter(states=frozenset({4, 5})),
+            RunFilter(types=frozenset({"A", "B"}), states=frozenset({2})),
+            RunFilter(dispatchers=frozenset({"a"}), within=_RANGE),
+        )
+    ]
+    + [
+        LogQuery(1, wanted, after=after)
+        for after in (None, _AFTER)
+        for wanted in (
+            ChangeFilter(),
+            ChangeFilter(within=_RANGE),
+            ChangeFilter(ids=frozenset({1, 2}), key_names=frozenset({"desk"})),
+            ChangeFilter(key_names=frozenset({"desk"}), within=_RANGE),
+        )
+    ],
+)
+async def test_lists_read_an_index_in_its_order(
+    path: Path, query: LogQuery[RunFilter] | LogQuery[ChangeFilter]
+) -> None:
+    async with open_sqlite(path) as store:
+        plans: list[str] = []
+
+        @sa.event.listens_for(store._engine, "before_cursor_execute")
+        def explain(
+            _: object, cursor: sqlite3.Cursor, sql: str, values: tuple[object], *__: object
+        ) -> None:
+            found = cursor.connection.execute(f"EXPLAIN QUERY PLAN {sql}", values)
+            plans.extend(row[3] for row in found)
+
+        if isinstance(query.filter, RunFilter):
+            await store.runs.list(LogQuery(1, query.filter, after=query.after))
+        else:
+            await store.list_changes(LogQuery(1, query.filter, after=query.after))
+    assert plans
+    assert all(" USING INDEX " in plan and "microgrid_id=?" in plan for plan in plans), plans
