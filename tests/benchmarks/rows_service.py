@@ -119,7 +119,9 @@ def generator(rounds: int) -> Iterator[Generator]:
 
 def service(quick: bool) -> Section:
     """The service under load."""
-    return measure(0.5 if quick else 3.0, 1 if quick else 3, (0, 200) if quick else WATCHERS)
+    return measure(
+        0.5 if quick else 2.0, 1 if quick else 2, WATCHERS[:2] if quick else WATCHERS[:3]
+    )
 
 
 def measure(seconds: float, rounds: int, watchers: Sequence[int]) -> Section:
