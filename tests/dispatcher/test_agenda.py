@@ -51,6 +51,14 @@ def test_run_starts_and_stops() -> None:
     assert agenda.next_due is None
 
 
+def test_first_occurrence_runs_just_before_a_start_time_with_a_fraction() -> None:
+    start = START + 0.7 * SECOND
+    dispatch = make_dispatch(start_time=start, duration=MINUTE, recurrence=HOURLY)
+    for fraction in (0.4, 0.8):
+        notices = Agenda().upsert(dispatch, START + fraction * SECOND)
+        assert [each.split()[-2:] for each in announced(notices)] == [["start", "1"]]
+
+
 def test_running_dispatch_is_announced_once_when_it_is_added() -> None:
     agenda = Agenda()
     dispatch = make_dispatch()

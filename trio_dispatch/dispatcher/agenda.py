@@ -243,7 +243,8 @@ class Agenda:
         entry = self._entries.get(dispatch.id)
         known = entry is not None
         if entry is None:
-            if dispatch.start_time > now:
+            # The occurrences of a rule are at whole seconds, the first one perhaps just before.
+            if _minus(dispatch.start_time, _SECOND) > now:
                 # Nothing can run, be due or have been missed.
                 self._entries[dispatch.id] = entry = _Entry(dispatch, now)
                 self._schedule(entry)
