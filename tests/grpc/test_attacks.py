@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import logging
+import traceback
 from collections.abc import AsyncIterator, Callable
 from itertools import pairwise
 from typing import Any
@@ -39,6 +40,7 @@ from tests.helpers.greeter import GreeterStub, HelloReply, HelloRequest
 from tests.helpers.greeting import Greeter, memory_connector
 from tests.helpers.http2_peer import REQUEST, Peer, frame, hello, played_client
 from trio_dispatch.grpc import Health, Limits, Proceed, Server, ServerStream, open_channel
+from trio_dispatch.grpc._framing import Message
 
 MIB = 2**20
 PATH = "/greeter.v1.Greeter/SayHello"
@@ -195,6 +197,15 @@ async def test_unread_replies_are_bounded_and_time_out(
     await trio.sleep(31)
     assert server.statistics().calls_running == 0
     assert server._service.unread_replies.reserved == 0
+
+
+def test_the_error_of_a_gzip_bomb_does_not_keep_what_was_inflated() -> None:
+    message = Message(gzip.compress(bytes(10_000)), "gzip", limit=5_000)
+    with pytest.raises(GRPCError, match="5000") as caught:
+        message.content()
+    frames = [frame for frame, _ in traceback.walk_tb(caught.value.__traceback__)]
+    kept = [value for frame in frames for value in frame.f_locals.values()]
+    assert all(len(value) < 5_000 for value in kept if isinstance(value, bytes))
 
 
 async def test_a_gzip_bomb_is_not_inflated(nursery: trio.Nursery) -> None:

@@ -93,8 +93,10 @@ class Message(NamedTuple):
             content = inflate.decompress(self.payload, self.limit + 1)
         except zlib.error as exc:
             raise GRPCError(Status.INTERNAL, f"a message is not valid gzip: {exc}") from exc
-        if len(content) > self.limit:
-            raise _too_long(len(content), self.limit)
+        if (size := len(content)) > self.limit:
+            # The traceback of the error would keep it until the call has ended.
+            del content
+            raise _too_long(size, self.limit)
         if not inflate.eof:
             raise GRPCError(Status.INTERNAL, "a gzip message is truncated")
         return content

@@ -182,6 +182,7 @@ class ServerStream(grpclib.server.Stream[R, S], Generic[R, S]):
         except GRPCError:
             raise
         except Exception as exc:
+            exc.__traceback__ = None  # It would keep the message until the call has ended.
             raise GRPCError(Status.INTERNAL, f"the request cannot be decoded: {exc}") from exc
         return message
 
