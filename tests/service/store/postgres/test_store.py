@@ -17,7 +17,13 @@ from tests.helpers.service import NOW, data, take
 from trio_dispatch.api import wire
 from trio_dispatch.api.codec import WIRE
 from trio_dispatch.api.wire import Event
-from trio_dispatch.service import NotFoundError, StoreError, StoreUnavailableError, open_store
+from trio_dispatch.service import (
+    NotFoundError,
+    StoreError,
+    StoreFullError,
+    StoreUnavailableError,
+    open_store,
+)
 from trio_dispatch.service.store.postgres.store import PostgresStore, open_postgres
 from trio_dispatch.service.store.queries import Query
 from trio_dispatch.service.store.rows import Change
@@ -217,6 +223,39 @@ async def test_a_suspended_replica_loses_its_locks(database: str) -> None:
             await store.create(1, data(), now=NOW)  # waits until the server ends the other one
             with pytest.raises(psycopg.errors.IdleInTransactionSessionTimeout):
                 suspended.execute("SELECT 1")
+
+
+async def test_a_lock_that_is_held_too_long_is_an_error(database: str) -> None:
+    options = "&options=-c%20lock_timeout%3D100ms"
+    async with open_postgres(database + options) as store:
+        row = await store.create(1, data(), now=NOW)
+        with psycopg.connect(database) as other:
+            other.execute("SELECT * FROM microgrids WHERE id = 1 FOR UPDATE")
+            with pytest.raises(StoreUnavailableError, match="is locked by another transaction"):
+                await store.delete(1, row.id)
+            # Other microgrids are not affected.
+            await store.create(2, data(), now=NOW)
+        await store.delete(1, row.id)
+
+
+async def test_a_full_disk_refuses_writes_only(database: str) -> None:
+    async with open_postgres(database) as store, store.watch(1) as watcher:
+        row = await store.create(1, data(), now=NOW)
+        with psycopg.connect(database, autocommit=True) as connection:
+            # What the server raises when it cannot extend a file.
+            connection.execute(
+                "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS "
+                "$$BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = '53100'; END$$"
+            )
+            connection.execute(
+                "CREATE TRIGGER full_disk BEFORE INSERT ON changes EXECUTE FUNCTION full_disk()"
+            )
+            with pytest.raises(StoreFullError, match="has no room left on its disk"):
+                await store.delete(1, row.id)
+            assert await store.get(1, row.id) == row
+            connection.execute("DROP TRIGGER full_disk ON changes")
+        await store.delete(1, row.id)
+        assert await told(watcher, 2) == [(CREATED, row.id), (DELETED, row.id)]
 
 
 async def test_damaged_rows_fail_only_their_own_look_ups(database: str) -> None:
