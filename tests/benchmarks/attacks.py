@@ -136,7 +136,8 @@ async def main() -> None:
     parser.add_argument("--seconds", type=float, default=3.0)
     options = parser.parse_args()
     print(
-        f"{'attack':34}{'made':>7}{'cut':>7}{'after':>9}{'calls':>7}{'slowest':>12}{'memory':>13}"
+        f"{'attack':34}{'made':>7}{'cut':>7}{'after':>9}{'calls':>7}{'slowest':>12}{'its CPU':>12}"
+        f"{'memory':>13}"
     )
     for name in options.names or [None, *ATTACKS]:
         print(await measure(name, options.seconds), flush=True)
