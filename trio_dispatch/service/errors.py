@@ -13,6 +13,7 @@ __all__ = [
     "StoreFullError",
     "StoreUnavailableError",
     "WatcherTooSlowError",
+    "copy_of",
 ]
 
 
@@ -63,3 +64,10 @@ class StoreCorruptError(StoreError):
 
 class WatcherTooSlowError(DispatchError):
     """A watcher was disconnected because too many changes were waiting for it."""
+
+
+def copy_of(error: DispatchError) -> DispatchError:
+    """Return an equal error: each task that fails has to raise one of its own."""
+    fresh = type(error)(*error.args)
+    fresh.__cause__ = error.__cause__
+    return fresh

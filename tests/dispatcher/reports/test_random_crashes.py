@@ -41,6 +41,7 @@ class Seen:
     Attributes:
       started: When it started.
       calls, short_calls: How often the actor was called; how often it ended at the same moment.
+      attempts: The most calls without a pause of the dispatch in between, which begins a new count.
       ended: When it ended last; None while it runs.
       how: How it ended: "over", "early", "failed" or "killed".
       unsure: Whether something happened at the moment of a kill.
@@ -49,6 +50,9 @@ class Seen:
     started: datetime
     calls: int = 1
     short_calls: int = 0
+    attempts: int = 1
+    calls_since_pause: int = 1
+    process: int = 0
     ended: datetime | None = None
     how: str = ""
     unsure: bool = False
@@ -80,10 +84,13 @@ class World:
         self._touched[key] = clock.now()
         seen = self.seen.get(key)
         if seen is None:
-            self.seen[key] = Seen(clock.now())
+            self.seen[key] = Seen(clock.now(), process=process)
         else:
+            paused = seen.how == "early" and seen.process == process
             seen.calls += 1
-            seen.ended, seen.how = None, ""
+            seen.calls_since_pause = 1 if paused else seen.calls_since_pause + 1
+            seen.attempts = max(seen.attempts, seen.calls_since_pause)
+            seen.ended, seen.how, seen.process = None, "", process
 
     def end(self, process: int, key: Key, until: datetime | None, how: str = "") -> None:
         if process != self.process:
@@ -284,7 +291,7 @@ def check(world: World, runs: dict[Key, ReportedRun]) -> None:
         started = run.started_time
         assert started == seen.started or started in world.kills, (key, seen, run)
         if run.actor:
-            assert seen.calls - seen.short_calls <= run.attempts <= seen.calls, (key, seen, run)
+            assert seen.attempts - seen.short_calls <= run.attempts <= seen.calls, (key, seen, run)
         if seen.how == "killed":
             assert seen.ended is not None
             assert run.ended_time is not None

@@ -16,8 +16,8 @@ import trio
 from outcome import Error, Outcome, Value
 
 from ... import clock
-from ..errors import StoreUnavailableError
-from ._sql_errors import copy_of, mapped_to_store_errors
+from ..errors import StoreUnavailableError, copy_of
+from ._sql_errors import mapped_to_store_errors
 from ._transaction import find_all
 from .rows import Row
 

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from ...errors import DispatchError
 from ..errors import StoreBusyError, StoreCorruptError, StoreFullError, StoreUnavailableError
 
-__all__ = ["DRIVER_ERRORS", "copy_of", "mapped_to_store_errors"]
+__all__ = ["DRIVER_ERRORS", "mapped_to_store_errors"]
 
 log = logging.getLogger("trio_dispatch.service.store")
 
@@ -42,10 +41,3 @@ def mapped_to_store_errors(path: Path) -> Iterator[None]:
         log.warning("%s: %s", path, cause)
         kind, what = _ERRORS.get(code, (StoreUnavailableError, f"failed: {cause}"))
         raise kind(f"{path} {what}") from cause
-
-
-def copy_of(error: DispatchError) -> DispatchError:
-    """Return an equal error: each task that fails has to raise one of its own."""
-    fresh = type(error)(*error.args)
-    fresh.__cause__ = error.__cause__
-    return fresh

@@ -39,10 +39,11 @@ from ..errors import (
     StoreError,
     StoreFullError,
     StoreUnavailableError,
+    copy_of,
 )
 from ._lookups import Lookups
 from ._schema import check_writable, counters, prepare
-from ._sql_errors import DRIVER_ERRORS, copy_of, mapped_to_store_errors
+from ._sql_errors import DRIVER_ERRORS, mapped_to_store_errors
 from ._sql_lists import count_of, driver_rows, pages_of, place_of
 from ._sql_logs import changes_page, trim
 from ._sqlite_files import copy_database, ensure_file, lock, make_engine, raw_connection, unlock

@@ -19,8 +19,8 @@ from outcome import Error, Outcome, Value
 
 from ... import clock
 from ...model.runs import DispatcherInfo
-from ..errors import StoreError, StoreUnavailableError
-from ._sql_errors import DRIVER_ERRORS, copy_of, mapped_to_store_errors
+from ..errors import StoreError, StoreUnavailableError, copy_of
+from ._sql_errors import DRIVER_ERRORS, mapped_to_store_errors
 from ._sql_logs import list_dispatchers, report, runs_page
 from .logs import LogPage, LogQuery, RunFilter
 from .runs import Delivery, RunRow, RunStore

@@ -112,10 +112,10 @@ class ByDay:
     def at_or_after(self, day: int) -> int | None:
         for _ in range(_LEAPS):
             active = self._phase.at_or_after(day)
-            there = self._calendar.at_or_after(active)
-            if there is None or there == active:
-                return there
-            day = there
+            found = self._calendar.at_or_after(active)
+            if found is None or found == active:
+                return found
+            day = found
         return first_common(cycle_of(self._days), DAYS, self._phase, day, LAST_DAY)
 
     def at_or_before(self, day: int, limit: int) -> int | None:
@@ -123,10 +123,10 @@ class ByDay:
             active = self._phase.at_or_before(day)
             if active < limit:
                 return None
-            there = self._calendar.at_or_before(active, limit)
-            if there is None or there == active:
-                return there
-            day = there
+            found = self._calendar.at_or_before(active, limit)
+            if found is None or found == active:
+                return found
+            day = found
         return last_common(cycle_of(self._days), DAYS, self._phase, day, limit)
 
 

@@ -63,13 +63,14 @@ class Pool:
                 await self._put_back(idle)
 
     async def close(self) -> None:
-        """Wait until all connections have come back, and close them; later ones at once."""
+        """Close what is idle now, and the other connections when they come back."""
         self._closed = True
-        await self._close_idle()
+        await self.close_idle()
 
-    async def discard_idle(self) -> None:
+    async def close_idle(self) -> None:
         """Close what is idle: after a lost connection, the others are probably lost as well."""
-        await self._close_idle()
+        while self._idle:
+            await self._idle.pop().connection.close()
 
     async def _take(self) -> _Idle:
         while self._idle:
@@ -95,10 +96,6 @@ class Pool:
                 await connection.close()
         else:
             self._idle.append(_Idle(connection, idle.opened_at, trio.current_time()))
-
-    async def _close_idle(self) -> None:
-        while self._idle:
-            await self._idle.pop().connection.close()
 
 
 _IN_TRANSACTION = {pq.TransactionStatus.INTRANS, pq.TransactionStatus.INERROR}

@@ -29,7 +29,7 @@ from psycopg.conninfo import conninfo_to_dict
 from .... import clock
 from ....api.codec import time_to_nanos
 from ....concurrency.nursery import open_service_nursery
-from ...errors import StoreBusyError, StoreError, StoreUnavailableError
+from ...errors import StoreBusyError, StoreError, StoreUnavailableError, copy_of
 from .._columns import from_signed, to_signed
 from ..base import Store
 from ..batch import Batch
@@ -275,9 +275,7 @@ class PostgresStore(Store):
             if len(writes) > 1 and not isinstance(error, StoreUnavailableError):
                 return [each for write in writes for each in await self._transact([write])]
             for write in writes:
-                fresh = type(error)(*error.args)
-                fresh.__cause__ = error.__cause__
-                write.outcome = Error(fresh)
+                write.outcome = Error(copy_of(error))
             return []
 
     async def _transact_all(self, writes: Sequence[Write]) -> Sequence[Change]:
@@ -306,7 +304,7 @@ class PostgresStore(Store):
         Raises:
           psycopg.Error: that cannot be determined.
         """
-        await self._pool.discard_idle()
+        await self._pool.close_idle()
         deadline = trio.current_time() + _OUTCOME_TIMEOUT
         pause = 0.1
         while True:
