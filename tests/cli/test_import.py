@@ -26,8 +26,8 @@ from trio_dispatch.cli.app.run import Failure
 from trio_dispatch.cli.app.settings import Settings
 from trio_dispatch.cli.commands.journal import Heading, Journal
 from trio_dispatch.cli.commands.transfer import import_entries
-from trio_dispatch.cli.text.files import Entry
 from trio_dispatch.testing import make_dispatch, open_test_service
+from trio_dispatch.text.files import Entry
 
 LATER = datetime(2090, 1, 1, 7, tzinfo=UTC)
 HOUR = timedelta(hours=1)

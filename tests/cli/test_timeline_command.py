@@ -22,8 +22,8 @@ from trio_dispatch import (
     TargetIds,
     draw_timeline,
 )
-from trio_dispatch.cli.text.files import write_header, write_row
 from trio_dispatch.testing import make_dispatch
+from trio_dispatch.text.files import write_header, write_row
 
 BEGIN = datetime(2030, 3, 4, tzinfo=UTC)
 HOUR = timedelta(hours=1)

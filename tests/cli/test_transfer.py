@@ -19,11 +19,11 @@ from tests.helpers.random_dispatches import dispatches, exactly
 from trio_dispatch import Dispatch, TargetIds
 from trio_dispatch.cli.app.settings import Settings
 from trio_dispatch.cli.commands.transfer import export, import_
-from trio_dispatch.cli.text.files import FileFormat
 from trio_dispatch.service import open_store
 from trio_dispatch.service.store.bulk import add_all
 from trio_dispatch.service.store.memory import MemoryStore
 from trio_dispatch.testing import make_dispatch, open_test_service
+from trio_dispatch.text.files import FileFormat
 
 LATER = datetime(2090, 1, 1, 7, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -22,8 +22,8 @@ from trio_dispatch.cli.app.config import parse_config
 from trio_dispatch.cli.app.group import cli
 from trio_dispatch.cli.app.options import SHARED_OPTIONS
 from trio_dispatch.cli.app.run import EXIT_STATUSES
-from trio_dispatch.cli.text.records import COMPUTED, FIELDS
 from trio_dispatch.service import Keys, open_service
+from trio_dispatch.text.records import COMPUTED, FIELDS
 
 PAGE = (Path(__file__).parents[2] / "docs/howto/command-line.md").read_text()
 BINARIES = Path(sys.executable).parent

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from trio_dispatch.cli.app.group import cli
-from trio_dispatch.cli.text.targets import parse_components
+from trio_dispatch.text.targets import parse_components
 
 PAGE = (Path(__file__).parents[2] / "docs" / "howto" / "pictures.md").read_text()
 BLOCK = re.compile(

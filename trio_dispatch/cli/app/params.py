@@ -15,12 +15,12 @@ from click.shell_completion import CompletionItem
 from ... import clock
 from ...model.recurrence.rfc5545 import parse_rrule
 from ...model.validation import MAX_ID
-from ..text.durations import parse_duration
-from ..text.rules import FREQUENCIES, MONTHS, WEEKDAYS, parse_numbers
-from ..text.safe import load_json
-from ..text.targets import complete_target, parse_ids, parse_target
-from ..text.times import parse_moment
-from ..text.zones import find_zone
+from ...text.durations import parse_duration
+from ...text.rules import FREQUENCIES, MONTHS, WEEKDAYS, parse_numbers
+from ...text.safe import load_json
+from ...text.targets import complete_target, parse_ids, parse_target
+from ...text.times import parse_moment
+from ...text.zones import find_zone
 from .files import read_text
 
 _T = TypeVar("_T")

@@ -9,7 +9,7 @@ from functools import wraps
 from typing import Any, TypeVar
 
 from ...model.recurrence.rule import EndCriteria, Frequency, RecurrenceRule
-from ..text.rules import FREQUENCIES
+from ...text.rules import FREQUENCIES
 from .options import option
 from .params import (
     COUNT,

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import click
 
 from ...errors import DispatchError
-from ..text.safe import printable
+from ...text.safe import printable
 
 FAILED, USAGE, NOT_FOUND, UNREACHABLE, INTERRUPTED, PIPE_CLOSED = 1, 2, 3, 4, 130, 141
 

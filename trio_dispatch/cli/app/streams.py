@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import click
 
-from ..text.safe import printable
+from ...text.safe import printable
 
 
 def open_closed_streams() -> None:

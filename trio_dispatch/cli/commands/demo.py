@@ -19,9 +19,9 @@ from ...model.formatting import format_duration
 from ...model.recurrence.rule import Frequency, RecurrenceRule
 from ...model.target import BatteryType, InverterType, TargetCategories, TargetIds
 from ...service import Keys, open_service, open_store
+from ...text.show import describe_recurrence
 from ...timeline import draw_timeline
 from ..app.output import paint, use_color, write, write_drawing
-from ..text.show import describe_recurrence
 
 _MICROGRID = 1
 _KEY = "demo-key"

@@ -15,13 +15,13 @@ from ...dispatcher.dispatcher import Dispatcher
 from ...dispatcher.state import SyncPhase, SyncState
 from ...model.dispatch import Dispatch, RunningState
 from ...model.events import Updated
+from ...text.records import format_json, format_json_time, payload_json, record_of
+from ...text.runs import differences
+from ...text.safe import dump_json, printable
+from ...text.show import format_headline
+from ...text.times import format_moment, format_near
 from ..app.run import explain
 from ..app.settings import Settings
-from ..text.records import format_json, format_json_time, payload_json, record_of
-from ..text.runs import differences
-from ..text.safe import dump_json, printable
-from ..text.show import format_headline
-from ..text.times import format_moment, format_near
 
 _BATCH = 256
 """The number of events that wait at most: beyond it they wait, and are merged, in the receivers."""

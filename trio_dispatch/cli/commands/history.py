@@ -14,15 +14,15 @@ from ...grpc import Status
 from ...model import explanation
 from ...model.dispatch import Dispatch
 from ...model.runs import DispatchChange, DispatcherInfo, ReportedRun, StopReason
+from ...text.runs import change_record, format_change, format_reason, reason_record
+from ...text.safe import dump_json
+from ...text.show import format_headline
 from ..app.options import option, shared_options
 from ..app.output import write
 from ..app.params import IDS, MOMENT, NUMBER
 from ..app.run import NOT_FOUND, Failure
 from ..app.settings import Settings
 from ..app.streams import tell
-from ..text.runs import change_record, format_change, format_reason, reason_record
-from ..text.safe import dump_json
-from ..text.show import format_headline
 from .runs import RunFilter, latest_runs
 
 _RUNS = 50

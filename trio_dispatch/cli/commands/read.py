@@ -16,15 +16,15 @@ from ...client.errors import ServiceError
 from ...grpc import Status
 from ...model.dispatch import Dispatch
 from ...model.explanation import acted
+from ...text.records import format_json
+from ...text.runs import format_run
+from ...text.show import format_details, format_table
 from ..app.options import option, shared_options
 from ..app.output import Progress, write, write_drawing
 from ..app.params import IDS, MOMENT, TARGET, TEXT, TYPE
 from ..app.run import NOT_FOUND, Failure, explain
 from ..app.settings import Settings
 from ..app.streams import tell
-from ..text.records import format_json
-from ..text.runs import format_run
-from ..text.show import format_details, format_table
 
 _SHOWN_RUNS = 5
 _LAST_RUNS = 20

@@ -16,14 +16,14 @@ from ...concurrency.backoff import Backoff
 from ...model.explanation import acted
 from ...model.runs import ReportedRun, ReportedState
 from ...model.undecodable import Undecodable
+from ...text.runs import format_run, format_runs, run_record
+from ...text.safe import dump_json
 from ..app import output
 from ..app.options import option, shared_options
 from ..app.params import IDS, MOMENT, NUMBER, TEXT, TYPE
 from ..app.run import explain
 from ..app.settings import Settings
 from ..app.streams import tell
-from ..text.runs import format_run, format_runs, run_record
-from ..text.safe import dump_json
 
 _STATES = {state.name.lower(): state for state in ReportedState}
 

@@ -16,10 +16,10 @@ from ...dispatcher.dispatcher import Dispatcher
 from ...dispatcher.state import SyncPhase
 from ...model.dispatch import Dispatch
 from ...model.formatting import format_duration, format_target
+from ...text.records import payload_json
+from ...text.show import format_name
+from ...text.times import format_near
 from ..app.settings import Settings
-from ..text.records import payload_json
-from ..text.show import format_name
-from ..text.times import format_near
 from .events import Event, News, describe_sync, follow, format_line, next_events
 
 _EVENTS = 100

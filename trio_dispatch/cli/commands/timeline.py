@@ -19,6 +19,11 @@ from ...model.dispatch import Dispatch
 from ...model.explanation import acted
 from ...model.runs import ReportedRun, ReportedState
 from ...model.target import TargetCategory
+from ...text.files import format_of, read_entries
+from ...text.records import format_json_time, record_of
+from ...text.runs import run_record
+from ...text.safe import dump_json, printable
+from ...text.targets import parse_components
 from ...timeline import Timeline, draw_timeline
 from ...timeline.actual import actual_runs
 from ...timeline.runs import runs
@@ -28,11 +33,6 @@ from ..app.output import Progress, use_color, write, write_drawing
 from ..app.params import DURATION, IDS, MOMENT, TYPE, Duration
 from ..app.settings import Settings
 from ..app.streams import tell
-from ..text.files import format_of, read_entries
-from ..text.records import format_json_time, record_of
-from ..text.runs import run_record
-from ..text.safe import dump_json, printable
-from ..text.targets import parse_components
 from .read import count_dispatches, list_pages
 from .runs import RunFilter, latest_runs
 

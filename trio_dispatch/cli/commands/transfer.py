@@ -17,6 +17,8 @@ from ...client.client import DispatchClient
 from ...client.errors import ServiceError
 from ...grpc import Status
 from ...model.dispatch import Dispatch
+from ...text.files import Entry, FileFormat, format_of, read_entries, write_header, write_row
+from ...text.safe import dump_json, printable
 from ..app.files import decode_text, is_regular, open_output, read_bytes
 from ..app.options import option, shared_options
 from ..app.output import Progress, Results, ask, write, write_bytes
@@ -24,8 +26,6 @@ from ..app.params import FILE, TYPE
 from ..app.run import FAILED, USAGE, Failure, explain_refusal
 from ..app.settings import Settings
 from ..app.streams import tell
-from ..text.files import Entry, FileFormat, format_of, read_entries, write_header, write_row
-from ..text.safe import dump_json, printable
 from .journal import Heading, Journal
 from .read import count_dispatches, list_pages
 

@@ -14,6 +14,10 @@ from ...client.errors import ServiceError
 from ...grpc import Status
 from ...model.dispatch import Dispatch
 from ...model.target import Target
+from ...text.records import format_json
+from ...text.rules import local_time_warning
+from ...text.safe import dump_json
+from ...text.show import format_details, format_headline
 from ..app.options import option, shared_options
 from ..app.output import Results, ask
 from ..app.params import DURATION, IDS, PAYLOAD, START, TARGET, TYPE, Duration
@@ -21,10 +25,6 @@ from ..app.rule_options import RuleOptions, rule_options
 from ..app.run import NOT_FOUND, USAGE, Failure, explain
 from ..app.settings import Settings
 from ..app.streams import tell
-from ..text.records import format_json
-from ..text.rules import local_time_warning
-from ..text.safe import dump_json
-from ..text.show import format_details, format_headline
 
 _SOON = timedelta(seconds=2)
 

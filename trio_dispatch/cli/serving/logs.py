@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Literal, TypeAlias
 
-from ..text.safe import dump_json, printable
+from ...text.safe import dump_json, printable
 
 LogFormat: TypeAlias = Literal["text", "json"]
 

@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta, tzinfo
 
-from ...model.dispatch import Dispatch
-from ...model.recurrence.rule import Frequency, Weekday
+from ..model.dispatch import Dispatch
+from ..model.recurrence.rule import Frequency, Weekday
 from .times import find_offset_change, format_offset
 
 _NUMBER = re.compile(r"[+-]?\d{1,9}", re.ASCII)

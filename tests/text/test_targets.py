@@ -16,8 +16,8 @@ from trio_dispatch import (
     TargetCategory,
     TargetIds,
 )
-from trio_dispatch.cli.text.targets import complete_target, parse_ids, parse_target
 from trio_dispatch.model.formatting import format_target
+from trio_dispatch.text.targets import complete_target, parse_ids, parse_target
 
 
 @pytest.mark.parametrize(

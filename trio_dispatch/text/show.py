@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 from rich.cells import cell_len, chop_cells
 
-from ...model.dispatch import Dispatch
-from ...model.formatting import format_duration, format_target
-from ...model.recurrence.description import describe_rule
+from ..model.dispatch import Dispatch
+from ..model.formatting import format_duration, format_target
+from ..model.recurrence.description import describe_rule
 from .records import payload_json
 from .safe import printable
 from .times import format_moment, format_near

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from tests.helpers.random_dispatches import dispatches, exactly
 from trio_dispatch import Dispatch, EndCriteria, Frequency, RecurrenceRule, TargetIds, Weekday
-from trio_dispatch.cli.text.files import FileFormat, read_entries, write_header, write_row
-from trio_dispatch.cli.text.records import FIELDS, format_json_time, read_record, record_of
 from trio_dispatch.model.times import nanos_of
 from trio_dispatch.testing import make_dispatch
+from trio_dispatch.text.files import FileFormat, read_entries, write_header, write_row
+from trio_dispatch.text.records import FIELDS, format_json_time, read_record, record_of
 
 MINIMAL = {"type": "CHARGE", "start_time": "2026-12-01T08:00Z", "duration": 60, "target": [1]}
 

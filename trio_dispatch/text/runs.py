@@ -6,17 +6,17 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, tzinfo
 from typing import Any
 
-from ...model.dispatch import Dispatch
-from ...model.explanation import Reason, ReasonKind
-from ...model.formatting import format_duration, format_target
-from ...model.runs import (
+from ..model.dispatch import Dispatch
+from ..model.explanation import Reason, ReasonKind
+from ..model.formatting import format_duration, format_target
+from ..model.runs import (
     DispatchChange,
     DispatcherInfo,
     ReportedRun,
     ReportedState,
     StopReason,
 )
-from ...model.undecodable import Undecodable
+from ..model.undecodable import Undecodable
 from .records import format_json_time, payload_json, plain, record_of
 from .safe import dump_json, printable
 from .show import Cell, Paint, columns, describe_recurrence

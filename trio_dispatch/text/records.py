@@ -15,13 +15,13 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
-from ...model.dispatch import Dispatch
-from ...model.formatting import format_category
-from ...model.recurrence.rfc5545 import parse_rrule
-from ...model.recurrence.rule import EndCriteria, Frequency, RecurrenceRule, Weekday
-from ...model.target import Target, TargetCategories, TargetIds
-from ...model.times import nanos_of, time_from_nanos, time_to_nanos
-from ...model.validation import MAX_ID, MAX_SECONDS
+from ..model.dispatch import Dispatch
+from ..model.formatting import format_category
+from ..model.recurrence.rfc5545 import parse_rrule
+from ..model.recurrence.rule import EndCriteria, Frequency, RecurrenceRule, Weekday
+from ..model.target import Target, TargetCategories, TargetIds
+from ..model.times import nanos_of, time_from_nanos, time_to_nanos
+from ..model.validation import MAX_ID, MAX_SECONDS
 from .durations import parse_duration
 from .safe import dump_json
 from .targets import parse_category, parse_target

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_dispatch.cli.text.durations import parse_duration
 from trio_dispatch.model.formatting import format_duration
+from trio_dispatch.text.durations import parse_duration
 
 WORDS = {86_400: "d day days", 3600: "h hr hrs hour hours", 60: "m min mins minute minutes"}
 

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_dispatch.cli.text.times import (
+from trio_dispatch.text.times import (
     find_offset_change,
     format_moment,
     parse_absolute,
     parse_moment,
 )
-from trio_dispatch.cli.text.zones import find_zone
+from trio_dispatch.text.zones import find_zone
 
 BERLIN = ZoneInfo("Europe/Berlin")
 ZONES = [

@@ -6,7 +6,7 @@ import re
 from datetime import timedelta
 from fractions import Fraction
 
-from ...model.validation import MAX_SECONDS
+from ..model.validation import MAX_SECONDS
 
 _EXAMPLES = "use 90m, 1h30m, 01:30:00, '2 days', PT1H30M, 0 for a pulse, or forever"
 _FOREVER = {"forever", "none", "for ever", "without end"}

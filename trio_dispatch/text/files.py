@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import tzinfo
 from typing import Any, Literal, NamedTuple
 
-from ...model.dispatch import Dispatch
-from ...model.formatting import format_target
-from ...model.recurrence.rfc5545 import format_rrule
+from ..model.dispatch import Dispatch
+from ..model.formatting import format_target
+from ..model.recurrence.rfc5545 import format_rrule
 from .records import FIELDS, read_record, record_of
 from .safe import dump_json, load_json
 

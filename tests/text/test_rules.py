@@ -11,9 +11,9 @@ import pytest
 from trio_dispatch import EndCriteria, Frequency, RecurrenceRule, Weekday
 from trio_dispatch.cli.app.params import NONE
 from trio_dispatch.cli.app.rule_options import RuleOptions
-from trio_dispatch.cli.text.rules import MONTHS, WEEKDAYS, local_time_warning, parse_numbers
-from trio_dispatch.cli.text.show import describe_recurrence
 from trio_dispatch.testing import make_dispatch
+from trio_dispatch.text.rules import MONTHS, WEEKDAYS, local_time_warning, parse_numbers
+from trio_dispatch.text.show import describe_recurrence
 
 BERLIN = ZoneInfo("Europe/Berlin")
 WINTER = datetime(2026, 11, 22, 12, tzinfo=UTC)

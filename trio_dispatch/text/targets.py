@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 
-from ...model.target import (
+from ..model.target import (
     BatteryType,
     ComponentType,
     ElectricalComponentCategory,
@@ -16,7 +16,7 @@ from ...model.target import (
     TargetCategory,
     TargetIds,
 )
-from ...model.validation import MAX_ID
+from ..model.validation import MAX_ID
 
 _MAX_IDS = 10_000
 _NUMBER = re.compile(r"#\d{1,9}", re.ASCII)

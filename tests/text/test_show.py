@@ -12,7 +12,9 @@ from rich.cells import cell_len
 
 from tests.helpers.random_dispatches import dispatches
 from trio_dispatch import Dispatch, Frequency, RecurrenceRule, TargetIds, Weekday
-from trio_dispatch.cli.text.show import (
+from trio_dispatch.clock import VIRTUAL_START
+from trio_dispatch.testing import make_dispatch
+from trio_dispatch.text.show import (
     Cell,
     columns,
     fitted_columns,
@@ -20,8 +22,6 @@ from trio_dispatch.cli.text.show import (
     format_headline,
     format_table,
 )
-from trio_dispatch.clock import VIRTUAL_START
-from trio_dispatch.testing import make_dispatch
 
 BERLIN = ZoneInfo("Europe/Berlin")
 HOUR = timedelta(hours=1)
