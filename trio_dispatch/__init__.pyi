@@ -40,6 +40,11 @@ from .dispatcher.state import SyncPhase as SyncPhase, SyncState as SyncState
 from .errors import DispatchError as DispatchError
 from .model.arbitration import PlannedInterval as PlannedInterval, Priority as Priority
 from .model.dispatch import Dispatch as Dispatch, RunningState as RunningState
+from .model.dispatchers import (
+    ConnectionState as ConnectionState,
+    DispatcherInfo as DispatcherInfo,
+    DispatcherStatus as DispatcherStatus,
+)
 from .model.events import (
     Created as Created,
     Deleted as Deleted,
@@ -58,7 +63,6 @@ from .model.recurrence.rule import (
 from .model.runs import (
     ChangeKind as ChangeKind,
     DispatchChange as DispatchChange,
-    DispatcherInfo as DispatcherInfo,
     ReportedRun as ReportedRun,
     ReportedState as ReportedState,
     ReportKind as ReportKind,

@@ -10,11 +10,11 @@ import pytest
 
 from tests.helpers.reporting import report_about
 from trio_dispatch.model.dispatch import Dispatch
+from trio_dispatch.model.dispatchers import DispatcherInfo
 from trio_dispatch.model.explanation import ReasonKind, acted, explain, explain_absence
 from trio_dispatch.model.recurrence.rule import EndCriteria, Frequency, RecurrenceRule
 from trio_dispatch.model.runs import (
     DispatchChange,
-    DispatcherInfo,
     ReportedRun,
     ReportKind,
     StopReason,

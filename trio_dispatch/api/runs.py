@@ -15,7 +15,6 @@ from ..model.dispatch import Dispatch
 from ..model.payload import EMPTY, Payload
 from ..model.runs import (
     DispatchChange,
-    DispatcherInfo,
     ReportedRun,
     ReportedState,
     ReportKind,
@@ -33,7 +32,6 @@ from .wire import PaginationInfo, Timestamp
 __all__ = [
     "LogPage",
     "decode_change_page",
-    "decode_dispatchers",
     "decode_report",
     "decode_run",
     "decode_run_page",
@@ -124,16 +122,6 @@ def decode_change_page(data: bytes) -> LogPage[DispatchChange]:
     """
     page = _REPLIES.decode(data, runs_wire.ListChangesResponse)
     return _page(page.changes, page.pagination_info, DispatchChange)
-
-
-def decode_dispatchers(data: bytes) -> list[DispatcherInfo]:
-    """Decode the reply to a request for the dispatchers of a microgrid.
-
-    Raises:
-      DecodeError: the bytes are not a `ListDispatchersResponse`.
-    """
-    found: Sequence[object] = _REPLIES.decode(data, runs_wire.ListDispatchersResponse).dispatchers
-    return [info for info in found if isinstance(info, DispatcherInfo)]
 
 
 def _page(found: Sequence[object], info: PaginationInfo | None, kind: type[_T]) -> LogPage[_T]:
@@ -286,22 +274,6 @@ def _change(
     return DispatchChange(sequence, _required(time, "time"), dispatch_id, key_name, peer, old, new)
 
 
-def _dispatcher(
-    name: str,
-    version: str,
-    first_report_time: datetime | None,
-    last_report_time: datetime | None,
-    lost: int,
-) -> DispatcherInfo:
-    return DispatcherInfo(
-        name,
-        version,
-        _required(first_report_time, "first_report_time"),
-        _required(last_report_time, "last_report_time"),
-        lost,
-    )
-
-
 _FIELDS = MessageCodec(
     decoders={wire.Dispatch: dispatch_or_undecodable},
     builders={
@@ -309,14 +281,12 @@ _FIELDS = MessageCodec(
         runs_wire.RunReport: _report,
         runs_wire.Run: _run,
         runs_wire.Change: _change,
-        runs_wire.DispatcherInfo: _dispatcher,
     },
 )
 _REPLIES = MessageCodec(
     decoders={
         runs_wire.Run: _or_undecodable(runs_wire.Run),
         runs_wire.Change: _or_undecodable(runs_wire.Change),
-        runs_wire.DispatcherInfo: lambda data: _decode(data, runs_wire.DispatcherInfo),
     },
 )
 # Of a message it reads only the id.

@@ -12,16 +12,16 @@ from typing import Final
 
 from ..api import runs_wire
 from ..api.codec import WIRE
+from ..api.dispatchers import decode_dispatchers, status_to_wire
 from ..api.runs import (
     LogPage,
     decode_change_page,
-    decode_dispatchers,
     decode_run_page,
     report_to_wire,
 )
+from ..model.dispatchers import DispatcherInfo, DispatcherStatus
 from ..model.runs import (
     DispatchChange,
-    DispatcherInfo,
     ReportedRun,
     ReportedState,
     RunReport,
@@ -61,6 +61,7 @@ class RunCalls:
         reporter: str,
         lost: int = 0,
         version: str = "",
+        status: DispatcherStatus | None = None,
     ) -> int:
         """Report runs, and return the sequence number of the reporter's last stored report.
 
@@ -70,12 +71,13 @@ class RunCalls:
 
         Args:
           reports: In the order of their sequence numbers.  Without any, only the other arguments
-            are stored.
+            are stored; if one of them is a status, the result may be 0.
           dispatcher: The name of the dispatcher.
           reporter: The identity of the queue from which the reports come.  The reports of each
             reporter are numbered on their own.
           lost: How many reports of this reporter were lost so far.
           version: The version of the dispatcher's software.
+          status: The status of the dispatcher; with None the service keeps the last one.
 
         Raises:
           ServiceError: the service rejected the reports.
@@ -95,6 +97,7 @@ class RunCalls:
                 reports=some,
                 lost=lost,
                 version=version,
+                status=None if status is None else status_to_wire(status),
             )
             reply = await self._calls.unary(
                 f"{_SERVICE}/ReportRuns", request, _decode_reported, what
@@ -218,7 +221,7 @@ class RunCalls:
                 yield page
 
     async def list_dispatchers(self, microgrid_id: int) -> list[DispatcherInfo]:
-        """Return the dispatchers that have reported to a microgrid, by name.
+        """Return the dispatchers that have reported to a microgrid, by name, with their status.
 
         Raises:
           ServiceError: the list could not be read.

@@ -17,6 +17,7 @@ from ..model.validation import check_id
 from ..process import notify_ready
 from .cache import FileCache, NoCache, read_cache
 from .facade import Dispatcher
+from .lateness import Lateness
 from .mirror import Mirror
 from .offline import limit_offline
 from .reports.reporter import open_reporter
@@ -63,7 +64,8 @@ async def open_dispatcher(
       name: The name under which runs are reported to the service, for example the site's.  No two
         dispatchers of a microgrid may have the same.  Reports that wait for the service are kept
         beside the cache, or in memory without one.  By default, nothing is reported.
-      probe_interval: How often one small call checks that the stream of changes has missed nothing.
+      probe_interval: How often one small call checks that the stream of changes has missed nothing;
+        and, with a `name`, how often another one tells the service that the dispatcher is there.
       resync_interval: How often everything is listed again.
       catch_up: A start, a pulse or a whole run is announced up to this late; a later one is a
         missed run.
@@ -93,9 +95,12 @@ async def open_dispatcher(
         server_url, key=key, sign_secret=sign_secret, channel=channel, call_timeout=call_timeout
     ) as client:
         actors = ActorRegistry()
+        lateness = Lateness()
         reporter = None
         if name is not None:
-            reporter = await open_reporter(client, microgrid_id, name, path)
+            reporter = await open_reporter(
+                client, microgrid_id, name, path, lateness=lateness, interval=probe_interval
+            )
         mirror = Mirror(saved.dispatches if saved is not None else ())
         scheduler = Scheduler(
             microgrid_id,
@@ -107,6 +112,7 @@ async def open_dispatcher(
             else partial(FileCache, path, microgrid_id, saved),
             driven=actors.driven,
             saved=saved,
+            lateness=lateness,
             report=(lambda _, __: None) if reporter is None else reporter.announce,
         )
         synchronizer = Synchronizer(

@@ -17,6 +17,7 @@ from .agenda import Agenda
 from .cache import Cache
 from .cache_file import SavedState
 from .channels import lifecycle_channel, missed_channel, status_channel
+from .lateness import Lateness
 from .notices import Notice, NoticeKind
 from .pending_orphans import LeftOn, PendingOrphans
 from .rule_problems import RuleProblems
@@ -40,14 +41,13 @@ class Scheduler:
       driven: Returns what actors act on.
       saved: What an earlier process knew, if anything; see `restore`.
       report: Takes each notice that is announced, and the time.
+      lateness: Takes how late scheduled messages are.
 
     Attributes:
       lifecycle_events, running_status_change, missed_runs: The channels, see `Dispatcher`.
       orphans: What the last process left running.
       announced: The number of status messages that were published.
       missed: The number of missed runs.
-      lateness: How late the last scheduled message was.
-      worst_lateness: How late the latest one was.
     """
 
     def __init__(
@@ -60,6 +60,7 @@ class Scheduler:
         cache: Callable[[Callable[[], LeftOn]], Cache],
         driven: Callable[[], Iterable[Dispatch]],
         saved: SavedState | None,
+        lateness: Lateness,
         report: Callable[[Notice, datetime], None] = lambda _, __: None,
     ) -> None:
         self._microgrid_id = microgrid_id
@@ -85,7 +86,7 @@ class Scheduler:
             self._missed_runs.snapshot, self._missed_runs.received
         )
         self.announced = self.missed = 0
-        self.lateness = self.worst_lateness = timedelta()
+        self.lateness = lateness
 
     async def run(self) -> None:
         """The scheduler task: announces what is due, and sleeps until the next transition."""
@@ -194,8 +195,7 @@ class Scheduler:
             self.running_status_change.publish(message)
             self._report(notice, now)
             if is_scheduled:
-                self.lateness = now - notice.moment
-                self.worst_lateness = max(self.worst_lateness, self.lateness)
+                self.lateness.note(now - notice.moment)
 
     def _miss(self, missed: MissedRun, now: datetime) -> None:
         self.missed += 1

@@ -11,10 +11,10 @@ from datetime import datetime
 from enum import Enum
 
 from .dispatch import Dispatch
+from .dispatchers import DispatcherInfo
 from .runs import (
     ChangeKind,
     DispatchChange,
-    DispatcherInfo,
     ReportedRun,
     ReportedState,
     StopReason,

@@ -19,7 +19,6 @@ __all__ = [
     "MAX_NAME_LENGTH",
     "ChangeKind",
     "DispatchChange",
-    "DispatcherInfo",
     "ReportKind",
     "ReportedRun",
     "ReportedState",
@@ -337,25 +336,6 @@ def _merged(details: Mapping[str, JSON], more: Mapping[str, JSON]) -> Mapping[st
             break
         size -= details_size(name) + details_size(merged.pop(name))
     return Payload.unchecked(merged)
-
-
-@dataclass(frozen=True, slots=True)
-class DispatcherInfo:
-    """A dispatcher that has reported runs.
-
-    Attributes:
-      name: Its name.
-      version: The version of its software.
-      first_report_time, last_report_time: When it reported first and last, by the clock of the
-        service, in UTC.
-      lost: How many of its reports were lost because too many were waiting.
-    """
-
-    name: str
-    version: str
-    first_report_time: datetime
-    last_report_time: datetime
-    lost: int
 
 
 class ChangeKind(Enum):

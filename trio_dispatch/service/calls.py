@@ -40,7 +40,7 @@ class Encoded(bytes):
 CODEC = MessageCodec(
     builders={Timestamp: build_time},
     # A report that cannot be decoded must not make the whole request undecodable.
-    decoders={runs_wire.RunReport: bytes},
+    decoders={runs_wire.RunReport: bytes, runs_wire.DispatcherStatus: bytes},
     encoders={
         Timestamp: lambda moment: WIRE.encode(moment, Timestamp),
         Encoded: lambda reply: reply,

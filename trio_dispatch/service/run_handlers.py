@@ -7,6 +7,7 @@ from grpclib.const import Handler
 from .. import clock
 from ..api import runs_wire
 from ..api.codec import message_field, time_to_nanos
+from ..api.dispatchers import encode_dispatchers
 from ..api.wire import PaginationInfo
 from ..grpc import Cardinality, GRPCError, ServerStream, Status
 from .auth import permitted, require
@@ -17,8 +18,10 @@ from .run_requests import (
     read_change_query,
     read_delivery,
     read_run_query,
+    read_status,
     run_token,
 )
+from .statuses import Statuses
 from .store import Store
 from .store.runs import RunRow
 
@@ -28,8 +31,9 @@ __all__ = ["RunHandlers"]
 class RunHandlers:
     """The service of runs and changes as a `Servable`; needs `CODEC` and an `Authenticator`."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, statuses: Statuses) -> None:
         self._store = store
+        self._statuses = statuses
 
     def __mapping__(self) -> dict[str, Handler]:
         service = "/trio_dispatch.runs.v1.DispatchRunsService"
@@ -49,7 +53,7 @@ class RunHandlers:
     async def _report(self, request: runs_wire.ReportRunsRequest) -> Encoded:
         require(Right.REPORT, request.microgrid_id)
         delivery = read_delivery(request, now=time_to_nanos(clock.now()))
-        last = await self._store.runs.report(delivery)
+        last = await self._statuses.report(delivery, read_status(request))
         return reply(runs_wire.ReportRunsResponse(last_sequence=last))
 
     async def _list_runs(self, request: runs_wire.ListRunsRequest) -> Encoded:
@@ -76,21 +80,8 @@ class RunHandlers:
 
     async def _list_dispatchers(self, request: runs_wire.ListDispatchersRequest) -> Encoded:
         require(Right.READ, request.microgrid_id)
-        found = await self._store.runs.dispatchers(request.microgrid_id)
-        return reply(
-            runs_wire.ListDispatchersResponse(
-                dispatchers=[
-                    runs_wire.DispatcherInfo(
-                        name=info.name,
-                        version=info.version,
-                        first_report_time=info.first_report_time,
-                        last_report_time=info.last_report_time,
-                        lost=info.lost,
-                    )
-                    for info in found
-                ]
-            )
-        )
+        found = await self._statuses.dispatchers(request.microgrid_id, clock.now())
+        return Encoded(encode_dispatchers(found))
 
     async def _find(self, request: runs_wire.FindDispatchRequest) -> Encoded:
         row = await self._store.find(request.dispatch_id)

@@ -7,6 +7,7 @@ from typing import Final, TypeVar
 
 from ..api import runs_wire
 from ..api.codec import WIRE
+from ..api.dispatchers import decode_status, encode_status
 from ..api.runs import decode_report
 from ..api.wire import PaginationParams
 from ..grpc import DecodeError
@@ -27,6 +28,7 @@ __all__ = [
     "read_change_query",
     "read_delivery",
     "read_run_query",
+    "read_status",
     "run_token",
 ]
 
@@ -77,6 +79,24 @@ def read_delivery(request: runs_wire.ReportRunsRequest, *, now: int) -> Delivery
         version=request.version,
         now=now,
     )
+
+
+def read_status(request: runs_wire.ReportRunsRequest) -> bytes | None:
+    """Return the encoded status of a request, None if it has none.
+
+    Raises:
+      InvalidRequestError: it is invalid.
+    """
+    data: object = request.status
+    if data is None:
+        return None
+    # The codec of the service leaves it as bytes, see `calls.CODEC`.
+    assert isinstance(data, bytes)
+    try:
+        # As it is stored: a message may have unknown fields of any size.
+        return encode_status(decode_status(data))
+    except DecodeError as exc:
+        raise InvalidRequestError("status", f"is invalid: {exc}") from exc
 
 
 def _check_name(field: str, name: str, *, required: bool = True) -> None:

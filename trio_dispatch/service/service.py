@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from ..api.definitions import definitions
+from ..concurrency.nursery import open_service_nursery
 from ..grpc import KEEPALIVE_INTERVAL, Interceptor, Limits, Servable, Server
 from ..grpc.tracing import is_tracing, trace_server
 from .auth import Authenticator
@@ -14,6 +15,7 @@ from .calls import CODEC
 from .handlers import Handlers
 from .keys import Keys
 from .run_handlers import RunHandlers
+from .statuses import Statuses
 from .store import MemoryStore, Store
 
 __all__ = ["DispatchService", "open_service"]
@@ -100,9 +102,10 @@ async def open_service(
     if store is None:
         store = MemoryStore()
     authenticator = Authenticator(keys, store)
+    statuses = Statuses(store.runs)
     tracing = [trace_server()] if is_tracing() else []
     server = Server(
-        [Handlers(store), RunHandlers(store), *services],
+        [Handlers(store), RunHandlers(store, statuses), *services],
         codec=CODEC,
         interceptors=[*tracing, *interceptors, authenticator],
         max_message_size=MAX_REQUEST_BYTES,
@@ -112,6 +115,9 @@ async def open_service(
     if reflection:
         server.add_reflection(definitions())
     try:
-        yield DispatchService(server, store, authenticator)
+        async with open_service_nursery() as nursery:
+            nursery.start_soon(statuses.run)
+            yield DispatchService(server, store, authenticator)
+            nursery.cancel_scope.cancel()
     finally:
         store.end_watchers()

@@ -7,11 +7,11 @@ from datetime import datetime, tzinfo
 from typing import Any
 
 from ..model.dispatch import Dispatch
+from ..model.dispatchers import DispatcherInfo
 from ..model.explanation import Reason, ReasonKind
 from ..model.formatting import format_duration, format_target
 from ..model.runs import (
     DispatchChange,
-    DispatcherInfo,
     ReportedRun,
     ReportedState,
     StopReason,

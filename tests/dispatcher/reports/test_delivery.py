@@ -6,6 +6,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 import trio
@@ -14,11 +15,13 @@ from trio_util import AsyncValue
 
 from tests.helpers.acting import START
 from trio_dispatch import ServiceError, SyncPhase, SyncState, clock
+from trio_dispatch.dispatcher.lateness import Lateness
 from trio_dispatch.dispatcher.reports.delivery import Delivery
 from trio_dispatch.dispatcher.reports.journal import Journal
 from trio_dispatch.dispatcher.reports.journal_file import JournalState
 from trio_dispatch.dispatcher.reports.queue import ReportQueue
 from trio_dispatch.grpc import GRPCError, Status
+from trio_dispatch.model.dispatchers import ConnectionState, DispatcherStatus
 from trio_dispatch.model.runs import ReportKind, RunReport
 
 ONLINE = SyncState(SyncPhase.LIVE, START)
@@ -37,6 +40,7 @@ class Service:
         self.calls: list[tuple[float, int]] = []
         self.stored: dict[str, list[int]] = {}
         self.lost = 0
+        self.statuses: list[DispatcherStatus] = []
         self.before: Callable[[Sequence[RunReport]], Status | None] = lambda _: None
         self.after: Callable[[Sequence[RunReport]], Status | None] = lambda _: None
 
@@ -49,6 +53,7 @@ class Service:
         reporter: str,
         lost: int = 0,
         version: str = "",
+        status: DispatcherStatus | None = None,
     ) -> int:
         assert (microgrid_id, dispatcher, version) == (1, "site-7", "1.0")
         await trio.lowlevel.checkpoint()
@@ -57,6 +62,8 @@ class Service:
         stored = self.stored.setdefault(reporter, [])
         stored += [each.sequence for each in reports if not stored or each.sequence > stored[-1]]
         self.lost = lost
+        assert status is not None
+        self.statuses.append(status)
         _raise(self.after(reports))
         return stored[-1] if stored else 0
 
@@ -73,10 +80,22 @@ def _raise(status: Status | None) -> None:
 class Reports:
     """The queue of a dispatcher, and its delivery to a service."""
 
-    def __init__(self, service: Service, queue: ReportQueue) -> None:
+    def __init__(
+        self, service: Service, queue: ReportQueue, interval: timedelta = timedelta(days=10)
+    ) -> None:
         self.queue = queue
         self.journal = Journal(None, queue, JournalState(1, "site-7", "me"), list)
-        self.delivery = Delivery(service, 1, "site-7", "1.0", queue, self.journal)
+        self.lateness = Lateness()
+        self.delivery = Delivery(
+            service,
+            1,
+            "site-7",
+            "1.0",
+            queue,
+            self.journal,
+            lateness=self.lateness,
+            interval=interval,
+        )
         self.state = AsyncValue(ONLINE)
 
     def put(self, number: int) -> None:
@@ -95,8 +114,15 @@ class Reports:
 
 
 @asynccontextmanager
-async def delivering(service: Service, queue: ReportQueue | None = None) -> AsyncIterator[Reports]:
-    reports = Reports(service, ReportQueue() if queue is None else queue)
+async def delivering(
+    service: Service,
+    queue: ReportQueue | None = None,
+    *,
+    interval: timedelta = timedelta(days=10),
+    state: SyncState = ONLINE,
+) -> AsyncIterator[Reports]:
+    reports = Reports(service, ReportQueue() if queue is None else queue, interval)
+    reports.state.value = state
     async with trio.open_nursery() as nursery:
         nursery.start_soon(reports.delivery.run, reports.state)
         yield reports
@@ -131,6 +157,52 @@ async def test_reports_wait_without_calls_until_there_is_contact(
         reports.state.value = ONLINE
         await trio.sleep(1)
         assert service.sequences == [1, 2, 3]
+
+
+async def test_status_is_told_with_reports_and_at_intervals(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    service = Service()
+    connecting = SyncState(SyncPhase.CONNECTING, START, offline_since=START)
+    async with delivering(service, interval=timedelta(seconds=30), state=connecting) as reports:
+        await trio.sleep(1)
+        assert service.calls == []
+        reports.state.value = ONLINE
+        await trio.sleep(1)
+        assert service.calls == [(1, 0)]
+        reports.lateness.note(timedelta(seconds=2))
+        reports.lateness.note(timedelta(seconds=1))
+        reports.put(150)
+        await trio.sleep(1)
+        assert [each.waiting for each in service.statuses] == [0, 50, 0]
+        await trio.sleep(299)
+        assert 10 <= len(service.calls) - 3 <= 11
+    assert service.statuses[-1] == DispatcherStatus(
+        connection=ConnectionState.LIVE,
+        interval=timedelta(seconds=30),
+        lateness=timedelta(seconds=1),
+        worst_lateness=timedelta(seconds=2),
+    )
+
+
+async def test_status_is_told_without_contact(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The service may take a status although it does not give the dispatches."""
+    caplog.set_level(logging.INFO)
+    service = Service()
+    async with delivering(service, interval=timedelta(seconds=30), state=OFFLINE) as reports:
+        reports.put(5)
+        await trio.sleep(100)
+        assert {number for _, number in service.calls} == {0}
+        assert {each.connection for each in service.statuses} == {ConnectionState.WAITING}
+        assert service.statuses[-1].waiting == 5
+        reports.queue.acknowledge(5)
+        service.before = lambda _: Status.UNAVAILABLE
+        before = len(service.calls)
+        await trio.sleep(3600)
+        assert len(service.calls) - before <= 130
+    assert not caplog.text
 
 
 async def test_failed_delivery_is_repeated_with_growing_pauses(
@@ -274,3 +346,6 @@ async def test_flush_delivers_everything_or_gives_up(
     service.before = lambda _: None
     await reports.delivery.flush(reports.state)
     assert service.sequences == [*range(1, 151)]
+    await reports.delivery.flush(reports.state)
+    assert len(service.calls) == 5
+    assert service.statuses[-1].connection is ConnectionState.CLOSED

@@ -25,6 +25,7 @@ COMMANDS = {
     "runs": "runs",
     "history": "history",
     "explain": "history",
+    "dispatchers": "dispatchers",
     "watch": "watch",
     "timeline": "timeline",
     "export": "transfer",

@@ -13,7 +13,8 @@ from ...client.errors import ServiceError
 from ...grpc import Status
 from ...model import explanation
 from ...model.dispatch import Dispatch
-from ...model.runs import DispatchChange, DispatcherInfo, ReportedRun, StopReason
+from ...model.dispatchers import DispatcherInfo
+from ...model.runs import DispatchChange, ReportedRun, StopReason
 from ...text.runs import change_record, format_change, format_reason, reason_record
 from ...text.safe import dump_json
 from ...text.show import format_headline

@@ -1,10 +1,11 @@
-"""Delivers the reports to the service: in order, each at least once."""
+"""Delivers the reports to the service: in order, each at least once; and tells it the status."""
 
 from __future__ import annotations
 
 import logging
+import random
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import uuid4
 
@@ -14,7 +15,9 @@ from trio_util import AsyncValue
 from ... import clock
 from ...client.errors import ServiceError
 from ...concurrency.backoff import Backoff
+from ...model.dispatchers import ConnectionState, DispatcherStatus
 from ...model.runs import RunReport
+from ..lateness import Lateness
 from ..state import SyncState
 from .journal import Journal
 from .queue import ReportQueue
@@ -43,12 +46,17 @@ class RunsClient(Protocol):
         reporter: str,
         lost: int = 0,
         version: str = "",
+        status: DispatcherStatus | None = None,
     ) -> int:
         """See `DispatchClient.report_runs`."""
 
 
 class Delivery:
     """Delivers reports while there is contact with the service.
+
+    The status of the dispatcher goes with them.  When there was nothing to deliver for `interval`,
+    it is told alone, also if the dispatcher has no contact: the part of the service that takes it
+    may work although another one does not.
 
     A report that the service refuses although it accepts others is skipped, and counts as lost.
 
@@ -65,6 +73,9 @@ class Delivery:
         version: str,
         queue: ReportQueue,
         journal: Journal,
+        *,
+        lateness: Lateness,
+        interval: timedelta,
     ) -> None:
         self._client = client
         self._microgrid_id = microgrid_id
@@ -72,6 +83,8 @@ class Delivery:
         self._version = version
         self._queue = queue
         self._journal = journal
+        self._lateness = lateness
+        self._interval = interval
         self._limit = _REPORTS_AT_ONCE
         self._logged = ""
         self._is_refused = False
@@ -85,11 +98,18 @@ class Delivery:
           state: The state of the connection to the service.
         """
         backoff = Backoff()
+        is_first = True
         while True:
-            await self._journal.stored.wait_value(lambda stored: stored >= self._queue.first)
-            await state.wait_value(_has_contact)
+            with trio.move_on_after(self._interval.total_seconds() * random.uniform(0.9, 1)):  # noqa: S311
+                if not is_first:
+                    await self._journal.stored.wait_value(lambda last: last >= self._queue.first)
+                await state.wait_value(_has_contact)
+            is_first = False
             try:
-                await self._deliver_batch()
+                if _has_contact(state.value):
+                    await self._deliver_batch(ConnectionState[state.value.phase.name])
+                else:
+                    await self._report([], ConnectionState[state.value.phase.name])
                 backoff = Backoff()
                 self._logged = ""
                 self._is_refused = False
@@ -97,33 +117,32 @@ class Delivery:
                 await self._pause(exc, backoff, state)
 
     async def flush(self, state: AsyncValue[SyncState]) -> None:
-        """Deliver what is stored, if the service can be reached and takes reports."""
+        """Deliver what is stored, and tell that the dispatcher is closed.
+
+        It gives up if the service cannot be reached or takes no reports.
+        """
+        is_last = False
         try:
-            while (
-                _has_contact(state.value)
-                and not self._is_refused
-                and self._queue.stored >= self._queue.first
-            ):
-                await self._deliver_batch()
+            while _has_contact(state.value) and not self._is_refused and not is_last:
+                is_last = self._queue.stored < self._queue.first
+                await self._deliver_batch(ConnectionState.CLOSED)
         except ServiceError as exc:
-            self._log_once(logging.INFO, f"{len(self._queue)} reports are not delivered: {exc}")
+            if self._queue:
+                self._log_once(logging.INFO, f"{len(self._queue)} reports are not delivered: {exc}")
 
     @property
     def _about(self) -> str:
         return f"microgrid {self._microgrid_id}, dispatcher {self._dispatcher!r}"
 
-    async def _deliver_batch(self) -> None:
-        """Deliver the first reports.
+    async def _deliver_batch(self, connection: ConnectionState) -> None:
+        """Deliver the first reports, if there are any, and the status.
 
         Raises:
           ServiceError: they could not be delivered, and are to be delivered again after a pause.
         """
         batch = self._queue.batch(self._limit, _BYTES_AT_ONCE)
-        if not batch:  # it was dropped meanwhile
-            await trio.lowlevel.checkpoint()
-            return
         try:
-            last = await self._report(batch)
+            last = await self._report(batch, connection)
         except ServiceError as exc:
             if len(batch) > 1 and exc.status.name in _PERHAPS_FEWER:
                 self._limit = len(batch) // 2
@@ -131,8 +150,10 @@ class Delivery:
                 raise
             if len(batch) == 1:
                 # Without reports, the service refuses the request only if it would refuse any.
-                await self._report([])
+                await self._report([], connection)
                 self._skip(batch[0], exc)
+            return
+        if not batch:
             return
         if last >= self._queue.next_sequence:
             log.warning(
@@ -146,7 +167,7 @@ class Delivery:
         self.delivered += self._queue.acknowledge(max(last, batch[-1].sequence))
         self.last = clock.now()
 
-    async def _report(self, reports: Sequence[RunReport]) -> int:
+    async def _report(self, reports: Sequence[RunReport], connection: ConnectionState) -> int:
         return await self._client.report_runs(
             self._microgrid_id,
             reports,
@@ -154,6 +175,13 @@ class Delivery:
             reporter=self._journal.reporter,
             lost=self._queue.lost,
             version=self._version,
+            status=DispatcherStatus(
+                connection=connection,
+                interval=self._interval,
+                lateness=self._lateness.last,
+                worst_lateness=self._lateness.worst,
+                waiting=len(self._queue) - len(reports),
+            ),
         )
 
     def _skip(self, report: RunReport, exc: ServiceError) -> None:
@@ -176,7 +204,9 @@ class Delivery:
             with trio.move_on_after(_REFUSED_DELAY):
                 await state.wait_value(lambda each: not _has_contact(each))
         else:
-            self._log_once(logging.INFO, f"reports are delivered later: {exc}")
+            # The loss of contact itself is logged elsewhere.
+            if self._queue:
+                self._log_once(logging.INFO, f"reports are delivered later: {exc}")
             await trio.sleep(backoff.delay())
 
     def _log_once(self, level: int, text: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from trio_util import AsyncValue
 from ... import clock
 from ...model.dispatch import Dispatch
 from ...model.runs import RunReport
+from ..lateness import Lateness
 from ..notices import Notice
 from ..state import SyncPhase, SyncState
 from .delivery import Delivery, RunsClient
@@ -42,9 +43,19 @@ class Reporter:
       client: Delivers the reports.
       path: The file that keeps them until then; None to keep them in memory.
       saved: What the file had.
+      lateness: How late the dispatcher is.
+      interval: How often the service is told the status of the dispatcher.
     """
 
-    def __init__(self, client: RunsClient, path: Path | None, saved: SavedReports) -> None:
+    def __init__(
+        self,
+        client: RunsClient,
+        path: Path | None,
+        saved: SavedReports,
+        *,
+        lateness: Lateness,
+        interval: timedelta,
+    ) -> None:
         state = saved.state
         self._inbox: deque[tuple[Notice, datetime] | RunReport] = deque()
         self._arrived = trio.Event()
@@ -58,6 +69,8 @@ class Reporter:
             version("trio-dispatch"),
             self._queue,
             self._journal,
+            lateness=lateness,
+            interval=interval,
         )
 
     @property
@@ -158,9 +171,17 @@ class Reporter:
 
 
 async def open_reporter(
-    client: RunsClient, microgrid_id: int, dispatcher: str, cache: Path | None
+    client: RunsClient,
+    microgrid_id: int,
+    dispatcher: str,
+    cache: Path | None,
+    *,
+    lateness: Lateness,
+    interval: timedelta,
 ) -> Reporter:
     """Return a reporter that keeps its reports beside a cache, or in memory without one.
+
+    See `Reporter` for the arguments.
 
     Raises:
       DispatchError: the file cannot be read.
@@ -172,6 +193,8 @@ async def open_reporter(
             microgrid_id,
             dispatcher,
         )
-        return Reporter(client, None, SavedReports(JournalState(microgrid_id, dispatcher)))
-    path = cache.with_name(f"{cache.name}.reports")
-    return Reporter(client, path, await read_journal(path, microgrid_id, dispatcher))
+        path, saved = None, SavedReports(JournalState(microgrid_id, dispatcher))
+    else:
+        path = cache.with_name(f"{cache.name}.reports")
+        saved = await read_journal(path, microgrid_id, dispatcher)
+    return Reporter(client, path, saved, lateness=lateness, interval=interval)

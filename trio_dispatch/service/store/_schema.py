@@ -161,8 +161,9 @@ dispatchers = sa.Table(
     sa.Column("first_report", sa.BigInteger, nullable=False),
     sa.Column("last_report", sa.BigInteger, nullable=False),
     sa.Column("lost", sa.BigInteger, nullable=False),
+    sa.Column("status", sa.LargeBinary),
 )
-"""The dispatchers that have reported."""
+"""The dispatchers that have reported, with the encoded status of each."""
 
 reporters = sa.Table(
     "reporters",
@@ -297,11 +298,16 @@ def _create_logs(connection: sa.Connection) -> None:
         connection.exec_driver_sql(statement)
 
 
+def _add_status(connection: sa.Connection) -> None:
+    connection.exec_driver_sql("ALTER TABLE dispatchers ADD COLUMN status BLOB")
+
+
 MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (
     _create_tables,
     _create_stamps,
     _rename_columns,
     _create_logs,
+    _add_status,
 )
 """What takes a file from each version of the schema to the next; a new file needs all of them."""
 

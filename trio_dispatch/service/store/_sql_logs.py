@@ -10,9 +10,9 @@ from typing import Any, TypeAlias, TypeVar
 
 import sqlalchemy as sa
 
-from ...model.runs import DispatcherInfo
-from ...model.times import time_from_nanos
+from ...model.dispatchers import DispatcherInfo
 from ._schema import changes, dispatchers, reporters, run_counters, runs
+from ._statements import ManyRows
 from .logs import ChangeFilter, ChangeRow, Entry, LogPage, LogQuery, RunFilter, log_page
 from .queries import PageBuilder
 from .retention import TRIMMED_AT_ONCE, Retention
@@ -23,13 +23,16 @@ from .runs import (
     RunCounters,
     RunKey,
     RunRow,
+    ToldStatus,
     check_room,
+    dispatcher_of,
     fold,
 )
 
 __all__ = [
     "changes_page",
     "list_dispatchers",
+    "note_statuses",
     "remove_changes",
     "remove_runs",
     "report",
@@ -123,17 +126,34 @@ def list_dispatchers(connection: sa.Connection, microgrid_id: int) -> list[Dispa
     """Return the dispatchers that have reported to a microgrid, by name."""
     d = dispatchers.c
     select = (
-        sa.select(d.name, d.version, d.first_report, d.last_report, d.lost)
+        sa.select(d.name, d.version, d.first_report, d.last_report, d.lost, d.status)
         .where(d.microgrid_id == microgrid_id)
         .order_by(d.name)
     )
-    return [
-        DispatcherInfo(name, version, time_from_nanos(first), time_from_nanos(last), lost)
-        for name, version, first, last, lost in connection.execute(select)
-    ]
+    return [dispatcher_of(row) for row in connection.execute(select)]
 
 
 # Reports.
+
+
+def note_statuses(connection: sa.Connection, told: Sequence[ToldStatus]) -> None:
+    """Store the status of dispatchers."""
+    _NOTE_STATUS.execute(connection, told)
+
+
+_NOTE_STATUS = ManyRows(
+    dispatchers.update()
+    .where(
+        dispatchers.c.microgrid_id == sa.bindparam("of"),
+        dispatchers.c.name == sa.bindparam("dispatcher"),
+    )
+    .values(
+        last_report=sa.func.max(dispatchers.c.last_report, sa.bindparam("time")),
+        status=sa.bindparam("told"),
+    ),
+    of="microgrid_id",
+    told="status",
+)
 
 
 def report(connection: sa.Connection, delivery: Delivery) -> tuple[int, list[RunRow]]:

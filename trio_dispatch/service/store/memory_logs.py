@@ -10,7 +10,9 @@ from typing import TypeVar
 
 import trio
 
-from ...model.runs import DispatcherInfo, ReportedState
+from ...api.dispatchers import decode_status
+from ...model.dispatchers import DispatcherInfo
+from ...model.runs import ReportedState
 from ...model.times import time_from_nanos
 from .logs import (
     ChangeFilter,
@@ -34,6 +36,7 @@ from .runs import (
     RunKey,
     RunRow,
     RunStore,
+    ToldStatus,
     check_room,
     fold,
 )
@@ -150,6 +153,16 @@ class MemoryRuns(RunStore):
     async def list(self, query: LogQuery[RunFilter]) -> LogPage[RunFilter]:
         microgrid = self._microgrids.get(query.microgrid_id, _Microgrid())
         return await _page(query, microgrid.order, microgrid.rows.get)
+
+    async def note_statuses(self, told: Sequence[ToldStatus]) -> None:
+        await trio.lowlevel.checkpoint()
+        for each in told:
+            known = self._microgrids[each.microgrid_id].dispatchers
+            if (info := known.get(each.dispatcher)) is not None:
+                heard = max(info.last_report_time, time_from_nanos(each.time))
+                known[each.dispatcher] = replace(
+                    info, last_report_time=heard, status=decode_status(each.status)
+                )
 
     async def dispatchers(self, microgrid_id: int) -> Sequence[DispatcherInfo]:
         await trio.lowlevel.checkpoint()

@@ -9,11 +9,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from ...api.codec import time_to_nanos
+from ...api.dispatchers import decode_status
 from ...api.runs import decode_run, encode_run
-from ...model.runs import DispatcherInfo, RunReport, apply_report
+from ...model.dispatchers import DispatcherInfo
+from ...model.runs import RunReport, apply_report
+from ...model.times import time_from_nanos
 from ..errors import InvalidRequestError
 from .logs import LogPage, LogQuery, Place, RunFilter
 from .watchers import Watchers
@@ -26,7 +29,9 @@ __all__ = [
     "RunKey",
     "RunRow",
     "RunStore",
+    "ToldStatus",
     "check_room",
+    "dispatcher_of",
     "fold",
 ]
 
@@ -98,6 +103,26 @@ class Delivery:
         return {
             _key(self.dispatcher, report) for report in self.reports if report.sequence > sequence
         }
+
+
+@dataclass(frozen=True, slots=True)
+class ToldStatus:
+    """The status of a dispatcher.
+
+    Attributes:
+      time: When it was received, in nanoseconds since 1970.
+      status: The encoded `DispatcherStatus` message.
+    """
+
+    microgrid_id: int
+    dispatcher: str
+    time: int
+    status: bytes
+
+    @property
+    def name(self) -> tuple[int, str]:
+        """What identifies the dispatcher."""
+        return self.microgrid_id, self.dispatcher
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +212,19 @@ def check_room(delivery: Delivery, count: int) -> None:
         )
 
 
+def dispatcher_of(columns: Sequence[Any]) -> DispatcherInfo:
+    """Return a dispatcher from its columns: name, version, times, losses, and status."""
+    name, version, first, last, lost, status = columns
+    return DispatcherInfo(
+        name,
+        version,
+        time_from_nanos(first),
+        time_from_nanos(last),
+        lost,
+        None if status is None else decode_status(status),
+    )
+
+
 def _key(dispatcher: str, report: RunReport) -> RunKey:
     return (
         dispatcher,
@@ -227,5 +265,15 @@ class RunStore(ABC):
         """
 
     @abstractmethod
+    async def note_statuses(self, told: Sequence[ToldStatus]) -> None:
+        """Store the status of dispatchers, at most one of each, in one transaction.
+
+        A dispatcher that has not reported before is ignored.
+        """
+
+    @abstractmethod
     async def dispatchers(self, microgrid_id: int) -> Sequence[DispatcherInfo]:
-        """Return the dispatchers that have reported to a microgrid, by name."""
+        """Return the dispatchers that have reported to a microgrid, by name.
+
+        `DispatcherInfo.offline_since` is not set.
+        """

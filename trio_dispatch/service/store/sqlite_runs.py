@@ -18,12 +18,12 @@ import trio
 from outcome import Error, Outcome, Value
 
 from ... import clock
-from ...model.runs import DispatcherInfo
+from ...model.dispatchers import DispatcherInfo
 from ..errors import StoreError, StoreUnavailableError, copy_of
 from ._sql_errors import DRIVER_ERRORS, mapped_to_store_errors
-from ._sql_logs import list_dispatchers, report, runs_page
+from ._sql_logs import list_dispatchers, note_statuses, report, runs_page
 from .logs import LogPage, LogQuery, RunFilter
-from .runs import Delivery, RunRow, RunStore
+from .runs import Delivery, RunRow, RunStore, ToldStatus
 from .watchers import Watchers
 
 __all__ = ["SqliteRuns"]
@@ -102,6 +102,15 @@ class SqliteRuns(RunStore):
 
     async def list(self, query: LogQuery[RunFilter]) -> LogPage[RunFilter]:
         return await self._read(lambda connection: runs_page(connection, query))
+
+    async def note_statuses(self, told: Sequence[ToldStatus]) -> None:
+        def work() -> None:
+            with mapped_to_store_errors(self._path), self._engine.begin() as connection:
+                note_statuses(connection, told)
+
+        if self._closed:
+            raise StoreUnavailableError(f"{self._path} is closed")
+        await clock.run_in_thread(work, limiter=self._writer)
 
     async def dispatchers(self, microgrid_id: int) -> Sequence[DispatcherInfo]:
         return await self._read(lambda connection: list_dispatchers(connection, microgrid_id))

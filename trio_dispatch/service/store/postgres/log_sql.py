@@ -129,7 +129,7 @@ FORGET_REPORTERS = """
     )
 """
 DISPATCHERS = """
-    SELECT name, version, first_report, last_report, lost FROM dispatchers
+    SELECT name, version, first_report, last_report, lost, status FROM dispatchers
     WHERE microgrid_id = %s ORDER BY name
 """
 COUNT_DISPATCHERS = "SELECT count(*) FROM dispatchers WHERE microgrid_id = %s"
@@ -142,6 +142,18 @@ ADD_DISPATCHER = """
     INSERT INTO dispatchers
     VALUES (%(microgrid_id)s, %(dispatcher)s, %(version)s, %(now)s, %(now)s, %(lost)s)
 """
+NOTE_STATUSES = """
+    UPDATE dispatchers SET last_report = greatest(last_report, told.time), status = told.status
+    FROM (
+        SELECT d.microgrid_id, d.name, new.time, new.status FROM dispatchers AS d
+        JOIN unnest(%s::bigint[], %s::text[], %s::bigint[], %s::bytea[])
+             AS new (microgrid_id, name, time, status)
+             ON d.microgrid_id = new.microgrid_id AND d.name = new.name
+        ORDER BY d.microgrid_id, d.name FOR UPDATE OF d
+    ) AS told WHERE dispatchers.microgrid_id = told.microgrid_id AND dispatchers.name = told.name
+"""
+"""Locks the rows in one order, so that replicas do not wait for each other in a circle."""
+
 FIND_RUNS = f"""
     SELECT {_RUN} FROM runs JOIN unnest(%s::bigint[], %s::text[]) AS wanted (wanted_id, wanted_time)
          ON dispatch_id = wanted_id AND start_time = wanted_time

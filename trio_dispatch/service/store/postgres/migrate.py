@@ -74,6 +74,7 @@ _TABLES: Final = {
         "first_report": "bigint",
         "last_report": "bigint",
         "lost": "bigint",
+        "status": "bytea",
     },
     "reporters": {
         "microgrid_id": "bigint",

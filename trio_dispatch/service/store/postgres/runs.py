@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
-from ....model.runs import DispatcherInfo
-from ....model.times import time_from_nanos
+from ....model.dispatchers import DispatcherInfo
 from .._columns import text_of_nanos, to_signed
 from ..logs import LogPage, LogQuery, RunFilter, log_page
 from ..queries import PageBuilder
@@ -21,7 +20,9 @@ from ..runs import (
     RunKey,
     RunRow,
     RunStore,
+    ToldStatus,
     check_room,
+    dispatcher_of,
     fold,
 )
 from ..watchers import Watchers
@@ -94,15 +95,23 @@ class PostgresRuns(RunStore):
                 break
         return log_page(query, builder)
 
+    async def note_statuses(self, told: Sequence[ToldStatus]) -> None:
+        columns = sql.transposed(
+            [
+                (to_signed(each.microgrid_id), each.dispatcher, each.time, each.status)
+                for each in told
+            ]
+        )
+        with mapped_to_store_errors(self._name):
+            async with self._pool.connection() as connection:
+                await connection.execute(log_sql.NOTE_STATUSES, columns)
+
     async def dispatchers(self, microgrid_id: int) -> Sequence[DispatcherInfo]:
         with mapped_to_store_errors(self._name):
             async with self._pool.connection() as connection:
                 cursor = await connection.execute(log_sql.DISPATCHERS, [to_signed(microgrid_id)])
                 rows = await cursor.fetchall()
-        return [
-            DispatcherInfo(name, version, time_from_nanos(first), time_from_nanos(last), lost)
-            for name, version, first, last, lost in rows
-        ]
+        return [*map(dispatcher_of, rows)]
 
 
 async def _store(connection: TrioConnection, delivery: Delivery) -> tuple[int, list[RunRow]]:

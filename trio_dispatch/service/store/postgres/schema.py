@@ -135,7 +135,9 @@ CREATE TABLE nonces (
 CREATE INDEX nonces_by_second ON nonces (second);
 """
 
-_MIGRATIONS: Final = (_TABLES,)
+_STATUS = "ALTER TABLE dispatchers ADD COLUMN status bytea"
+
+_MIGRATIONS: Final = (_TABLES, _STATUS)
 """What takes a database from each version of the schema to the next; a new one needs all."""
 
 

@@ -6,9 +6,11 @@
 __all__ = (
     "Change",
     "ChangeFilter",
+    "ConnectionState",
     "DispatchRunsServiceBase",
     "DispatchRunsServiceStub",
     "DispatcherInfo",
+    "DispatcherStatus",
     "FindDispatchRequest",
     "FindDispatchResponse",
     "ListChangesRequest",
@@ -47,6 +49,61 @@ if TYPE_CHECKING:
 
 _COMPILER_VERSION = "0.10.1"
 betterproto2.check_compiler_version(_COMPILER_VERSION)
+
+
+class ConnectionState(betterproto2.Enum):
+    """
+    What a dispatcher does about its connection to the service.
+    """
+
+    UNSPECIFIED = 0
+
+    CONNECTING = 1
+    """
+    It opens the stream of changes.
+    """
+
+    SYNCING = 2
+    """
+    The stream is open, and everything that exists is being listed.
+    """
+
+    LIVE = 3
+    """
+    Everything is known, and every change arrives as it happens.
+    """
+
+    WAITING = 4
+    """
+    Something failed; the schedule goes on with what was last known until the next attempt.
+    """
+
+    CLOSED = 5
+    """
+    The dispatcher was closed.
+    """
+
+    @classmethod
+    def betterproto_value_to_renamed_proto_names(cls) -> dict[int, str]:
+        return {
+            0: "CONNECTION_STATE_UNSPECIFIED",
+            1: "CONNECTION_STATE_CONNECTING",
+            2: "CONNECTION_STATE_SYNCING",
+            3: "CONNECTION_STATE_LIVE",
+            4: "CONNECTION_STATE_WAITING",
+            5: "CONNECTION_STATE_CLOSED",
+        }
+
+    @classmethod
+    def betterproto_renamed_proto_names_to_value(cls) -> dict[str, int]:
+        return {
+            "CONNECTION_STATE_UNSPECIFIED": 0,
+            "CONNECTION_STATE_CONNECTING": 1,
+            "CONNECTION_STATE_SYNCING": 2,
+            "CONNECTION_STATE_LIVE": 3,
+            "CONNECTION_STATE_WAITING": 4,
+            "CONNECTION_STATE_CLOSED": 5,
+        }
 
 
 class ReportKind(betterproto2.Enum):
@@ -357,8 +414,57 @@ class DispatcherInfo(betterproto2.Message):
     How many of its reports were lost.
     """
 
+    status: "DispatcherStatus | None" = betterproto2.field(
+        6, betterproto2.TYPE_MESSAGE, optional=True
+    )
+    """
+    The last status; absent if it has told none.
+    """
+
+    offline_since_time: "datetime.datetime | None" = betterproto2.field(
+        7, betterproto2.TYPE_MESSAGE, unwrap=lambda: ___google__protobuf__.Timestamp, optional=True
+    )
+    """
+    When the service heard of it last, if it is offline or was closed; absent while it is live, and
+    if it has told no status.
+    """
+
 
 default_message_pool.register_message("trio_dispatch.runs.v1", "DispatcherInfo", DispatcherInfo)
+
+
+@dataclass(eq=False, repr=False)
+class DispatcherStatus(betterproto2.Message):
+    """
+    The status of a dispatcher.
+    """
+
+    connection: "ConnectionState" = betterproto2.field(
+        1, betterproto2.TYPE_ENUM, default_factory=lambda: ConnectionState(0)
+    )
+
+    interval: "float" = betterproto2.field(2, betterproto2.TYPE_DOUBLE)
+    """
+    In seconds: how often the dispatcher tells its status, also when it has nothing to report.  It
+    counts as offline when the service has heard nothing for three times as long, and for 30
+    seconds at least.
+    """
+
+    lateness: "float" = betterproto2.field(3, betterproto2.TYPE_DOUBLE)
+    """
+    In seconds: how late the last scheduled start or end of a run was announced, and the latest one
+    since the dispatcher was opened.
+    """
+
+    worst_lateness: "float" = betterproto2.field(4, betterproto2.TYPE_DOUBLE)
+
+    waiting: "int" = betterproto2.field(5, betterproto2.TYPE_UINT64)
+    """
+    How many reports wait to be delivered.
+    """
+
+
+default_message_pool.register_message("trio_dispatch.runs.v1", "DispatcherStatus", DispatcherStatus)
 
 
 @dataclass(eq=False, repr=False)
@@ -486,6 +592,10 @@ class ReportRunsRequest(betterproto2.Message):
     The version of the dispatcher's software.
     """
 
+    status: "DispatcherStatus | None" = betterproto2.field(
+        7, betterproto2.TYPE_MESSAGE, optional=True
+    )
+
 
 default_message_pool.register_message(
     "trio_dispatch.runs.v1", "ReportRunsRequest", ReportRunsRequest
@@ -496,7 +606,8 @@ default_message_pool.register_message(
 class ReportRunsResponse(betterproto2.Message):
     last_sequence: "int" = betterproto2.field(1, betterproto2.TYPE_UINT64)
     """
-    The number of the last report of this reporter that is stored.
+    The number of the last report of this reporter that is stored; it may be 0 if the request only
+    tells the status.
     """
 
 
@@ -767,8 +878,9 @@ class DispatchRunsServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "ReportRunsResponse":
         """
-        Stores reports of a dispatcher, in the order in which they are given.  A report that is stored
-        already is ignored, so a request may be repeated.  Needs the right to report.
+        Stores reports of a dispatcher, in the order in which they are given, and its status.  A report
+        that is stored already is ignored, so a request may be repeated.  A request that only tells the
+        status may be stored up to 30 seconds later.  Needs the right to report.
         """
 
         return await self._unary_unary(
@@ -853,7 +965,7 @@ class DispatchRunsServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "ListDispatchersResponse":
         """
-        Lists the dispatchers that have reported to a microgrid, by name.
+        Lists the dispatchers that have reported to a microgrid, by name, with their last status.
         """
 
         return await self._unary_unary(
@@ -906,8 +1018,9 @@ class DispatchRunsServiceBase(betterproto2_grpclib.ServiceBase):
 
     async def report_runs(self, message: "ReportRunsRequest") -> "ReportRunsResponse":
         """
-        Stores reports of a dispatcher, in the order in which they are given.  A report that is stored
-        already is ignored, so a request may be repeated.  Needs the right to report.
+        Stores reports of a dispatcher, in the order in which they are given, and its status.  A report
+        that is stored already is ignored, so a request may be repeated.  A request that only tells the
+        status may be stored up to 30 seconds later.  Needs the right to report.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
@@ -940,7 +1053,7 @@ class DispatchRunsServiceBase(betterproto2_grpclib.ServiceBase):
         self, message: "ListDispatchersRequest"
     ) -> "ListDispatchersResponse":
         """
-        Lists the dispatchers that have reported to a microgrid, by name.
+        Lists the dispatchers that have reported to a microgrid, by name, with their last status.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
