@@ -39,6 +39,11 @@ from .dispatcher.statistics import DispatcherStatistics as DispatcherStatistics
 from .dispatcher.state import SyncPhase as SyncPhase, SyncState as SyncState
 from .errors import DispatchError as DispatchError
 from .model.arbitration import PlannedInterval as PlannedInterval, Priority as Priority
+from .model.content import (
+    DispatchContent as DispatchContent,
+    Skipped as Skipped,
+    skip_occurrence as skip_occurrence,
+)
 from .model.dispatch import Dispatch as Dispatch, RunningState as RunningState
 from .model.dispatchers import (
     ConnectionState as ConnectionState,
@@ -53,6 +58,7 @@ from .model.events import (
     Updated as Updated,
 )
 from .model.expansion import Components as Components
+from .model.local_time.schedule import LocalSchedule as LocalSchedule
 from .model.payload import JSON as JSON
 from .model.recurrence.rule import (
     EndCriteria as EndCriteria,
