@@ -11,9 +11,8 @@ from __future__ import annotations
 
 from calendar import monthrange
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
-from functools import lru_cache
+from functools import cache
 from random import Random
 from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
@@ -90,7 +89,7 @@ def random_schedule(random: Random, zone: ZoneInfo) -> LocalSchedule:
     year = random.randint(2024, 2031)
     if random.random() < 0.5:
         year = CROSSINGS.get(zone.key, year)
-    start = datetime(year, 1, 1) + random.randrange(366 * 1440) * MINUTE
+    start = datetime.fromisoformat(f"{year}-01-01") + random.randrange(366 * 1440) * MINUTE
     changes = [each for each in clock_changes(zone) if each.year == year]
     if changes and random.random() < 0.5:
         change = random.choice(changes).astimezone(zone).replace(tzinfo=None)
@@ -223,15 +222,13 @@ def by_the_minute(
     left = criteria.count if criteria is not None and criteria.count is not None else 10**9
     until = criteria.until if criteria is not None and criteria.until is not None else high
     if criteria is not None and criteria.count is not None and rule.frequency not in FINE:
-        last = None
-        for last in rrule_walls(schedule):
-            pass
-        if last is None:
+        walls = list(rrule_walls(schedule))
+        if not walls:
             return
-        until = last.replace(tzinfo=zone).astimezone(UTC)
+        until = walls[-1].replace(tzinfo=zone).astimezone(UTC)
     while moment < high:
         if moment >= max(low, first) and moment <= until:
-            walls = [each for each in walls_of(moment, zone, rule.frequency in FINE)]
+            walls = walls_of(moment, zone, rule.frequency in FINE)
             start = schedule.start
             if rule.frequency in FINE:
                 start = first.replace(tzinfo=None) + (walls[0] - moment.replace(tzinfo=None))
@@ -245,7 +242,8 @@ def by_the_minute(
 
 def rrule_walls(schedule: LocalSchedule) -> rrule.rrule:
     rule = schedule.recurrence
-    assert rule is not None and rule.end_criteria is not None
+    assert rule is not None
+    assert rule.end_criteria is not None
     return rrule.rrule(
         getattr(rrule, rule.frequency.name),
         dtstart=schedule.start,
@@ -327,12 +325,12 @@ def on_day(rule: RecurrenceRule, start: datetime, day: date) -> bool:
 # Zones.
 
 
-@lru_cache
+@cache
 def zones() -> list[str]:
     return sorted(available_timezones())
 
 
-@lru_cache(maxsize=None)
+@cache
 def clock_changes(zone: ZoneInfo) -> list[datetime]:
     """Return about when the clocks change, in the years that the test looks at."""
     years = [range(2023, 2034)]
