@@ -6,7 +6,7 @@ the length of the month.  So a list of days of the month becomes several.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 __all__ = ["ALL_MONTHS", "MovedDays", "move_days"]
@@ -42,24 +42,38 @@ def move_days(days: Iterable[int], months: Iterable[int], by: int) -> list[Moved
       by: -1 for the day before, 1 for the day after.
     """
     of_months = frozenset(months) or ALL_MONTHS
-    found: dict[tuple[frozenset[int], int], list[MovedDays]] = {}
     chosen = frozenset(days)
-    for each in _every(by) if not chosen else [part for day in chosen for part in _one(day, by)]:
-        common = each.months & of_months
+    parts = [part for day in sorted(chosen) for part in _one(day, by)] if chosen else _every(by)
+    groups: dict[tuple[frozenset[int], int | None], list[MovedDays]] = {}
+    for part in _disjoint(parts, chosen):
+        common = part.months & of_months
         if common:
-            kind = (common, 9 if each.moved is None else each.carry)
-            found.setdefault(kind, []).append(each)
+            groups.setdefault((common, None if part.moved is None else part.carry), []).append(part)
     return [
         MovedDays(
             common,
-            frozenset().union(*(part.days for part in parts)),
-            parts[0].carry,
-            None
-            if parts[0].moved is None
-            else frozenset().union(*(part.moved or () for part in parts)),
+            frozenset().union(*(part.days for part in group)),
+            carry or 0,
+            None if carry is None else frozenset().union(*(part.moved or () for part in group)),
         )
-        for (common, _), parts in found.items()
+        for (common, carry), group in groups.items()
     ]
+
+
+def _disjoint(parts: Iterable[MovedDays], chosen: frozenset[int]) -> Iterator[MovedDays]:
+    """Return parts of which no two have the same day: the 2nd may be the last but 29, too."""
+    double = [
+        day for day in chosen if day < 0 and any(each + day + 1 in chosen for each in (28, 29))
+    ]
+    if double:
+        yield MovedDays(_FEBRUARY, chosen, 0, None)
+    for part in parts:
+        months = part.months - _FEBRUARY if double else part.months
+        day = next(iter(part.days))
+        if day < 0:
+            months -= _LONG if 32 + day in chosen else frozenset()
+            months -= _SHORT if 31 + day in chosen else frozenset()
+        yield part._replace(months=months)
 
 
 def _every(by: int) -> list[MovedDays]:
