@@ -131,8 +131,8 @@ def test_priority_decides() -> None:
 def test_the_page_marks_overridden_runs() -> None:
     found = [lasting(1, 0, 6), lasting(2, 2, 2)]
     page = draw_timeline(found, BEGIN, now=BEGIN, by="component").html()
-    begin = int(BEGIN.timestamp())
-    assert f"[1,{begin + 7200},{begin + 14400},0,8,0]" in page
+    begin, hour = round(BEGIN.timestamp() * 1000), 3_600_000
+    assert f",{begin + 2 * hour},{begin + 4 * hour},1,4,0]" in page
 
 
 def test_a_run_without_an_end_is_an_arrow_only_where_it_drives_to_the_end() -> None:

@@ -69,7 +69,15 @@ def test_the_page_loads_nothing() -> None:
     # Without a script it shows the picture, and no controls that would do nothing.
     assert ("div", {"id": "picture"}) in page.tags
     hidden = [attributes for _, attributes in page.tags if "hidden" in attributes]
-    assert {a.get("id") or a.get("class") for a in hidden} == {"controls", "chart", "keys", "tip"}
+    assert {a.get("id") or a.get("class") for a in hidden} == {"controls", "chart", "keys"}
+
+
+def test_the_script_needs_no_other_file() -> None:
+    (script,) = Page(draw([])).scripts[1:]
+    assert not re.search(r"^\s*(?:import|export)\b", script, re.MULTILINE)
+    used = set(re.findall(r"= modules\[\"([\w-]+\.js)\"\];", script))
+    defined = set(re.findall(r"^modules\[\"([\w-]+\.js)\"\] = ", script, re.MULTILINE))
+    assert {*used, "export.js"} == defined
 
 
 def test_the_data_of_the_page() -> None:
@@ -79,20 +87,26 @@ def test_the_data_of_the_page() -> None:
         make_dispatch(9, type="OFF", active=False),
     ]
     data = Page(draw(found, time_zone=ZoneInfo("Europe/Berlin"))).data
-    begin = BEGIN.timestamp()
-    assert (data["begin"], data["end"], data["now"]) == (begin, begin + 86_400, begin + 3600)
+    begin, hour = round(BEGIN.timestamp() * 1000), 3_600_000
+    assert (data["from"], data["to"], data["now"]) == (begin, begin + 24 * hour, begin + hour)
     assert data["zone"] == "Europe/Berlin"
-    assert data["offsets"] == [[begin - 3600, 7200]]
+    assert data["offsets"] == [[begin - hour, 2 * hour]]
+    assert data["types"] == ["B", "CHARGE", "OFF"]
     assert [row["label"] for row in data["rows"]] == ["B", "CHARGE"]
-    assert data["rows"][0]["bars"] == [[0, begin + 3600, None, 0, 1, 0]]
-    assert data["rows"][1]["bars"] == [[0, begin - 3600, begin + 7200, 1, 0, 0]]
-    assert data["dispatches"][1]["lines"] == [
+    assert data["rows"][0]["bars"] == [[0, begin + hour, None, 0, 2, 0]]
+    assert data["rows"][1]["bars"] == [[1, begin - hour, begin + 2 * hour, 0, 1, 0]]
+    assert [each["dry_run"] for each in data["dispatches"].values()] == [True, False]
+    assert data["dispatches"]["1"]["lines"] == [
         ["", "CHARGE #7"],
         ["duration", "3h"],
         ["target", "1"],
         ["payload", '{"kw": 5}'],
     ]
-    assert data["idle"] == ["OFF"]
+
+
+def test_what_does_not_run_is_below_the_picture() -> None:
+    found = [make_dispatch(1, type="<off>", active=False)]
+    assert "Not in this time: &lt;off&gt;</p>" in draw(found)
 
 
 def test_a_change_of_offset_is_in_the_data() -> None:
@@ -100,8 +114,11 @@ def test_a_change_of_offset_is_in_the_data() -> None:
     picture = draw_timeline(
         [], begin, begin + 10 * DAY, now=begin, time_zone=ZoneInfo("Europe/Berlin")
     )
-    changed = datetime(2026, 10, 25, 1, tzinfo=UTC).timestamp()
-    assert Page(picture.html()).data["offsets"] == [[begin.timestamp(), 7200], [changed, 3600]]
+    changed = datetime(2026, 10, 25, 1, tzinfo=UTC)
+    assert Page(picture.html()).data["offsets"] == [
+        [begin.timestamp() * 1000, 7_200_000],
+        [changed.timestamp() * 1000, 3_600_000],
+    ]
 
 
 def test_text_from_dispatches_is_inert() -> None:
@@ -113,7 +130,7 @@ def test_text_from_dispatches_is_inert() -> None:
         page = Page(draw(found, by=by))
         assert len(page.scripts) == 2
         assert "<" not in page.scripts[0]
-        heads = {each["lines"][0][1] for each in page.data["dispatches"]}
+        heads = {each["lines"][0][1] for each in page.data["dispatches"].values()}
         assert "<script>alert(1)</script> #0" in heads
         assert "</script><!-- #1" in heads
 

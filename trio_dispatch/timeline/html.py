@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from html import escape
 from importlib.resources import files
 from typing import Any
 
 from ..model.dispatch import Dispatch
-from .colours import colours_of
 from .details import Details
 from .diagram import Bar, Diagram, make_diagram
 from .grouping import Grouping
-from .style import NEUTRAL, definitions, style_sheet
 from .svg import draw_svg
 from .ticks import offsets
 from .window import Window
@@ -27,33 +27,33 @@ _FINER = 8
 _MAX_LANES, _MAX_ROWS, _MAX_BARS = 12, 200, 20_000
 _PULSE = 12
 _MAX_IDLE = 100
-_SCRIPTS = ("axis.js", "page.js")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_DRY, _MANY, _PULSES, _OVERRIDDEN = 1, 2, 4, 8
+_CUT_LEFT, _CUT_RIGHT, _OVERRIDDEN, _MANY, _PULSES = 1, 2, 4, 8, 16
 
 # The page must not load anything.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+
+# The chart is that of the live page.
+_STATIC = files("trio_dispatch") / "web" / "static"
+_STYLES = ("base.css", "chart.css", "export.css")
+_IMPORT = re.compile(r'^import (\{[^}]*\}) from "\./([\w-]+\.js)";\n', re.MULTILINE)
+_EXPORT = re.compile(r"^export (const (\w+))", re.MULTILINE)
 
 
 def draw_html(dispatches: Sequence[Dispatch], window: Window, grouping: Grouping) -> str:
     """Return the page.  Its data is finer than its picture, for zooming."""
     diagram = _finest_diagram(dispatches, window, grouping)
-    colours = colours_of(diagram.types)
-    numbers = {NEUTRAL, *colours.values()}
-    paints = {(kind, number) for kind in ("dry", "many", "endless") for number in numbers}
     head = f"What runs, {span_text(window.begin, window.end, window.zone)}"
-    own = files(__package__)
     parts = {
         "TITLE": escape(head),
         "POLICY": escape(_POLICY),
-        "STYLE": (own / "page.css").read_text("utf-8")
-        + style_sheet(".chart", colours.values(), "auto"),
+        "STYLE": "".join((_STATIC / "css" / name).read_text("utf-8") for name in _STYLES),
         "PICTURE": draw_svg(dispatches, window, grouping, _PIXELS, "auto"),
-        "PAINTS": definitions("p-", paints),
-        "DATA": _safe_json(_data(diagram, colours)),
-        "SCRIPT": "".join((own / name).read_text("utf-8") for name in _SCRIPTS),
+        "REMARKS": escape(_remarks(diagram)),
+        "DATA": _safe_json(_data(diagram)),
+        "SCRIPT": _script(),
     }
-    pieces = (own / "page.html").read_text("utf-8").split("%%")
+    pieces = (files(__package__) / "page.html").read_text("utf-8").split("%%")
     # Every second piece is the name of a part.
     return "".join(parts[each] if place % 2 else each for place, each in enumerate(pieces))
 
@@ -90,24 +90,49 @@ def _safe_json(data: Any) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def _data(diagram: Diagram, colours: dict[str, int]) -> dict[str, Any]:
+@cache
+def _script() -> str:
+    """Return the modules of the chart as one script, which needs no other files."""
+    modules: dict[str, str] = {}
+
+    def add(name: str) -> None:
+        if name in modules:
+            return
+        source = (_STATIC / "chart" / name).read_text("utf-8")
+        for _, other in _IMPORT.findall(source):
+            add(other)
+        names = ", ".join(name for _, name in _EXPORT.findall(source))
+        source = _IMPORT.sub(r'const \1 = modules["\2"];\n', source)
+        source = _EXPORT.sub(r"\1", source)
+        modules[name] = f'modules["{name}"] = (() => {{\n{source}return {{ {names} }};\n}})();\n'
+
+    add("export.js")
+    return f'"use strict";\nconst modules = {{}};\n{"".join(modules.values())}'
+
+
+def _data(diagram: Diagram) -> dict[str, Any]:
+    """Return what the chart shows, in the form in which the live page gets its plan."""
     window = diagram.window
     details = Details(window)
     places: dict[int, int] = {}
     described: list[dict[str, Any]] = []
     for bar in diagram.bars():
+        # By identity: the dispatches of a picture may have the same id.
         if id(bar.dispatch) not in places:
             places[id(bar.dispatch)] = len(described)
-            described.append(_describe(bar.dispatch, diagram, details, colours))
+            described.append(_describe(bar.dispatch, diagram, details))
     return {
-        "begin": _seconds(window.begin),
-        "end": _seconds(window.end),
-        "now": _seconds(window.now),
+        "from": _milliseconds(window.begin),
+        "to": _milliseconds(window.end),
+        "now": _milliseconds(window.now),
+        "by": diagram.grouping.by,
         "zone": zone_text(window.zone),
         "offsets": [
-            [_seconds(moment), offset.total_seconds()]
+            [_milliseconds(moment), round(offset.total_seconds() * 1000)]
             for moment, offset in offsets(*_extent(diagram), window.zone)
         ],
+        "types": [clean(each) for each in diagram.types],
+        "dispatches": dict(enumerate(described)),
         "rows": [
             {
                 "label": row.label,
@@ -116,41 +141,39 @@ def _data(diagram: Diagram, colours: dict[str, int]) -> dict[str, Any]:
             }
             for row in diagram.rows
         ],
-        "dispatches": described,
-        "colours": _legend(diagram, colours),
-        "left_out": diagram.left_out,
-        "idle": list(diagram.idle[:_MAX_IDLE]),
     }
 
 
-def _bar(bar: Bar, place: int) -> list[float | None]:
-    """Return lane, start, end, number of the dispatch, flags, and number of merged bars."""
-    end = None if bar.run.end is None else _seconds(bar.run.end)
-    kind = (
-        _DRY * bar.dry_run
+def _bar(bar: Bar, place: int) -> list[int | None]:
+    """Return the number of the dispatch, start, end, lane, flags, and number of merged bars."""
+    end = None if bar.run.end is None else _milliseconds(bar.run.end)
+    flags = (
+        _CUT_LEFT * bar.clipped_left
+        | _CUT_RIGHT * bar.clipped_right
+        | _OVERRIDDEN * bar.overridden
         | _MANY * bar.run.many
         | _PULSES * bar.dispatch.is_pulse
-        | _OVERRIDDEN * bar.overridden
     )
-    return [bar.lane, _seconds(bar.run.start), end, place, kind, bar.others]
+    return [place, _milliseconds(bar.run.start), end, bar.lane, flags, bar.others]
 
 
-def _describe(
-    dispatch: Dispatch, diagram: Diagram, details: Details, colours: dict[str, int]
-) -> dict[str, Any]:
+def _describe(dispatch: Dispatch, diagram: Diagram, details: Details) -> dict[str, Any]:
     return {
-        "colour": colours[clean(dispatch.type)],
+        "type": clean(dispatch.type),
+        "dry_run": dispatch.dry_run,
         "name": diagram.grouping.caption(dispatch),
         "lines": details.of_dispatch(dispatch),
     }
 
 
-def _legend(diagram: Diagram, colours: dict[str, int]) -> list[tuple[int, str]]:
-    """Return the colours of the types, unless the rows are types."""
-    if diagram.grouping.by == "type":
-        return []
-    shown = {clean(bar.dispatch.type) for bar in diagram.bars()}
-    return [(colours[name], name) for name in diagram.types if name in shown]
+def _remarks(diagram: Diagram) -> str:
+    def lines() -> Iterator[str]:
+        if diagram.left_out:
+            yield f"{diagram.left_out} more rows are not in the picture."
+        if diagram.idle:
+            yield f"Not in this time: {', '.join(diagram.idle[:_MAX_IDLE])}"
+
+    return "  ".join(lines())
 
 
 def _extent(diagram: Diagram) -> tuple[datetime, datetime]:
@@ -163,6 +186,5 @@ def _extent(diagram: Diagram) -> tuple[datetime, datetime]:
     return begin, end
 
 
-def _seconds(moment: datetime) -> float:
-    seconds = (moment - _EPOCH).total_seconds()
-    return int(seconds) if seconds.is_integer() else seconds
+def _milliseconds(moment: datetime) -> int:
+    return round((moment - _EPOCH).total_seconds() * 1000)
