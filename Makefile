@@ -33,7 +33,7 @@ $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "trio-dispatch needs Python 3.11 or later; choose one with make PYTHON=...")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --editable '.[cli,local-time,otel,pictures,postgres,protobuf,service,testing]' --group dev
+	$(BIN)/python -m pip install --quiet --editable '.[cli,local-time,otel,pictures,postgres,protobuf,service,testing,web]' --group dev
 	@touch $@
 
 $(INTEROP): tests/interop/requirements.txt

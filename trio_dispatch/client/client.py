@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Collection, Mapping
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
@@ -43,6 +43,7 @@ __all__ = [
     "StreamEvent",
     "Unset",
     "open_client",
+    "open_service_channel",
 ]
 
 _SERVICE = "/frequenz.api.dispatch.v1.MicrogridDispatchService"
@@ -100,14 +101,29 @@ async def open_client(
     url = server_url or _environment("DISPATCH_API_URL")
     if url is None:
         raise ValueError("no server_url: give it, or set DISPATCH_API_URL in the environment")
-    async with open_channel(
-        url,
+    async with open_service_channel(url, signed=bool(secret)) as own:
+        yield DispatchClient(own, key=key, sign_secret=secret, call_timeout=call_timeout)
+
+
+def open_service_channel(
+    server_url: str, *, signed: bool = False
+) -> AbstractAsyncContextManager[Channel]:
+    """Open a channel as `open_client` does, for several clients.
+
+    Args:
+      server_url: ``grpc://host[:port][?param=value&...]``.
+      signed: Whether requests are signed: then no call is repeated.
+
+    Raises:
+      ValueError: the URL is invalid.
+    """
+    return open_channel(
+        server_url,
         max_message_size=_MAX_MESSAGE_SIZE,
         interceptors=[trace_client()] if is_tracing() else [],
         # A signature is accepted once.
-        retry=None if secret else _RETRY,
-    ) as own:
-        yield DispatchClient(own, key=key, sign_secret=secret, call_timeout=call_timeout)
+        retry=None if signed else _RETRY,
+    )
 
 
 def _environment(*variables: str) -> str | None:

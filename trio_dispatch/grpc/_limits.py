@@ -5,14 +5,10 @@ from __future__ import annotations
 import resource
 from dataclasses import dataclass, field
 
-import trio
-
 MIB = 2**20
 # File descriptors that are kept for other purposes than connections.
 _RESERVED_DESCRIPTORS = 64
 _MAX_CONNECTIONS = 10_000
-# A token bucket holds the tokens of this many seconds.
-_BURST = 5.0
 
 
 def _connections_by_descriptors() -> int:
@@ -77,23 +73,3 @@ class Limits:
     """Bytes of messages that clients have asked for and do not read, on all connections; a quarter
     of it on each, and more while another quarter is left for others.  Calls beyond it end with
     RESOURCE_EXHAUSTED."""
-
-
-class TokenBucket:
-    """Limits how often something may happen, by Trio's clock."""
-
-    def __init__(self, rate: float) -> None:
-        self._rate = rate
-        self._capacity = max(1.0, rate * _BURST)
-        self._tokens = self._capacity
-        self._since = trio.current_time()
-
-    def spend(self, count: float = 1) -> bool:
-        """Take tokens; whether there were enough."""
-        self._tokens -= count
-        if self._tokens >= 0:
-            return True
-        now = trio.current_time()
-        self._tokens = min(self._capacity, self._tokens + (now - self._since) * self._rate)
-        self._since = now
-        return self._tokens >= 0

@@ -25,6 +25,7 @@ from hyperframe.frame import (
     WindowUpdateFrame,
 )
 
+from ..concurrency.token_bucket import TokenBucket
 from ._budget import Budget
 from ._connection import Connection
 from ._counts import CallCounts
@@ -33,7 +34,7 @@ from ._framing import ACCEPTED_ENCODINGS, Compression
 from ._headers import MalformedError, check_request
 from ._http2 import HTTP2
 from ._interceptors import Proceed
-from ._limits import Limits, TokenBucket
+from ._limits import Limits
 from ._metadata import Headers, text_headers
 from ._server_stream import ServerStream, enter_call
 from ._servicers import GenericRpcHandler, find_method

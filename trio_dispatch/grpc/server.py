@@ -18,11 +18,12 @@ from typing import Any, Final, TypeVar
 import trio
 from grpclib.encoding.base import CodecBase, StatusDetailsCodecBase
 
+from ..concurrency.token_bucket import TokenBucket
 from ..protobuf.codec import MessageCodec
 from ._budget import Budget
 from ._counts import CallCounts
 from ._framing import Compression, check_compression
-from ._limits import Limits, TokenBucket
+from ._limits import Limits
 from ._peer import Peer
 from ._server_connection import Interceptor, ServerConnection, Service
 from ._servicers import GenericRpcHandler, RpcMethodHandler, method_of

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
@@ -159,37 +159,46 @@ def read_record(record: object, *, zone: tzinfo, copy: bool = False) -> Dispatch
     if missing := [name for name in required if name not in record]:
         raise ValueError(f"{', '.join(missing)} missing")
 
-    def moment(value: object) -> datetime:
-        return _moment(value, zone)
-
-    def optional_moment(value: object) -> datetime | None:
-        return None if value is None else moment(value)
-
-    readers: dict[str, Callable[[object], Any]] = {
-        "id": _id,
-        "type": _string,
-        "start_time": moment,
-        "duration": _duration,
-        "target": _target,
-        "active": _bool,
-        "dry_run": _bool,
-        "payload": lambda value: {} if value is None else _object(value),
-        "recurrence": lambda value: _rule(value, zone),
-        "create_time": moment,
-        "update_time": moment,
-        "end_time": optional_moment,
-    }
     values: dict[str, Any] = {"id": 0}
-    for name, read in readers.items():
+    for name in FIELDS:
         if name in record:
             try:
-                values[name] = read(record[name])
+                values[name] = read_field(name, record[name], zone=zone)
             except ValueError as exc:
                 raise ValueError(f"{name}: {exc}") from None
     dispatch = Dispatch(**values)
     if copy and "end_time" not in record:
         object.__setattr__(dispatch, "end_time", dispatch.last_end())
     return dispatch
+
+
+def read_field(name: str, value: object, *, zone: tzinfo) -> Any:
+    """Return the value of one of `FIELDS`.
+
+    Args:
+      zone: The zone of times that name none.
+
+    Raises:
+      ValueError: the value is invalid; the message does not name the field.
+    """
+    match name:
+        case "id":
+            return _id(value)
+        case "type":
+            return _string(value)
+        case "active" | "dry_run":
+            return _bool(value)
+        case "duration":
+            return _duration(value)
+        case "target":
+            return _target(value)
+        case "payload":
+            return {} if value is None else _object(value)
+        case "recurrence":
+            return _rule(value, zone)
+        case "end_time" if value is None:
+            return None
+    return _moment(value, zone)
 
 
 def _check_keys(record: Mapping[str, object], *known: str) -> None:

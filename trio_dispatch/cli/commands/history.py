@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import aclosing
 from datetime import datetime
 
 import click
 
 from ...client.client import DispatchClient
 from ...client.errors import ServiceError
+from ...client.evidence import find_evidence, latest_changes
 from ...grpc import Status
 from ...model import explanation
 from ...model.dispatch import Dispatch
 from ...model.dispatchers import DispatcherInfo
-from ...model.runs import DispatchChange, ReportedRun, StopReason
+from ...model.runs import DispatchChange
 from ...text.runs import change_record, format_change, format_reason, reason_record
 from ...text.safe import dump_json
 from ...text.show import format_headline
@@ -24,10 +24,6 @@ from ..app.params import IDS, MOMENT, NUMBER
 from ..app.run import NOT_FOUND, Failure
 from ..app.settings import Settings
 from ..app.streams import tell
-from .runs import RunFilter, latest_runs
-
-_RUNS = 50
-"""This many of the latest runs are looked at."""
 
 
 def _single(ctx: click.Context, parameter: click.Parameter, ids: Sequence[int]) -> int:
@@ -55,7 +51,7 @@ async def history(
     nothing is recorded, the exit status is 3.
     """
     async with settings.client() as client:
-        found = await _changes(
+        found = await latest_changes(
             client, settings.microgrid_id, id, limit, time_from=time_from, time_to=time_to
         )
     for change in reversed(found):
@@ -69,28 +65,6 @@ async def history(
             f"no change of dispatch {id} in microgrid {settings.microgrid_id} is recorded",
         )
     tell(f"times in {settings.zone}")
-
-
-async def _changes(
-    client: DispatchClient,
-    microgrid_id: int,
-    id: int,
-    limit: int,
-    *,
-    time_from: datetime | None = None,
-    time_to: datetime | None = None,
-) -> list[DispatchChange]:
-    """Return the latest changes of a dispatch, the latest first."""
-    found: list[DispatchChange] = []
-    pages = client.list_changes(
-        microgrid_id, ids=[id], time_from=time_from, time_to=time_to, page_size=min(limit, 1000)
-    )
-    async with aclosing(pages):
-        async for page in pages:
-            found += page
-            if len(found) >= limit:
-                break
-    return found[:limit]
 
 
 @shared_options
@@ -129,7 +103,7 @@ async def _explain_absence(
     changes: list[DispatchChange] = []
     elsewhere = None
     try:
-        changes = await _changes(client, microgrid_id, id, 1)
+        changes = await latest_changes(client, microgrid_id, id, 1)
         elsewhere = await client.find_microgrid(id)
     except ServiceError as exc:
         if exc.status not in {Status.NOT_FOUND, Status.UNIMPLEMENTED}:
@@ -140,27 +114,13 @@ async def _explain_absence(
 async def _explain(
     client: DispatchClient, microgrid_id: int, dispatch: Dispatch, now: datetime
 ) -> tuple[list[explanation.Reason], list[DispatcherInfo] | None]:
-    runs: list[ReportedRun] = []
-    others: list[ReportedRun] = []
-    changes: list[DispatchChange] = []
-    dispatchers: list[DispatcherInfo] | None = None
-    try:
-        dispatchers = await client.list_dispatchers(microgrid_id)
-        changes = await _changes(client, microgrid_id, dispatch.id, 1000)
-        runs = await latest_runs(client, microgrid_id, RunFilter(ids=[dispatch.id]), _RUNS)
-        superseded = [run for run in runs if run.reason is StopReason.SUPERSEDED]
-        if superseded:
-            wanted = RunFilter(
-                components=sorted(
-                    {run.component for run in superseded if run.component is not None}
-                ),
-                types=sorted({run.type for run in superseded}),
-            )
-            others = await latest_runs(client, microgrid_id, wanted, 10 * _RUNS)
-    except ServiceError as exc:
-        if exc.status is not Status.UNIMPLEMENTED:
-            raise
+    known = await find_evidence(client, microgrid_id, dispatch.id)
     reasons = explanation.explain(
-        dispatch, now, runs=runs, others=others, changes=changes, dispatchers=dispatchers
+        dispatch,
+        now,
+        runs=known.runs,
+        others=known.others,
+        changes=known.changes,
+        dispatchers=known.dispatchers,
     )
-    return reasons, dispatchers
+    return reasons, known.dispatchers

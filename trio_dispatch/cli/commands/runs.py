@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import aclosing
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import click
@@ -12,6 +10,7 @@ import trio
 
 from ...client.client import DispatchClient
 from ...client.errors import ServiceError
+from ...client.evidence import RunFilter, latest_runs
 from ...concurrency.backoff import Backoff
 from ...model.explanation import acted
 from ...model.runs import ReportedRun, ReportedState
@@ -34,31 +33,6 @@ _REMEMBERED = 10_000
 """This many printed runs are not printed again after a reconnect, if they are the same."""
 
 _Put = Callable[[str], Awaitable[None]]
-
-
-@dataclass(frozen=True, slots=True)
-class RunFilter:
-    """Which runs to show; what is empty does not restrict them."""
-
-    ids: Sequence[int] = ()
-    types: Sequence[str] = ()
-    states: Sequence[ReportedState] = ()
-    components: Sequence[int] = ()
-    dispatchers: Sequence[str] = ()
-    start_from: datetime | None = None
-    start_to: datetime | None = None
-
-    def passes(self, run: ReportedRun) -> bool:
-        """Whether to show a run."""
-        return (
-            (not self.ids or run.dispatch_id in self.ids)
-            and (not self.types or run.type in self.types)
-            and (not self.states or run.state in self.states)
-            and (not self.components or run.component in self.components)
-            and (not self.dispatchers or run.dispatcher in self.dispatchers)
-            and (self.start_from is None or run.start_time >= self.start_from)
-            and (self.start_to is None or run.start_time < self.start_to)
-        )
 
 
 @shared_options
@@ -124,34 +98,6 @@ async def runs(
             f"{len(found):,} {'run' if len(found) == 1 else 'runs'} in microgrid "
             f"{settings.microgrid_id}; times in {settings.zone}"
         )
-
-
-async def latest_runs(
-    client: DispatchClient, microgrid_id: int, wanted: RunFilter, limit: int
-) -> list[ReportedRun]:
-    """Return the latest runs that pass a filter, the latest first."""
-    found: list[ReportedRun] = []
-    undecodable = 0
-    pages = client.list_runs(
-        microgrid_id,
-        ids=wanted.ids,
-        types=wanted.types,
-        states=wanted.states,
-        components=wanted.components,
-        dispatchers=wanted.dispatchers,
-        start_from=wanted.start_from,
-        start_to=wanted.start_to,
-        page_size=min(limit, 1000),
-    )
-    async with aclosing(pages):
-        async for page in pages:
-            found += page
-            undecodable += len(page.undecodable)
-            if len(found) >= limit:
-                break
-    if undecodable:
-        tell(f"Warning: {undecodable:,} runs could not be decoded and are left out")
-    return found[:limit]
 
 
 async def _without_announcements(

@@ -18,6 +18,7 @@ from ..app.params import AGE, DATABASE, FILE, NUMBER, TEXT, Parsed
 from ..serving.addresses import TcpAddress, UnixAddress, parse_address, parse_tcp
 from ..serving.keys import KeySource, TlsFiles
 from ..serving.logs import logging_to_stderr
+from ..serving.page import PageOptions, page_options
 from ..serving.service import ServeOptions, run_service
 
 LISTEN = Parsed("host:port", parse_address)
@@ -61,6 +62,7 @@ METRICS = Parsed("host:port", parse_tcp)
     "Accept only clients with a certificate that one of these authorities has signed.",
 )
 @option("--metrics", METRICS, "Serve metrics for Prometheus at http://HOST:PORT/metrics.")
+@page_options
 @option(
     "--reflection", None, "Tell clients such as grpcurl the definitions of the API, if they ask."
 )
@@ -89,6 +91,9 @@ async def serve(
     tls_key: Path | None,
     tls_client_ca: Path | None,
     metrics: TcpAddress | None,
+    web: TcpAddress | None,
+    web_hosts: Sequence[str],
+    components_file: Path | None,
     reflection: bool,
     run_age: timedelta,
     max_runs: int,
@@ -108,6 +113,7 @@ async def serve(
             keys=KeySource(keys, key_file),
             tls=TlsFiles(tls_cert, tls_key, tls_client_ca),
             metrics=metrics,
+            page=PageOptions.read(web, web_hosts, components_file),
             reflection=reflection,
             retention=Retention(
                 run_age=run_age, runs=max_runs, change_age=change_age, changes=max_changes

@@ -15,6 +15,7 @@ from typing import Literal
 import click
 
 from ... import clock
+from ...client.evidence import RunFilter, latest_runs
 from ...model.dispatch import Dispatch
 from ...model.explanation import acted
 from ...model.runs import ReportedRun, ReportedState
@@ -34,7 +35,6 @@ from ..app.params import DURATION, IDS, MOMENT, TYPE, Duration
 from ..app.settings import Settings
 from ..app.streams import tell
 from .read import count_dispatches, list_pages
-from .runs import RunFilter, latest_runs
 
 _DAY = timedelta(days=1)
 _SUFFIXES = (".svg", ".png", ".html", ".htm", ".txt")

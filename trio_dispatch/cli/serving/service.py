@@ -24,6 +24,7 @@ from ..app.output import Results
 from .addresses import TcpAddress, UnixAddress
 from .keys import KeySource, TlsFiles, load_context
 from .metrics import serve_metrics
+from .page import PageOptions, serve_own_page
 
 log = logging.getLogger("trio_dispatch.service")
 
@@ -49,6 +50,7 @@ class ServeOptions:
     keys: KeySource
     tls: TlsFiles
     metrics: TcpAddress | None
+    page: PageOptions | None = None
     reflection: bool = False
     retention: Retention | None = None
 
@@ -59,6 +61,8 @@ class ServeOptions:
                     f"--listen {address} serves other machines, which requires a key: give --keys "
                     "FILE, or listen on 127.0.0.1"
                 )
+        if self.page is not None:
+            self.page.check(keys_required=bool(self.keys))
 
 
 async def run_service(options: ServeOptions) -> None:
@@ -91,6 +95,8 @@ async def run_service(options: ServeOptions) -> None:
             metrics.watch(service)
             background.start_soon(_stop_on_signal, service, health)
             background.start_soon(_reload_on_hangup, options, service, context)
+            if options.page is not None:
+                await background.start(serve_own_page, options.page, service, options.tls)
             if options.metrics is not None:
                 listeners = await _open_tcp("serve metrics on", options.metrics)
                 background.start_soon(serve_metrics, metrics.text, listeners)

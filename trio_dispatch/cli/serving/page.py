@@ -1,0 +1,167 @@
+"""The live page: its options, and how it reaches the service."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import trio
+
+from ...grpc import open_channel
+from ...model.target import TargetCategory
+from ...process import wait_stopping
+from ...service import DispatchService
+from ...text.targets import parse_components
+from ..app.files import read_text
+from ..app.options import option
+from ..app.output import Results
+from ..app.params import FILE, TEXT, Parsed
+from .addresses import TcpAddress, parse_tcp
+from .keys import TlsFiles, load_context
+
+if TYPE_CHECKING:
+    from ...web.sessions import KeyInfo
+    from ...web.site import Backend
+
+log = logging.getLogger("trio_dispatch.web")
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+_WEB = Parsed("host:port", parse_tcp)
+
+
+def page_options(function: _F) -> _F:
+    """Give a command the options of the page."""
+    for add in (
+        option(
+            "--components components_file",
+            FILE,
+            "For the page: a TOML file of what components are, as for timeline.",
+        ),
+        option(
+            "--web-host web_hosts",
+            TEXT,
+            "A name under which the page is served, besides addresses and localhost; may be "
+            "repeated.",
+            metavar="NAME",
+            multiple=True,
+        ),
+        option("--web", _WEB, "Serve a live page of the plan at http://HOST:PORT."),
+    ):
+        function = add(function)
+    return function
+
+
+@dataclass(frozen=True)
+class PageOptions:
+    """The options of the page.
+
+    Attributes:
+      address: Where it is served.
+      hosts: The names under which it is served.
+      components: What the components are; None if that is not known.
+    """
+
+    address: TcpAddress
+    hosts: Sequence[str]
+    components: Mapping[int, TargetCategory] | None
+
+    @classmethod
+    def read(
+        cls, address: TcpAddress | None, hosts: Sequence[str], components: Path | None
+    ) -> PageOptions | None:
+        """Return the options, with the content of the file; None if no page is wanted.
+
+        Raises:
+          ValueError: an option makes sense with a page only, or the file is invalid.
+          OSError: the file cannot be read.
+        """
+        if address is None:
+            if hosts or components is not None:
+                raise ValueError("--web-host and --components require --web")
+            return None
+        found = None if components is None else parse_components(read_text(str(components)))
+        return cls(address, [address.host, *hosts], found)
+
+    def check(self, *, keys_required: bool) -> None:
+        """Check that nobody elsewhere can use the page without a key.
+
+        Raises:
+          ValueError: somebody could.
+        """
+        if not self.address.local and not keys_required:
+            raise ValueError(
+                f"--web {self.address} serves other machines, which requires a key: give --keys "
+                "FILE, or serve the page on 127.0.0.1"
+            )
+
+
+async def serve_own_page(
+    options: PageOptions,
+    service: DispatchService,
+    tls: TlsFiles,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve the page of a service in this process, until a signal stops it."""
+    from ...web.sessions import KeyInfo  # noqa: PLC0415
+    from ...web.site import Backend  # noqa: PLC0415
+
+    def find_key(text: str) -> KeyInfo | None:
+        key = None if service.keys is None else service.keys.find(text)
+        if key is None:
+            return None
+        return KeyInfo(key.name, frozenset(right.value for right in key.rights), key.microgrids)
+
+    async with trio.open_nursery() as nursery:
+
+        async def connect() -> trio.abc.Stream:
+            await trio.lowlevel.checkpoint()
+            ours, theirs = map(trio.socket.from_stdlib_socket, socket.socketpair())
+            nursery.start_soon(service.server.serve_stream, trio.SocketStream(theirs))
+            return trio.SocketStream(ours)
+
+        async with open_channel(connect) as channel:
+            backend = Backend(
+                channel=channel,
+                keys_required=service.keys is not None,
+                find_key=find_key,
+                components=options.components,
+            )
+            await serve_page(options, backend, tls, task_status=task_status)
+        nursery.cancel_scope.cancel()
+
+
+async def serve_page(
+    options: PageOptions,
+    backend: Backend,
+    tls: TlsFiles,
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve a page until a signal stops it."""
+    try:
+        from ...web.page import open_page  # noqa: PLC0415
+    except ModuleNotFoundError as exc:
+        raise OSError(f"--web requires {exc.name}: pip install 'trio-dispatch[web]'") from None
+    context = load_context(tls)
+    async with open_page(backend, hosts=options.hosts) as page, trio.open_nursery() as nursery:
+        address = options.address
+        try:
+            places = await nursery.start(
+                partial(page.serve_tcp, address.host, address.port, ssl_context=context)
+            )
+        except OSError as exc:
+            raise OSError(f"cannot serve the page on {address}: {exc.strerror or exc}") from exc
+        results = Results()
+        for host, port, *_ in places:
+            scheme = "http" if context is None else "https"
+            await results.write(f"the page is at {scheme}://{TcpAddress(host, port)}/\n")
+        if context is None and not address.local:
+            log.warning("the page is not encrypted: give --tls-cert and --tls-key")
+        task_status.started()
+        await wait_stopping()
+        page.stop()

@@ -1,0 +1,1 @@
+"""The handlers of requests: each takes the site, mostly a session, and the request."""

@@ -1,0 +1,341 @@
+"""Live copies of microgrids: one for each key and microgrid, shared by all its pages."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from datetime import timedelta
+from typing import Any, Final
+
+import trio
+
+from .. import clock
+from ..client.errors import ServiceError
+from ..concurrency.backoff import Backoff
+from ..dispatcher.dispatcher import Dispatcher, open_dispatcher
+from ..dispatcher.state import SyncState
+from ..errors import DispatchError
+from ..grpc import Channel, Status
+from ..model.dispatch import Dispatch
+from ..model.events import Created, Deleted, LifecycleEvent, Updated
+from ..model.runs import ReportedRun
+from ..model.undecodable import Undecodable
+from ..text.records import format_json_time
+from ..text.runs import run_record
+from .errors import PageError, page_error_of
+from .feed import Feed
+from .plans import Plans
+from .records import page_record, sync_record
+from .sessions import Credentials
+
+__all__ = ["View", "Views", "open_views"]
+
+PAUSE: Final = 0.2
+"""Changes of so many seconds are sent in one message."""
+
+_IDLE: Final = 60.0
+_OPENING: Final = 10.0
+_MOST_VIEWS: Final = 50
+_MOST_CHANGES: Final = 500
+"""More changes at once are not sent one by one: the page loads everything again."""
+
+_HISTORY: Final = timedelta(days=400)
+_REFUSED: Final = {Status.UNAUTHENTICATED, Status.PERMISSION_DENIED}
+
+
+class _RefusedError(Exception):
+    """The service does not accept the key any more."""
+
+
+class View:
+    """A live copy of a microgrid, as one key sees it.
+
+    Attributes:
+      feed: The messages for the pages.
+      plans: The plans that its pages have asked for.
+      revision: Grows with every change, also of runs.
+      records_runs: Whether the service keeps runs.
+      closed: Set when the view has ended.
+      error: Why it ended; None if nobody used it any more.
+    """
+
+    def __init__(self, channel: Channel, credentials: Credentials, microgrid_id: int) -> None:
+        self.microgrid_id = microgrid_id
+        self.feed = Feed()
+        self.revision = 0
+        self.records_runs = True
+        self.closed = trio.Event()
+        self.error: PageError | None = None
+        self.dispatcher: Dispatcher
+        self.plans = Plans(lambda: self.revision)
+        self._channel = channel
+        self._credentials = credentials
+        self._opened = trio.Event()
+        self._readers = 0
+        self._used = trio.CancelScope(deadline=trio.current_time() + _OPENING + _IDLE)
+        self._changed = trio.Event()
+        self._pending = _Pending()
+
+    @property
+    def dispatches(self) -> list[Dispatch]:
+        """The known dispatches, by id."""
+        known = self.dispatcher.dispatches
+        return [known[id_] for id_ in sorted(known)]
+
+    async def wait_open(self) -> None:
+        """Wait until everything is known.
+
+        Raises:
+          PageError: the service refuses the key, or could not be reached in time.
+        """
+        self._keep()
+        with trio.move_on_after(_OPENING):
+            await self._opened.wait()
+        if self.error is not None:
+            raise self.error
+        if not self._opened.is_set() or self.closed.is_set():
+            raise PageError(503, "unavailable", "the service cannot be reached", retry_after=2)
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Keep the view open within the block."""
+        self._readers += 1
+        self._keep()
+        try:
+            yield
+        finally:
+            self._readers -= 1
+            self._keep()
+
+    def _keep(self) -> None:
+        """Keep the view open for a while, or as long as it has readers."""
+        self._used.deadline = math.inf if self._readers else trio.current_time() + _IDLE
+
+    async def run(self) -> None:
+        """Follow the microgrid until the service refuses the key or no page is left."""
+        try:
+            async with (
+                open_dispatcher(
+                    self.microgrid_id,
+                    channel=self._channel,
+                    key=self._credentials.key,
+                    sign_secret=self._credentials.secret,
+                    history=_HISTORY,
+                ) as dispatcher,
+                trio.open_nursery() as nursery,
+            ):
+                self.dispatcher = dispatcher
+                for task in (
+                    self._follow_dispatches,
+                    self._follow_statuses,
+                    self._follow_runs,
+                    self._follow_sync,
+                    self._send,
+                ):
+                    await nursery.start(task)
+                self._opened.set()
+                await self._wait_idle()
+                nursery.cancel_scope.cancel()
+        except* _RefusedError:
+            self.error = PageError(401, "login_required", "the service does not accept the key")
+        except* ServiceError as group:
+            self.error = _first_error(group)
+        except* DispatchError as other:
+            self.error = PageError(503, "unavailable", str(other.exceptions[0]), retry_after=2)
+        finally:
+            self.closed.set()
+            self._opened.set()
+
+    async def _wait_idle(self) -> None:
+        with self._used:
+            await trio.sleep_forever()
+
+    # What happens is collected, and sent at intervals.
+
+    def _note(self) -> None:
+        self.revision += 1
+        self._changed.set()
+
+    async def _follow_dispatches(self, task_status: trio.TaskStatus[None]) -> None:
+        with self.dispatcher.lifecycle_events.new_receiver(limit=_MOST_CHANGES) as events:
+            for _ in range(events.statistics().waiting):
+                events.receive_nowait()  # what exists already
+            task_status.started()
+            while True:
+                for event in await events.receive_batch():
+                    self._pending.add_event(event)
+                self._note()
+
+    async def _follow_statuses(self, task_status: trio.TaskStatus[None]) -> None:
+        with self.dispatcher.running_status_change.new_receiver() as statuses:
+            for _ in range(statuses.statistics().waiting):
+                statuses.receive_nowait()
+            task_status.started()
+            while True:
+                for dispatch in await statuses.receive_batch():
+                    self._pending.statuses[dispatch.id] = dispatch
+                self._note()
+
+    async def _follow_runs(self, task_status: trio.TaskStatus[None]) -> None:
+        task_status.started()
+        backoff = Backoff()
+        while self.records_runs:
+            began = trio.current_time()
+            try:
+                async with (
+                    self.dispatcher.client.stream_runs(self.microgrid_id) as runs,
+                    trio.open_nursery() as nursery,
+                ):
+                    nursery.start_soon(self._reload_when_started, runs.started)
+                    async for run in runs:
+                        if not isinstance(run, Undecodable):
+                            self._pending.add_run(run)
+                            self._note()
+                    nursery.cancel_scope.cancel()
+            except* ServiceError as group:
+                if any(each.status is Status.UNIMPLEMENTED for each in _errors(group)):
+                    self.records_runs = False
+                    self._note()
+            await trio.sleep(backoff.delay(trio.current_time() - began))
+
+    async def _reload_when_started(self, started: trio.Event) -> None:
+        await started.wait()
+        self._pending.reload_runs = True
+        self._note()
+
+    async def _follow_sync(self, task_status: trio.TaskStatus[None]) -> None:
+        task_status.started()
+        shown = None
+        async for state in self.dispatcher.sync_state.eventual_values():
+            if isinstance(state.error, ServiceError) and state.error.status in _REFUSED:
+                raise _RefusedError
+            record = sync_record(state)
+            if record != shown:
+                shown = record
+                self.feed.put("sync", record)
+
+    async def _send(self, task_status: trio.TaskStatus[None]) -> None:
+        task_status.started()
+        while True:
+            await self._changed.wait()
+            self._changed = trio.Event()
+            pending, self._pending = self._pending, _Pending()
+            if len(pending) > _MOST_CHANGES:
+                self.feed.put("reset", {"version": self.feed.last + 1})
+            else:
+                self.feed.put("changes", {"version": self.feed.last + 1, **pending.content()})
+            await trio.sleep(PAUSE)
+
+    def sync(self) -> dict[str, Any]:
+        """Return the state of the connection to the service."""
+        state: SyncState = self.dispatcher.sync_state.value
+        return sync_record(state)
+
+
+class _Pending:
+    """What has happened since the last message: of each dispatch and run the newest."""
+
+    def __init__(self) -> None:
+        self.events: dict[int, LifecycleEvent] = {}
+        self.statuses: dict[int, Dispatch] = {}
+        self.runs: dict[tuple[Any, ...], ReportedRun] = {}
+        self.reload_runs = False
+
+    def __len__(self) -> int:
+        return len(self.events) + len(self.statuses) + len(self.runs)
+
+    def add_event(self, event: LifecycleEvent) -> None:
+        """Take an event; an update of what no page has seen yet is a creation."""
+        id_ = event.dispatch.id
+        if isinstance(event, Updated) and isinstance(self.events.get(id_), Created):
+            event = Created(event.dispatch)
+        self.events[id_] = event
+
+    def add_run(self, run: ReportedRun) -> None:
+        key = (run.dispatcher, run.dispatch_id, run.start_time, run.actor, run.component)
+        self.runs[key] = run
+
+    def content(self) -> dict[str, Any]:
+        now = clock.now()
+        return {
+            "created": [page_record(e.dispatch, now) for e in self._of(Created)],
+            "updated": [page_record(e.dispatch, now) for e in self._of(Updated)],
+            "deleted": [e.dispatch.id for e in self._of(Deleted)],
+            "status": [
+                {
+                    "id": each.id,
+                    "running": each.running_at(now),
+                    "until": format_json_time(each.until_at(now)),
+                    "pulse": format_json_time(each.pulse),
+                }
+                for each in self.statuses.values()
+            ],
+            "runs": [run_record(run) for run in self.runs.values()],
+            "dispatchers": bool(self.runs) or self.reload_runs,
+            "reload_runs": self.reload_runs,
+        }
+
+    def _of(self, kind: type[LifecycleEvent]) -> Iterator[LifecycleEvent]:
+        return (event for event in self.events.values() if isinstance(event, kind))
+
+
+def _errors(group: BaseExceptionGroup[ServiceError]) -> Iterator[ServiceError]:
+    for each in group.exceptions:
+        if isinstance(each, BaseExceptionGroup):
+            yield from _errors(each)
+        else:
+            yield each
+
+
+def _first_error(group: BaseExceptionGroup[ServiceError]) -> PageError:
+    return page_error_of(next(_errors(group)))
+
+
+class Views:
+    """The views that pages use now.
+
+    Args:
+      nursery: The views run in it.
+      channel: A channel to the service.
+    """
+
+    def __init__(self, nursery: trio.Nursery, channel: Channel) -> None:
+        self._nursery = nursery
+        self.channel = channel
+        self._open: dict[tuple[Credentials, int], View] = {}
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    async def get(self, credentials: Credentials, microgrid_id: int) -> View:
+        """Return the view of a microgrid, opening it if necessary.
+
+        Raises:
+          PageError: the service refuses the key or cannot be reached, or too many views are open.
+        """
+        view = self._open.get((credentials, microgrid_id))
+        if view is None:
+            if len(self._open) >= _MOST_VIEWS:
+                raise PageError(503, "unavailable", "too many pages are open", retry_after=10)
+            view = self._open[credentials, microgrid_id] = View(
+                self.channel, credentials, microgrid_id
+            )
+            self._nursery.start_soon(self._run, view, (credentials, microgrid_id))
+        await view.wait_open()
+        return view
+
+    async def _run(self, view: View, key: tuple[Credentials, int]) -> None:
+        try:
+            await view.run()
+        finally:
+            if self._open.get(key) is view:
+                del self._open[key]
+
+
+@asynccontextmanager
+async def open_views(channel: Channel) -> AsyncIterator[Views]:
+    """Open the views of an application; leaving the block closes them."""
+    async with trio.open_nursery() as nursery:
+        yield Views(nursery, channel)
+        nursery.cancel_scope.cancel()
