@@ -8,8 +8,8 @@ from typing import Any
 
 from ..dispatcher.state import SyncState
 from ..model.dispatch import Dispatch
-from ..model.formatting import format_target
 from ..model.dispatchers import DispatcherInfo
+from ..model.formatting import format_target
 from ..model.runs import DispatchChange
 from ..model.undecodable import Undecodable
 from ..text.records import format_json_time, record_of
@@ -98,17 +98,27 @@ def change_of(change: DispatchChange, zone: tzinfo) -> dict[str, Any]:
 
 
 def dispatcher_of(info: DispatcherInfo) -> dict[str, Any]:
-    """Return a dispatcher that has reported runs."""
+    """Return a dispatcher that has reported to the service."""
+    status = info.status
     return {
         "name": info.name,
         "version": info.version,
         "first_report_time": format_json_time(info.first_report_time),
         "last_report_time": format_json_time(info.last_report_time),
         "lost": info.lost,
-        "state": "unknown",
-        "offline_since": None,
-        "lateness": None,
+        "state": _state(info),
+        "offline_since": format_json_time(info.offline_since),
+        "connection": None if status is None else status.connection.name.lower(),
+        "lateness": None if status is None else status.lateness.total_seconds(),
+        "worst_lateness": None if status is None else status.worst_lateness.total_seconds(),
+        "waiting": None if status is None else status.waiting,
     }
+
+
+def _state(info: DispatcherInfo) -> str:
+    if info.status is None:
+        return "unknown"
+    return "live" if info.offline_since is None else "offline"
 
 
 def sync_record(state: SyncState) -> dict[str, Any]:
