@@ -19,7 +19,7 @@ __all__ = ["Evidence", "RunFilter", "find_evidence", "latest_changes", "latest_r
 log = logging.getLogger("trio_dispatch.client")
 
 _RUNS, _OTHERS, _CHANGES = 50, 500, 1000
-"""So many of the latest runs and changes are looked at."""
+"""The most runs, runs of others and changes that are looked at, the latest of each."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,7 @@ def read_changes(form: object, zone: tzinfo) -> dict[str, Any]:
     """Return the arguments of `DispatchClient.update`.
 
     Raises:
-      PageError: a field is invalid or cannot be changed, or there is none.
+      PageError: a field is invalid or cannot be changed, or no field is given.
     """
     values, errors = _read(form, CHANGEABLE, zone)
     if not values and not errors:

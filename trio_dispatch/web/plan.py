@@ -351,7 +351,7 @@ def _outcome(each: _Actual) -> dict[str, Any]:
 
 
 def _number(payload: Mapping[str, JSON], key: str | None) -> float | None:
-    """Return the number at a key of a payload; None if there is none."""
+    """Return the number at a key of a payload; None if it has no number there."""
     if key is None:
         return None
     value: JSON = payload.get(key)

@@ -32,7 +32,7 @@ from .sessions import Credentials
 __all__ = ["View", "Views", "open_views"]
 
 PAUSE: Final = 0.2
-"""Changes of so many seconds are sent in one message."""
+"""The seconds for which changes are collected into one message."""
 
 _IDLE: Final = 60.0
 _OPENING: Final = 10.0

@@ -77,7 +77,7 @@ class PageOptions:
         """Return the options, with the content of the file; None if no page is wanted.
 
         Raises:
-          ValueError: an option makes sense with a page only, or the file is invalid.
+          ValueError: an option requires a page, or the file is invalid.
           OSError: the file cannot be read.
         """
         if address is None:

@@ -67,7 +67,7 @@ def zone_of(name: object) -> tzinfo:
     """Return the zone of a name.
 
     Raises:
-      PageError: there is none.
+      PageError: the zone is unknown.
     """
     if name is None or name == "UTC":
         return UTC
