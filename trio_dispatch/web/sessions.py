@@ -103,7 +103,7 @@ class Sessions:
         return session
 
     def find(self, id: str) -> Session | None:
-        """Return the session with an id, and note that it was used; None if it is unknown or has expired."""
+        """Return the session with an id, which is used now; None if it is unknown or expired."""
         session = self._by_id.get(id)
         if session is None:
             return None
