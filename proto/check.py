@@ -28,11 +28,11 @@ def _differences(old: Path, new: Path) -> list[str]:
 
 def main() -> None:
     stale = []
-    for output, sources in OUTPUTS.items():
+    for output, source in OUTPUTS.items():
         # Beside the real output, so that the same settings for formatting apply to both.
         with tempfile.TemporaryDirectory(dir=output.parent, prefix="_generated_") as directory:
             fresh = Path(directory) / "_generated"
-            generate(sources, fresh)
+            generate(source, fresh)
             stale += [f"{output}/{file}" for file in _differences(output, fresh)]
     if stale:
         sys.exit(f"stale: run `make proto` and commit {', '.join(stale)}")

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 import grpc_tools
 from grpc_tools import protoc
@@ -19,15 +19,29 @@ from grpc_tools import protoc
 PROTO = Path(__file__).parent
 LIBRARY = PROTO.parent / "trio_dispatch"
 
+
+class Source(NamedTuple):
+    """What the code of a folder is generated from.
+
+    Attributes:
+      folders: The folders of definitions.
+      services: Whether the code has classes for services.  Such code imports all of asyncio.
+    """
+
+    folders: tuple[str, ...]
+    services: bool
+
+
 OUTPUTS = {
-    LIBRARY / "api" / "_generated": ("frequenz", "trio_dispatch"),
-    LIBRARY / "grpc" / "_generated": ("grpc",),
+    LIBRARY / "api" / "_generated": Source(("frequenz", "trio_dispatch"), services=False),
+    LIBRARY / "grpc" / "_generated": Source(("grpc",), services=True),
 }
-"""The folders of generated code, and the folders of definitions that each is generated from."""
+"""The folders of generated code."""
 
 
-def generate(sources: Iterable[str], output: Path) -> None:
-    """Generate the code of folders of definitions into `output`, replacing its content."""
+def generate(source: Source, output: Path) -> None:
+    """Generate code into `output`, replacing its content."""
+    services = "async" if source.services else "none"
     shutil.rmtree(output, ignore_errors=True)
     output.mkdir(parents=True)
     status = protoc.main(
@@ -36,13 +50,13 @@ def generate(sources: Iterable[str], output: Path) -> None:
             f"--proto_path={PROTO}",
             f"--proto_path={Path(grpc_tools.__file__).parent / '_proto'}",
             f"--python_betterproto2_out={output}",
-            "--python_betterproto2_opt=client_generation=async,server_generation=async",
+            f"--python_betterproto2_opt=client_generation={services},server_generation={services}",
             f"--descriptor_set_out={output / 'descriptors.bin'}",
             "--include_imports",
             *sorted(
                 str(path.relative_to(PROTO))
-                for source in sources
-                for path in (PROTO / source).rglob("*.proto")
+                for folder in source.folders
+                for path in (PROTO / folder).rglob("*.proto")
             ),
         ]
     )
@@ -51,5 +65,5 @@ def generate(sources: Iterable[str], output: Path) -> None:
 
 
 if __name__ == "__main__":
-    for output, sources in OUTPUTS.items():
-        generate(sources, output)
+    for output, source in OUTPUTS.items():
+        generate(source, output)

@@ -13,6 +13,7 @@ import pytest
 import trio
 import trio.testing
 
+from tests.helpers.services import DispatchServiceStub
 from trio_dispatch import (
     ServiceError,
     TargetCategories,
@@ -308,7 +309,7 @@ async def test_a_channel_with_another_codec_serves_clients_and_dispatchers_and_s
         assert [page.dispatches async for page in client.list(1)] == [(made,)]
         async with open_dispatcher(microgrid_id=1, channel=channel, key=service.key) as dispatcher:
             assert dict(dispatcher.dispatches) == {made.id: made}
-        stub = wire.MicrogridDispatchServiceStub(channel, metadata={"key": service.key})
+        stub = DispatchServiceStub(channel, metadata={"key": service.key})
         reply = await stub.get_microgrid_dispatch(
             wire.GetMicrogridDispatchRequest(microgrid_id=1, dispatch_id=made.id)
         )

@@ -12,6 +12,7 @@ import pytest
 import trio
 import trio.testing
 
+from tests.helpers.services import DispatchServiceBase
 from trio_dispatch import (
     Dispatch,
     DispatchClient,
@@ -34,7 +35,7 @@ def message(id_: int = 1) -> wire.Dispatch:
     return dispatch_to_wire(make_dispatch(id_))
 
 
-class Scripted(wire.MicrogridDispatchServiceBase):
+class Scripted(DispatchServiceBase):
     """A service that answers as a test says."""
 
     def __init__(self) -> None:

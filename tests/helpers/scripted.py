@@ -11,6 +11,7 @@ from typing import Any
 import trio
 import trio.testing
 
+from tests.helpers.services import DispatchServiceBase
 from trio_dispatch import Dispatch, Dispatcher, clock, open_dispatcher
 from trio_dispatch.api import wire
 from trio_dispatch.api.codec import WIRE, dispatch_to_wire
@@ -22,7 +23,7 @@ from trio_dispatch.testing import make_dispatch
 __all__ = ["Scripted", "dispatching", "serving", "version"]
 
 
-class Scripted(wire.MicrogridDispatchServiceBase):
+class Scripted(DispatchServiceBase):
     """A foreign service: it pages by row number, and is scripted by a test.
 
     Attributes:

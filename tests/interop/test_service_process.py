@@ -20,6 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.helpers.interop.peers import run, within
 from tests.helpers.interop.service_runner import COMMAND, RunningService, run_service
+from tests.helpers.services import DispatchServiceStub
 from trio_dispatch import DispatchClient, ServiceError, StreamEvent, TargetIds, open_client
 from trio_dispatch.grpc import GRPCError, Status, open_channel
 from trio_dispatch.grpc._generated.grpc.health.v1 import HealthCheckRequest, HealthStub
@@ -133,7 +134,7 @@ async def test_a_signature_is_refused_after_a_restart(tmp_path: Path, keys: Path
             run_service(tmp_path / "log", "--keys", keys, "--db", db) as service,
             open_channel(service.url) as channel,
         ):
-            stub = wire.MicrogridDispatchServiceStub(channel)
+            stub = DispatchServiceStub(channel)
             with pytest.raises(GRPCError) as caught:
                 await stub.delete_microgrid_dispatch(request, metadata=replayed)
             assert caught.value.status is status

@@ -34,6 +34,7 @@ from tests.helpers.api_model import (
 from tests.helpers.effort import cases
 from tests.helpers.postgres import PostgresServer
 from tests.helpers.service import Wired, wired
+from tests.helpers.services import DispatchServiceStub
 from trio_dispatch import Dispatch, clock
 from trio_dispatch.api import wire
 from trio_dispatch.api.codec import time_from_nanos, time_to_nanos
@@ -49,12 +50,12 @@ SORTS = [(field, order) for field in range(4) for order in range(3)]
 class Player:
     """Make the same calls to the service and the model, and compare the results."""
 
-    def __init__(self, stubs: list[wire.MicrogridDispatchServiceStub], model: Model) -> None:
+    def __init__(self, stubs: list[DispatchServiceStub], model: Model) -> None:
         self._stubs = cycle(stubs)
         self.model = model
 
     @property
-    def stub(self) -> wire.MicrogridDispatchServiceStub:
+    def stub(self) -> DispatchServiceStub:
         """A service: of several, another one for each call."""
         return next(self._stubs)
 
@@ -395,7 +396,7 @@ async def play(
                 store = await stack.enter_async_context(open_store(path))
                 service = await stack.enter_async_context(wired(store))
                 channel = await stack.enter_async_context(service.wire_channel())
-                stubs.append(wire.MicrogridDispatchServiceStub(channel))
+                stubs.append(DispatchServiceStub(channel))
             nursery = await stack.enter_async_context(trio.open_nursery())
             await nursery.start(watch, service, events)
             player = Player(stubs, model)

@@ -9,6 +9,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.helpers.service import Wired, create
+from tests.helpers.services import DispatchServiceStub
 from trio_dispatch.api import wire
 from trio_dispatch.client.errors import ServiceError
 from trio_dispatch.grpc import GRPCError, Status
@@ -145,7 +146,7 @@ async def test_metrics_count_calls_and_changes(autojump_clock: MockClock) -> Non
         async with wired.client() as client, wired.wire_channel() as channel:
             for _ in range(3):
                 await create(client)
-            await wire.MicrogridDispatchServiceStub(channel).list_microgrid_dispatches(
+            await DispatchServiceStub(channel).list_microgrid_dispatches(
                 wire.ListMicrogridDispatchesRequest(microgrid_id=1), metadata={"key": "k"}
             )
             metrics.observe_commit(7, 0.25)

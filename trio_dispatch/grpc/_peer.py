@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import grpclib.protocol
 import trio
 
+from ._grpclib import Peer as GrpclibPeer
 
-class Peer(grpclib.protocol.Peer):
+
+class Peer(GrpclibPeer):
     """The other end of a connection, as the transport knows it."""
 
     def __init__(self, transport: trio.abc.Stream) -> None:

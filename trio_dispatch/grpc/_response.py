@@ -6,12 +6,12 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Final, Generic, Literal, TypeAlias, TypeVar
 
-import grpclib.client
 from grpclib.const import Status
 from grpclib.encoding.base import StatusDetailsCodecBase
 from grpclib.exceptions import GRPCError
 
-from ._metadata import decode_metadata
+from ._grpclib import Peer, Stream
+from ._metadata import Metadata, decode_metadata
 from ._status import error_of_http, status_error
 from ._stream import HTTP2Stream
 
@@ -28,7 +28,7 @@ PENDING: Final = Pending.PENDING
 Poll: TypeAlias = Callable[[], T | Literal[Pending.PENDING]]
 
 
-class Response(grpclib.client.Stream[S, R], Generic[S, R]):
+class Response(Stream[S, R], Generic[S, R]):
     """The part of a call that evaluates what the server has sent.
 
     Each ``_poll_*`` evaluates one step of the response: it returns the result, or `PENDING` until
@@ -37,6 +37,12 @@ class Response(grpclib.client.Stream[S, R], Generic[S, R]):
 
     def __init__(self, status_details_codec: StatusDetailsCodecBase | None) -> None:
         self._status_details_codec = status_details_codec
+        self._send_request_done = self._end_done = self._cancel_done = False
+        self._recv_initial_metadata_done = self._recv_trailing_metadata_done = False
+        self._trailers_only: bool | None = None
+        self.initial_metadata: Metadata | None = None
+        self.trailing_metadata: Metadata | None = None
+        self.peer: Peer | None = None
         self._http2: HTTP2Stream | None = None
         # The request, while it may have to be sent again.
         self._request: bytes | None = None

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar
 
-import grpclib.client
 import grpclib.metadata
 from grpclib.const import Cardinality
 from grpclib.encoding.base import CodecBase, StatusDetailsCodecBase
@@ -22,6 +21,7 @@ from ._counts import CallCounts
 from ._deadline import earliest_deadline
 from ._dialer import Connector, Dialer
 from ._framing import Compression, check_compression
+from ._grpclib import Channel as GrpclibChannel
 from ._interceptors import ClientInterceptor, InterceptedStream
 from ._metadata import MetadataLike
 from ._pool import ConnectionPool
@@ -175,7 +175,7 @@ async def open_channel(
             nursery.cancel_scope.cancel()
 
 
-class Channel(grpclib.client.Channel):
+class Channel(GrpclibChannel):
     """Makes calls to one server; see `open_channel`."""
 
     def __init__(

@@ -11,18 +11,19 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-import grpclib.protocol
 from grpclib.const import Status
 
-from ._client_stream import ClientStream
-from ._interceptors import ClientInterceptor, Proceed
-from ._metadata import Metadata
-from ._server_connection import Interceptor
-from ._server_stream import ServerStream
 from ._status import grpc_error_in
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span, TracerProvider
+
+    from ._client_stream import ClientStream
+    from ._grpclib import Peer
+    from ._interceptors import ClientInterceptor, Proceed
+    from ._metadata import Metadata
+    from ._server_connection import Interceptor
+    from ._server_stream import ServerStream
 
 __all__ = ["is_tracing", "trace_client", "trace_server"]
 
@@ -148,7 +149,7 @@ def _server(authority: str) -> dict[str, str | int]:
     return {"server.address": host.strip("[]"), "server.port": int(port)}
 
 
-def _set_address(span: Span, name: str, peer: grpclib.protocol.Peer) -> None:
+def _set_address(span: Span, name: str, peer: Peer) -> None:
     address = peer.addr()
     if isinstance(address, tuple):
         span.set_attribute(f"{name}.address", address[0])
