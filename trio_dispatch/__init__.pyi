@@ -10,11 +10,7 @@ from .actors.options import Actor as Actor, OnOrphan as OnOrphan
 from .actors.registry import RunInfo as RunInfo
 from .actors.run import ActorRun as ActorRun
 from .actors.task import TaskState as TaskState
-from .api.replies import (
-    EventKind as EventKind,
-    Page as Page,
-    StreamEvent as StreamEvent,
-)
+from .api.replies import Page as Page
 from .api.runs import LogPage as LogPage
 from .client.client import (
     UNSET as UNSET,
@@ -53,8 +49,10 @@ from .model.dispatchers import (
 from .model.events import (
     Created as Created,
     Deleted as Deleted,
+    EventKind as EventKind,
     LifecycleEvent as LifecycleEvent,
     MissedRun as MissedRun,
+    StreamEvent as StreamEvent,
     Updated as Updated,
 )
 from .model.expansion import Components as Components

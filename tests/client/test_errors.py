@@ -7,7 +7,7 @@ import ssl
 import pytest
 
 from trio_dispatch import ServiceError
-from trio_dispatch.client.errors import service_errors
+from trio_dispatch.client._calls import service_errors
 from trio_dispatch.grpc import GRPCError, Status
 
 PERMANENT = {

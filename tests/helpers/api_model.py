@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from trio_dispatch import clock
 from trio_dispatch.api import wire
 from trio_dispatch.api.codec import time_from_nanos, time_to_nanos
-from trio_dispatch.api.replies import EventKind
 from trio_dispatch.api.wire import Interval, Struct, Value
+from trio_dispatch.model.events import EventKind
 
 Update = wire.UpdateMicrogridDispatchRequestDispatchUpdate
 RuleUpdate = wire.UpdateMicrogridDispatchRequestDispatchUpdateRecurrenceRuleUpdate

@@ -20,7 +20,7 @@ from tests.helpers.interop.peers import within
 from tests.helpers.interop.service_runner import run_service
 from tests.helpers.postgres import PostgresServer
 from trio_dispatch import Dispatch, DispatchClient, ServiceError, open_client
-from trio_dispatch.api.replies import EventKind
+from trio_dispatch.model.events import EventKind
 
 REPLICAS, WRITERS = 3, 12
 

@@ -10,11 +10,11 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.helpers.service import HOUR, OpenStore, create, listed, wired
 from trio_dispatch import clock
-from trio_dispatch.api.replies import EventKind
 from trio_dispatch.client.client import DispatchClient
 from trio_dispatch.client.errors import ServiceError
 from trio_dispatch.grpc import Status
 from trio_dispatch.model.dispatch import Dispatch
+from trio_dispatch.model.events import EventKind
 from trio_dispatch.model.recurrence.rule import EndCriteria, Frequency, RecurrenceRule
 from trio_dispatch.model.target import TargetIds
 from trio_dispatch.service import Store

@@ -14,9 +14,9 @@ from trio.testing import MockClock
 from tests.helpers.service import OpenStore, data, wired
 from trio_dispatch.api import wire
 from trio_dispatch.api.codec import WIRE, payload_to_wire, time_from_nanos, time_to_nanos
-from trio_dispatch.api.replies import EventKind
 from trio_dispatch.api.wire import Interval, PaginationParams
 from trio_dispatch.model.dispatch import Dispatch
+from trio_dispatch.model.events import EventKind
 from trio_dispatch.service import InvalidRequestError, Store
 from trio_dispatch.service.listing import encode_page_token, read_query
 from trio_dispatch.service.store import MemoryStore, queries

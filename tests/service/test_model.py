@@ -38,9 +38,9 @@ from tests.helpers.services import DispatchServiceStub
 from trio_dispatch import Dispatch, clock
 from trio_dispatch.api import wire
 from trio_dispatch.api.codec import time_from_nanos, time_to_nanos
-from trio_dispatch.api.replies import EventKind
 from trio_dispatch.api.wire import FieldMask, PaginationParams
 from trio_dispatch.grpc import GRPCError, Status
+from trio_dispatch.model.events import EventKind
 from trio_dispatch.service import open_store
 
 QUERIES = ["CHARGE", "arge", "#4", "#", "#0001", "", "#99999999999999999999999", "FAST"]

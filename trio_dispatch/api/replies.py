@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from enum import Enum
 from typing import TypeVar
 
 from ..model.dispatch import Dispatch
+from ..model.events import EventKind, StreamEvent
 from ..model.undecodable import Undecodable
 from ..protobuf.codec import DecodeError, MessageCodec
 from . import wire
@@ -19,9 +19,7 @@ from .codec import WIRE, decode_dispatch, dispatch_to_wire
 from .wire import Timestamp
 
 __all__ = [
-    "EventKind",
     "Page",
-    "StreamEvent",
     "decode_created",
     "decode_event",
     "decode_found",
@@ -32,30 +30,6 @@ __all__ = [
 ]
 
 _T = TypeVar("_T")
-
-
-class EventKind(Enum):
-    """What happened to a dispatch."""
-
-    CREATED = "created"
-    UPDATED = "updated"
-    DELETED = "deleted"
-    UNKNOWN = "unknown"
-    """An event that this version of the library does not know, or that the service did not name."""
-
-
-@dataclass(frozen=True, slots=True)
-class StreamEvent:
-    """A change of one dispatch, as the service's stream reports it.
-
-    Attributes:
-      kind: What happened.
-      dispatch: The new content; for a deletion, the last content.  An `Undecodable` if the content
-        could not be decoded.
-    """
-
-    kind: EventKind
-    dispatch: Dispatch | Undecodable
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Final, Protocol, TypeVar
 
 import betterproto2
@@ -11,11 +11,11 @@ import betterproto2
 from ..api.codec import WIRE
 from ..api.wire import PaginationParams
 from ..errors import DispatchError
-from ..grpc import Cardinality, Channel, ClientStream
+from ..grpc import Cardinality, Channel, ClientStream, DecodeError, GRPCError, Status
 from .credentials import Credentials
-from .errors import service_errors
+from .errors import ServiceError
 
-__all__ = ["Calls"]
+__all__ = ["Calls", "service_errors"]
 
 # A service may give pages on which nothing passes the filter; not without end.
 _MAX_EMPTY_PAGES: Final = 1000
@@ -145,3 +145,23 @@ class Calls:
 
     def _metadata(self, path: str) -> dict[str, str]:
         return self._credentials.metadata(path.rpartition("/")[2])
+
+
+@contextmanager
+def service_errors(what: str, not_found: str | None = None) -> Iterator[None]:
+    """Turn the failure of a call into a `ServiceError`.
+
+    Args:
+      what: The call and its subject, with which the text of the error begins.
+      not_found: The text of the error for the status `NOT_FOUND`, if that can only mean one thing.
+    """
+    try:
+        yield
+    except GRPCError as exc:
+        if not_found is not None and exc.status is Status.NOT_FOUND:
+            raise ServiceError(not_found, exc) from exc
+        details = f": {exc.message}" if exc.message else ""
+        raise ServiceError(f"{what}: {exc.status.name}{details}", exc) from exc
+    except DecodeError as exc:
+        error = GRPCError(Status.INTERNAL, f"the reply cannot be decoded: {exc}")
+        raise ServiceError(f"{what}: {error.message}", error) from exc

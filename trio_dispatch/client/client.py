@@ -9,15 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
 from ..api import wire
-from ..api.replies import (
-    EventKind,
-    Page,
-    StreamEvent,
-    decode_created,
-    decode_found,
-    decode_page,
-    decode_updated,
-)
+from ..api.replies import Page, decode_created, decode_found, decode_page, decode_updated
 from ..errors import DispatchError
 from ..grpc import Channel, RetryPolicy, open_channel
 from ..grpc.tracing import is_tracing, trace_client
@@ -37,10 +29,8 @@ __all__ = [
     "Channel",
     "DispatchClient",
     "DispatchStream",
-    "EventKind",
     "Page",
     "SortBy",
-    "StreamEvent",
     "Unset",
     "open_client",
     "open_service_channel",

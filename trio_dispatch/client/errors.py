@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from ..errors import DispatchError
-from ..grpc import DecodeError, GRPCError, Status
+from ..grpc import GRPCError, Status
 
-__all__ = ["ServiceError", "service_errors"]
+__all__ = ["ServiceError"]
 
 _PERMANENT = {
     Status.UNAUTHENTICATED,
@@ -51,23 +49,3 @@ class ServiceError(DispatchError):
         while cause is not None and not isinstance(cause, ssl.SSLCertVerificationError):
             cause = cause.__cause__
         return cause is not None
-
-
-@contextmanager
-def service_errors(what: str, not_found: str | None = None) -> Iterator[None]:
-    """Turn the failure of a call into a `ServiceError`.
-
-    Args:
-      what: The call and its subject, with which the text of the error begins.
-      not_found: The text of the error for the status `NOT_FOUND`, if that can only mean one thing.
-    """
-    try:
-        yield
-    except GRPCError as exc:
-        if not_found is not None and exc.status is Status.NOT_FOUND:
-            raise ServiceError(not_found, exc) from exc
-        details = f": {exc.message}" if exc.message else ""
-        raise ServiceError(f"{what}: {exc.status.name}{details}", exc) from exc
-    except DecodeError as exc:
-        error = GRPCError(Status.INTERNAL, f"the reply cannot be decoded: {exc}")
-        raise ServiceError(f"{what}: {error.message}", error) from exc

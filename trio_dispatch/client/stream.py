@@ -8,12 +8,13 @@ from typing import Generic, Self, TypeVar
 import betterproto2
 import trio
 
-from ..api.replies import StreamEvent, decode_event
+from ..api.replies import decode_event
 from ..api.runs import decode_streamed_run
 from ..grpc import ClientStream
+from ..model.events import StreamEvent
 from ..model.runs import ReportedRun
 from ..model.undecodable import Undecodable
-from .errors import service_errors
+from ._calls import service_errors
 
 __all__ = ["DispatchStream", "RunStream"]
 

@@ -8,9 +8,9 @@ from datetime import timedelta
 from functools import partial
 from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..actors.registry import ActorRegistry
-from ..client.client import Channel, open_client
 from ..concurrency.nursery import open_service_nursery
 from ..model.runs import check_name
 from ..model.validation import check_id
@@ -24,6 +24,9 @@ from .reports.reporter import open_reporter
 from .scheduler import Scheduler
 from .sync import Synchronizer
 from .turns import turns_of
+
+if TYPE_CHECKING:
+    from ..client.client import Channel
 
 __all__ = ["Dispatcher", "open_dispatcher"]
 
@@ -89,6 +92,9 @@ async def open_dispatcher(
     check_id("microgrid_id", microgrid_id)
     if name is not None:
         check_name("name", name)
+    # Imported here, since gRPC and the messages of the API take as long to import as Trio.
+    from ..client.client import open_client  # noqa: PLC0415
+
     path = None if cache is None else Path(cache)
     saved = None if path is None else await read_cache(path, microgrid_id)
     async with open_client(

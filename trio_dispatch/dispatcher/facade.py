@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import trio
 
@@ -15,7 +15,6 @@ from ..actors.registry import ActorRegistry, RunInfo
 from ..actors.reporting import ignore
 from ..actors.run import P
 from ..actors.supervisor import serve_actors
-from ..client.client import DispatchClient
 from ..concurrency.broadcast import Broadcast, LimitedBroadcast
 from ..concurrency.observable import Observable
 from ..model.arbitration import PlannedInterval, Priority, equal_priority, plan
@@ -28,6 +27,9 @@ from .scheduler import Scheduler
 from .state import SyncState
 from .statistics import DispatcherStatistics
 from .sync import Synchronizer
+
+if TYPE_CHECKING:
+    from ..client.client import DispatchClient
 
 __all__ = ["Dispatcher"]
 

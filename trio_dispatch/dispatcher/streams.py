@@ -7,13 +7,17 @@ import math
 import random
 from collections import deque
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import trio
 from trio_util import wait_any
 
-from ..client.client import DispatchClient, DispatchStream, StreamEvent
 from ..concurrency.backoff import Backoff
 from ..errors import DispatchError
+
+if TYPE_CHECKING:
+    from ..client.client import DispatchClient, DispatchStream
+    from ..model.events import StreamEvent
 
 __all__ = ["Lifetimes", "Streams"]
 

@@ -19,24 +19,27 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import trio
 from trio_util import AsyncValue, wait_any
 
 from .. import clock
-from ..client.client import DispatchClient, EventKind, StreamEvent
 from ..client.errors import ServiceError
 from ..concurrency.backoff import Backoff
 from ..concurrency.nursery import open_service_nursery
 from ..errors import DispatchError
 from ..model.dispatch import Dispatch
-from ..model.events import LifecycleEvent
+from ..model.events import EventKind, LifecycleEvent, StreamEvent
 from ..model.undecodable import Undecodable
 from .mirror import Mirror
 from .probe import Changes, Comparison
 from .state import SyncPhase, SyncState
 from .streams import HEALTHY, Lifetimes, Streams
 from .turns import Turns
+
+if TYPE_CHECKING:
+    from ..client.client import DispatchClient
 
 __all__ = ["Synchronizer"]
 

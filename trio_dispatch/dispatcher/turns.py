@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 import trio
 
-from ..client.client import Channel
+if TYPE_CHECKING:
+    from ..client.client import Channel
 
 __all__ = ["Turns", "turns_of"]
 

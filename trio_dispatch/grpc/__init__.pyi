@@ -1,6 +1,11 @@
 # ruff: noqa: I001 - one statement for each module
 
 from ._client_stream import ClientStream as ClientStream
+from ._codec import (
+    DecodeError as DecodeError,
+    EncodeError as EncodeError,
+    MessageCodec as MessageCodec,
+)
 from ._deadline import Deadline as Deadline
 from ._dialer import Connector as Connector
 from ._framing import (
@@ -8,17 +13,14 @@ from ._framing import (
     FramedMessages as FramedMessages,
     frame_messages as frame_messages,
 )
+from ._grpclib import (
+    Cardinality as Cardinality,
+    GRPCError as GRPCError,
+    Status as Status,
+)
 from ._interceptors import ClientInterceptor as ClientInterceptor, Proceed as Proceed
 from ._limits import Limits as Limits
 from ._metadata import Metadata as Metadata
-from ._names import (
-    Cardinality as Cardinality,
-    DecodeError as DecodeError,
-    EncodeError as EncodeError,
-    GRPCError as GRPCError,
-    MessageCodec as MessageCodec,
-    Status as Status,
-)
 from ._retry import RetryPolicy as RetryPolicy
 from ._server_connection import Interceptor as Interceptor
 from ._server_stream import ServerStream as ServerStream, current_call as current_call

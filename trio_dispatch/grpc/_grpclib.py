@@ -1,4 +1,4 @@
-"""grpclib's client classes, without the asyncio that their modules import.
+"""The names of grpclib that belong to this package's interface, without any asyncio.
 
 The stubs that grpclib and betterproto2 generate take a `grpclib.client.Channel`, open calls of the
 type `grpclib.client.Stream`, and show the other end as a `grpclib.protocol.Peer`.  This package has
@@ -8,6 +8,9 @@ its own code for all three: it derives from grpclib's classes for type checkers 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+
+from grpclib.const import Cardinality, Status
+from grpclib.exceptions import GRPCError
 
 if TYPE_CHECKING:
     from grpclib.client import Channel, Stream
@@ -25,4 +28,4 @@ else:
 
     Channel = Peer = object
 
-__all__ = ["Channel", "Peer", "Stream"]
+__all__ = ["Cardinality", "Channel", "GRPCError", "Peer", "Status", "Stream"]

@@ -1,13 +1,47 @@
-"""The messages of a dispatcher's lifecycle and missed-runs channels."""
+"""What happens to dispatches: events of a service's stream, and messages of a dispatcher."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import Enum
 
 from .dispatch import Dispatch
+from .undecodable import Undecodable
 
-__all__ = ["Created", "Deleted", "LifecycleEvent", "MissedRun", "Updated"]
+__all__ = [
+    "Created",
+    "Deleted",
+    "EventKind",
+    "LifecycleEvent",
+    "MissedRun",
+    "StreamEvent",
+    "Updated",
+]
+
+
+class EventKind(Enum):
+    """What happened to a dispatch."""
+
+    CREATED = "created"
+    UPDATED = "updated"
+    DELETED = "deleted"
+    UNKNOWN = "unknown"
+    """An event that this version of the library does not know, or that the service did not name."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEvent:
+    """A change of one dispatch, as the service's stream reports it.
+
+    Attributes:
+      kind: What happened.
+      dispatch: The new content; for a deletion, the last content.  An `Undecodable` if the content
+        could not be decoded.
+    """
+
+    kind: EventKind
+    dispatch: Dispatch | Undecodable
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import Any
 import trio
 
 from trio_dispatch import Dispatch, DispatchClient, ServiceError, TargetIds
-from trio_dispatch.api.replies import EventKind
+from trio_dispatch.model.events import EventKind
 
 __all__ = ["KEY", "MICROGRID", "Known", "Watcher", "list_all", "settle", "write"]
 
