@@ -17,10 +17,10 @@ from trio_dispatch.dispatcher.reports import queue
 from trio_dispatch.model.runs import (
     MAX_DETAILS_BYTES,
     MAX_ERROR_BYTES,
-    MAX_NAME_LENGTH,
     ReportedState,
     ReportKind,
 )
+from trio_dispatch.model.validation import MAX_NAME_LENGTH
 from trio_dispatch.service import Retention, rules, run_requests
 from trio_dispatch.service.store.memory import MEMORY_RETENTION
 from trio_dispatch.service.store.runs import MAX_DISPATCHERS, REMEMBERED_REPORTERS

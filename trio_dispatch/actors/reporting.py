@@ -9,7 +9,8 @@ from typing import Final, Protocol
 from ..model.dispatch import Dispatch
 from ..model.endings import ending_of
 from ..model.payload import EMPTY, JSON, Payload
-from ..model.runs import MAX_ERROR_BYTES, MAX_NAME_LENGTH, ReportKind, RunReport, StopReason
+from ..model.runs import MAX_ERROR_BYTES, ReportKind, RunReport, StopReason
+from ..model.validation import MAX_NAME_LENGTH
 
 __all__ = ["COMPLETED", "SHUTDOWN", "ActorReports", "Ending", "PutReport", "ignore", "report_of"]
 

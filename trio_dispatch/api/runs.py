@@ -40,6 +40,7 @@ __all__ = [
     "encode_report",
     "encode_run",
     "report_to_wire",
+    "state_to_wire",
 ]
 
 _T = TypeVar("_T")
@@ -381,3 +382,12 @@ def encode_change(
 
 def _reason_to_wire(reason: StopReason | None) -> runs_wire.StopReason:
     return runs_wire.StopReason(0 if reason is None else reason.value)
+
+
+def state_to_wire(state: ReportedState) -> runs_wire.RunState:
+    """Convert the state of a run to a message's.
+
+    Raises:
+      ValueError: it is not a `ReportedState`.
+    """
+    return runs_wire.RunState(ReportedState(state).value)

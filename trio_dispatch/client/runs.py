@@ -8,29 +8,20 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Collection, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from datetime import datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from ..api import runs_wire
+from .. import api
 from ..api.codec import WIRE
-from ..api.dispatchers import decode_dispatchers, status_to_wire
-from ..api.runs import (
-    LogPage,
-    decode_change_page,
-    decode_run_page,
-    report_to_wire,
-)
-from ..model.dispatchers import DispatcherInfo, DispatcherStatus
-from ..model.runs import (
-    DispatchChange,
-    ReportedRun,
-    ReportedState,
-    RunReport,
-    check_name,
-)
-from ..model.validation import check_id
+from ..model.validation import check_id, check_name
 from ._calls import Calls
 from ._requests import check_texts, first_page, interval
 from .stream import RunStream
+
+if TYPE_CHECKING:
+    from ..api import runs_wire
+    from ..api.runs import LogPage
+    from ..model.dispatchers import DispatcherInfo, DispatcherStatus
+    from ..model.runs import DispatchChange, ReportedRun, ReportedState, RunReport
 
 __all__ = ["RunCalls"]
 
@@ -90,14 +81,14 @@ class RunCalls:
         what = f"microgrid {microgrid_id}, dispatcher {dispatcher!r}: report runs"
         last = 0
         for some in _requests(reports):
-            request = runs_wire.ReportRunsRequest(
+            request = api.runs_wire.ReportRunsRequest(
                 microgrid_id=microgrid_id,
                 dispatcher=dispatcher,
                 reporter=reporter,
                 reports=some,
                 lost=lost,
                 version=version,
-                status=None if status is None else status_to_wire(status),
+                status=None if status is None else api.dispatchers.status_to_wire(status),
             )
             reply = await self._calls.unary(
                 f"{_SERVICE}/ReportRuns", request, _decode_reported, what
@@ -140,12 +131,12 @@ class RunCalls:
             check_id("id", id_)
         for component in components:
             check_id("component", component)
-        request = runs_wire.ListRunsRequest(
+        request = api.runs_wire.ListRunsRequest(
             microgrid_id=microgrid_id,
-            filter=runs_wire.RunFilter(
+            filter=api.runs_wire.RunFilter(
                 dispatch_ids=[*ids],
                 types=check_texts("types", types),
-                states=[runs_wire.RunState(ReportedState(state).value) for state in states],
+                states=[*map(api.runs.state_to_wire, states)],
                 component_ids=[*components],
                 dispatchers=check_texts("dispatchers", dispatchers),
                 start_time_interval=interval("start", start_from, start_to),
@@ -155,7 +146,9 @@ class RunCalls:
         what = f"microgrid {microgrid_id}: list runs"
 
         def read() -> Awaitable[LogPage[ReportedRun]]:
-            return self._calls.unary(f"{_SERVICE}/ListRuns", request, decode_run_page, what)
+            return self._calls.unary(
+                f"{_SERVICE}/ListRuns", request, api.runs.decode_run_page, what
+            )
 
         async with aclosing(self._calls.pages(request, read, what)) as pages:
             async for page in pages:
@@ -171,7 +164,7 @@ class RunCalls:
           ServiceError: the stream could not be opened; iterating raises it when the stream fails.
         """
         check_id("microgrid_id", microgrid_id)
-        request = runs_wire.StreamRunsRequest(microgrid_id=microgrid_id)
+        request = api.runs_wire.StreamRunsRequest(microgrid_id=microgrid_id)
         what = f"microgrid {microgrid_id}: stream runs"
         async with self._calls.stream(f"{_SERVICE}/StreamRuns", request, what) as call:
             yield RunStream(call, what)
@@ -202,9 +195,9 @@ class RunCalls:
         check_id("microgrid_id", microgrid_id)
         for id_ in ids:
             check_id("id", id_)
-        request = runs_wire.ListChangesRequest(
+        request = api.runs_wire.ListChangesRequest(
             microgrid_id=microgrid_id,
-            filter=runs_wire.ChangeFilter(
+            filter=api.runs_wire.ChangeFilter(
                 dispatch_ids=[*ids],
                 key_names=check_texts("key_names", key_names),
                 time_interval=interval("time", time_from, time_to),
@@ -214,7 +207,9 @@ class RunCalls:
         what = f"microgrid {microgrid_id}: list changes"
 
         def read() -> Awaitable[LogPage[DispatchChange]]:
-            return self._calls.unary(f"{_SERVICE}/ListChanges", request, decode_change_page, what)
+            return self._calls.unary(
+                f"{_SERVICE}/ListChanges", request, api.runs.decode_change_page, what
+            )
 
         async with aclosing(self._calls.pages(request, read, what)) as pages:
             async for page in pages:
@@ -227,10 +222,10 @@ class RunCalls:
           ServiceError: the list could not be read.
         """
         check_id("microgrid_id", microgrid_id)
-        request = runs_wire.ListDispatchersRequest(microgrid_id=microgrid_id)
+        request = api.runs_wire.ListDispatchersRequest(microgrid_id=microgrid_id)
         what = f"microgrid {microgrid_id}: list dispatchers"
         return await self._calls.unary(
-            f"{_SERVICE}/ListDispatchers", request, decode_dispatchers, what
+            f"{_SERVICE}/ListDispatchers", request, api.dispatchers.decode_dispatchers, what
         )
 
     async def find_microgrid(self, dispatch_id: int) -> int:
@@ -241,7 +236,7 @@ class RunCalls:
             the key may read.
         """
         check_id("dispatch_id", dispatch_id)
-        request = runs_wire.FindDispatchRequest(dispatch_id=dispatch_id)
+        request = api.runs_wire.FindDispatchRequest(dispatch_id=dispatch_id)
         what = f"dispatch {dispatch_id}: find"
         reply = await self._calls.unary(f"{_SERVICE}/FindDispatch", request, _decode_found, what)
         return reply.microgrid_id
@@ -252,8 +247,8 @@ def _requests(reports: Sequence[RunReport]) -> Iterator[list[runs_wire.RunReport
     some: list[runs_wire.RunReport] = []
     size = 0
     for report in reports:
-        message = report_to_wire(report)
-        more = len(WIRE.encode(message, runs_wire.RunReport))
+        message = api.runs.report_to_wire(report)
+        more = len(WIRE.encode(message, api.runs_wire.RunReport))
         if some and (len(some) == _REPORTS_AT_ONCE or size + more > _BYTES_AT_ONCE):
             yield some
             some, size = [], 0
@@ -263,8 +258,8 @@ def _requests(reports: Sequence[RunReport]) -> Iterator[list[runs_wire.RunReport
 
 
 def _decode_reported(data: bytes) -> runs_wire.ReportRunsResponse:
-    return WIRE.decode(data, runs_wire.ReportRunsResponse)
+    return WIRE.decode(data, api.runs_wire.ReportRunsResponse)
 
 
 def _decode_found(data: bytes) -> runs_wire.FindDispatchResponse:
-    return WIRE.decode(data, runs_wire.FindDispatchResponse)
+    return WIRE.decode(data, api.runs_wire.FindDispatchResponse)

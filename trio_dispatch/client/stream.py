@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Generic, Self, TypeAlias, TypeVar
 
 import betterproto2
 import trio
 
+from .. import api
 from ..api.replies import decode_event
-from ..api.runs import decode_streamed_run
 from ..grpc import ClientStream
 from ..model.events import StreamEvent
-from ..model.runs import ReportedRun
-from ..model.undecodable import Undecodable
 from ._calls import service_errors
+
+if TYPE_CHECKING:
+    from ..model.runs import ReportedRun
+    from ..model.undecodable import Undecodable
+
 
 __all__ = ["DispatchStream", "RunStream"]
 
+_Run: TypeAlias = "ReportedRun | Undecodable"
 _T = TypeVar("_T")
 _Request = TypeVar("_Request", bound=betterproto2.Message)
 
@@ -61,7 +65,7 @@ class DispatchStream(_Stream[StreamEvent]):
         super().__init__(call, decode_event, what)
 
 
-class RunStream(_Stream[ReportedRun | Undecodable]):
+class RunStream(_Stream[_Run]):
     """The runs of a microgrid as reports change them: ``async for run in stream``.
 
     Iterating raises a `ServiceError` when the stream fails, and stops when the service ends it.
@@ -71,4 +75,4 @@ class RunStream(_Stream[ReportedRun | Undecodable]):
     """
 
     def __init__(self, call: ClientStream[_Request, bytes], what: str) -> None:
-        super().__init__(call, decode_streamed_run, what)
+        super().__init__(call, api.runs.decode_streamed_run, what)

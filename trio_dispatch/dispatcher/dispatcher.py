@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 
 from ..actors.registry import ActorRegistry
 from ..concurrency.nursery import open_service_nursery
-from ..model.runs import check_name
-from ..model.validation import check_id
+from ..model.validation import check_id, check_name
 from ..process import notify_ready
 from .cache import FileCache, NoCache, read_cache
 from .facade import Dispatcher

@@ -11,12 +11,11 @@ from typing import Final, TypeAlias
 from .dispatch import Dispatch
 from .payload import EMPTY, JSON, Payload
 from .undecodable import Undecodable
-from .validation import check_id, check_text, shown, utc
+from .validation import check_id, check_name, check_text, shown, utc
 
 __all__ = [
     "MAX_DETAILS_BYTES",
     "MAX_ERROR_BYTES",
-    "MAX_NAME_LENGTH",
     "ChangeKind",
     "DispatchChange",
     "ReportKind",
@@ -26,12 +25,8 @@ __all__ = [
     "RunReport",
     "StopReason",
     "apply_report",
-    "check_name",
     "details_size",
 ]
-
-MAX_NAME_LENGTH: Final = 100
-"""The name of a dispatcher, a reporter, an actor or a version has at most this many characters."""
 
 MAX_ERROR_BYTES: Final = 4 * 1024
 """The error of a report has at most this many bytes in UTF-8."""
@@ -183,20 +178,6 @@ class RunReport:
     def key(self) -> RunKey:
         """What identifies the run that it is about."""
         return self.dispatch_id, self.start_time, self.actor, self.component
-
-
-def check_name(what: str, name: str, *, required: bool = True) -> str:
-    """Return the name of a dispatcher, a reporter, an actor or a version.
-
-    Raises:
-      ValueError: it is not a str, too long, or empty although it is required.
-    """
-    check_text(what, name)
-    if required and not name:
-        raise ValueError(f"{what} must not be empty")
-    if len(name) > MAX_NAME_LENGTH:
-        raise ValueError(f"{what} must have at most {MAX_NAME_LENGTH} characters, not {len(name)}")
-    return name
 
 
 def details_size(value: JSON) -> int:

@@ -6,9 +6,11 @@ from datetime import UTC, datetime, timedelta
 
 __all__ = [
     "MAX_ID",
+    "MAX_NAME_LENGTH",
     "MAX_SECONDS",
     "check_duration",
     "check_id",
+    "check_name",
     "check_text",
     "shown",
     "utc",
@@ -16,6 +18,9 @@ __all__ = [
 
 MAX_ID = (1 << 64) - 1
 """The largest id that the API can carry."""
+
+MAX_NAME_LENGTH = 100
+"""The name of a dispatcher, a reporter, an actor or a version has at most this many characters."""
 
 MAX_SECONDS = (1 << 32) - 1
 """The longest duration that the API can carry, in seconds."""
@@ -51,6 +56,20 @@ def check_text(name: str, value: str) -> str:
                 "which is not Unicode text"
             ) from None
     return value
+
+
+def check_name(what: str, name: str, *, required: bool = True) -> str:
+    """Return the name of a dispatcher, a reporter, an actor or a version.
+
+    Raises:
+      ValueError: it is not a str, too long, or empty although it is required.
+    """
+    check_text(what, name)
+    if required and not name:
+        raise ValueError(f"{what} must not be empty")
+    if len(name) > MAX_NAME_LENGTH:
+        raise ValueError(f"{what} must have at most {MAX_NAME_LENGTH} characters, not {len(name)}")
+    return name
 
 
 def utc(moment: datetime, name: str) -> datetime:

@@ -184,14 +184,15 @@ def _begin(cls: Any, name: str, field: Field, source: Source) -> list[str]:
     """Initialises a field."""
     number = field.number
     if field.proto_type == bp.TYPE_ENUM:
-        source.names[f"class_{number}"] = cls._betterproto.cls_by_field[name]
+        source.names[f"class_{number}"] = class_of(cls, name, field)
     if field.repeated:
         return [f"value_{number} = []"]
     if field.proto_type == bp.TYPE_MAP:
         return [f"value_{number} = {{}}"]
     if field.proto_type == bp.TYPE_MESSAGE:
         return [_clear(field)]
-    source.names[f"default_{number}"] = cls._betterproto.default_gen[name]()
+    default = cls.__dataclass_fields__[name].default_factory
+    source.names[f"default_{number}"] = default()
     return [f"value_{number} = default_{number}"]
 
 

@@ -6,12 +6,15 @@ implementations (a varint is cut to 64 bits; messages nest at most 100 levels de
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import struct
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from functools import cache
+from typing import Any, TypeAlias, get_args, get_type_hints
 
 import betterproto2 as bp
 
@@ -81,27 +84,29 @@ def spend_varints(data: bytes) -> None:
         spend(len(data.translate(None, _CONTINUATIONS)))
 
 
-class Field(Protocol):
-    """The part of betterproto2's `FieldMetadata` that is used here."""
-
-    number: int
-    proto_type: str
-    map_meta: tuple[Any, Any] | None
-    group: str | None
-    unwrap: Callable[[], type] | None
-    optional: bool | None
-    repeated: bool | None
+Field: TypeAlias = bp.FieldMetadata
 
 
 def fields_of(cls: Any) -> list[tuple[str, Field]]:
     """The names and fields of a message class, by number."""
-    meta = cls._betterproto
-    return [(name, meta.meta_by_field_name[name]) for name in meta.sorted_field_names]
+    fields = [(field.name, Field.get(field)) for field in dataclasses.fields(cls)]
+    return sorted(fields, key=lambda each: each[1].number)
 
 
 def class_of(cls: Any, name: str, field: Field) -> Any:
     """The message or enum class of a field; for a wrapped type, the message that wraps it."""
-    return field.unwrap() if field.unwrap else cls._betterproto.cls_by_field[name]
+    if field.unwrap:
+        return field.unwrap()
+    hint = _hints_of(cls)[name]
+    # Of a list, or of an optional field.
+    arguments = get_args(hint)
+    return arguments[0] if arguments else hint
+
+
+@cache
+def _hints_of(cls: Any) -> dict[str, Any]:
+    """The types of the fields; betterproto2's own table evaluates all of them for each field."""
+    return get_type_hints(cls, vars(sys.modules[cls.__module__]), {})
 
 
 def wire_type(proto_type: str) -> int:

@@ -11,7 +11,8 @@ from ..api.dispatchers import decode_status, encode_status
 from ..api.runs import decode_report
 from ..api.wire import PaginationParams
 from ..grpc import DecodeError
-from ..model.runs import RunReport, check_name
+from ..model.runs import RunReport
+from ..model.validation import check_name
 from .errors import InvalidRequestError
 from .listing import MAX_FILTER_BYTES, time_range
 from .rules import check_count, check_text

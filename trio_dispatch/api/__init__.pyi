@@ -1,0 +1,1 @@
+from . import dispatchers as dispatchers, runs as runs, runs_wire as runs_wire
