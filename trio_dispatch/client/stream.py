@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from ..model.runs import ReportedRun
     from ..model.undecodable import Undecodable
 
-
 __all__ = ["DispatchStream", "RunStream"]
 
 _Run: TypeAlias = "ReportedRun | Undecodable"
