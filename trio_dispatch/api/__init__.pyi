@@ -1,1 +1,3 @@
-from . import dispatchers as dispatchers, runs as runs, runs_wire as runs_wire
+from . import dispatchers as dispatchers
+from . import runs as runs
+from . import runs_wire as runs_wire
