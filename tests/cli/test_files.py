@@ -217,7 +217,7 @@ def test_files_with_a_byte_order_mark(
 ) -> None:
     path = cli.directory / name
     path.write_bytes(text.replace("\n", "\r\n").encode(encoding))
-    cli.ok("import", str(path), "--apply")
+    cli.ok("apply", str(path), "--yes")
     (dispatch,) = service_thread.dispatches().values()
     assert dispatch.type == "Ä"
     payload = cli.directory / "payload.json"
@@ -242,35 +242,34 @@ def through_a_pipe(arguments: list[str], text: str, cli: Cli) -> subprocess.Comp
     )
 
 
-def test_an_import_from_a_pipe_has_no_journal(cli: Cli, service_thread: ServiceThread) -> None:
-    done = through_a_pipe(["import", "--apply"], LINE, cli)
-    assert done.returncode == 0, done.stderr
-    assert "cannot be resumed: give --journal to record it" in done.stderr
-    journal = cli.directory / "journal"
+def test_a_plan_from_a_pipe(cli: Cli, service_thread: ServiceThread) -> None:
     for _ in range(2):
-        done = through_a_pipe(["import", "--apply", "--journal", str(journal)], LINE, cli)
+        done = through_a_pipe(["apply", "--yes"], LINE, cli)
         assert done.returncode == 0, done.stderr
-    assert len(service_thread.dispatches()) == 2, "the second time it was created before"
+    assert len(service_thread.dispatches()) == 1
+    state = cli.directory / "state"
+    done = through_a_pipe(["apply", "--yes", "--state", str(state)], LINE, cli)
+    assert (done.returncode, state.exists()) == (0, True)
     done = through_a_pipe(["timeline", "--from", "2090-01-01", "--input"], LINE, cli)
     assert done.returncode == 0, done.stderr
     assert "Ä" in done.stdout
 
 
-def test_an_import_of_nothing(cli: Cli, service_thread: ServiceThread) -> None:
-    assert cli("import", "/dev/null", "--apply").exit_code == 0
-    assert not Path("/dev/null.journal").exists()
+def test_a_plan_without_a_dispatch(cli: Cli, service_thread: ServiceThread) -> None:
+    assert "has no dispatch and names no type" in cli.fails(2, "apply", "/dev/null", "--yes")
+    cli.ok("apply", "/dev/null", "--type", "Ä", "--yes")
+    assert not Path("/dev/null.state").exists()
     assert service_thread.dispatches() == {}
 
 
-def test_an_import_through_a_link_is_the_same_import(
-    cli: Cli, service_thread: ServiceThread
-) -> None:
+def test_a_plan_through_a_link_is_the_same_plan(cli: Cli, service_thread: ServiceThread) -> None:
     real, link = cli.directory / "real.jsonl", cli.directory / "link.jsonl"
     real.write_text(LINE)
     link.symlink_to(real)
     for path in (real, link):
-        cli.ok("import", str(path), "--apply")
+        cli.ok("apply", str(path), "--yes")
     assert len(service_thread.dispatches()) == 1
+    assert not link.with_name("link.jsonl.state").exists()
 
 
 @pytest.mark.parametrize(
@@ -282,14 +281,13 @@ def test_an_import_through_a_link_is_the_same_import(
         ('{"id": ' + "9" * 5000 + "}", "integer"),
         ("[" * 50_000, "nested too deeply"),
         ('"text"', "is not an object"),
-        ('{"id": 18446744073709551616}', "missing"),
         ("{\x00}", "invalid JSON"),
     ],
 )
 def test_one_invalid_line_is_named(cli: Cli, line: str, why: str) -> None:
     path = cli.directory / "plan.jsonl"
     path.write_text(LINE + line + "\n")
-    message = cli.fails(2, "import", str(path), "--apply")
-    assert message.startswith(f"{path}: line 2: ")
+    message = cli.fails(2, "apply", str(path), "--yes")
+    assert message.startswith(f"{path}:2:")
     assert why in message
-    assert not path.with_name("plan.jsonl.journal").exists()
+    assert not path.with_name("plan.jsonl.state").exists()

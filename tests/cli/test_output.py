@@ -53,13 +53,13 @@ def test_a_closed_stream_fails_no_command(
         ("list",),
         ("get", "1", "--json"),
         CREATE,
-        ("import", "plan.jsonl", "--apply"),
+        ("apply", "plan.jsonl", "--yes"),
         ("export", "copy.jsonl"),
         ("delete", "1", "--yes"),
         preexec_fn=closing(*closed),
     ):
         assert done.status == 0, done
-        assert 1 in closed or done.stdout or done.command[0] in {"import", "export"}
+        assert 1 in closed or done.stdout or done.command[0] == "export"
     assert sorted(each.type for each in service_thread.dispatches().values()) == ["A", "B"]
     lines = (cli.directory / "copy.jsonl").read_text().splitlines()
     assert [json.loads(line)["type"] for line in lines] == ["CHARGE", "A", "B"]
@@ -90,11 +90,11 @@ def test_work_is_finished_without_a_reader(cli: Cli, service_thread: ServiceThre
     service_thread.put(*(make_dispatch(id_) for id_ in range(1, 5)))
     line = '{"type": "B", "start_time": "2090-01-01T00:00Z", "duration": 60, "target": [1]}\n'
     (cli.directory / "plan.jsonl").write_text(line * 3)
-    apply = ("import", "plan.jsonl", "--apply")
+    apply = ("apply", "plan.jsonl", "--yes")
     assert without_reader(cli, ("delete", "1-3", "--yes"), (*apply, "--json")) == [141] * 2
-    remaining, *imported = sorted(service_thread.dispatches())
-    assert (remaining, len(imported)) == (4, 3)
-    cli.ok("import", str(cli.directory / "plan.jsonl"), "--apply")
+    remaining, *created = sorted(service_thread.dispatches())
+    assert (remaining, len(created)) == (4, 3)
+    cli.ok("apply", str(cli.directory / "plan.jsonl"), "--yes")
     assert len(service_thread.dispatches()) == 4, "nothing was left to do"
 
 
@@ -196,9 +196,9 @@ def test_ctrl_c_ends_a_command_whose_reader_pauses(
     os.close(reader)
 
 
-def test_ctrl_c_ends_an_import_that_waits_for_stdin(cli: Cli) -> None:
+def test_ctrl_c_ends_a_command_that_waits_for_stdin(cli: Cli) -> None:
     process = subprocess.Popen(
-        [PROGRAM, "import", "-", "--apply"],
+        [PROGRAM, "apply", "-", "--yes"],
         env={**os.environ, **cli.environment},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

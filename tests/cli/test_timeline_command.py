@@ -130,7 +130,7 @@ def test_a_timeline_of_a_file(format: str, cli: Cli, monkeypatch: pytest.MonkeyP
         monkeypatch.delenv(name)
     path = cli.directory / f"plan.{format}"
     lines = [write_row(each, format) for each in PLAN]  # type: ignore[arg-type]
-    path.write_text(write_header(format) + "".join(lines))  # type: ignore[arg-type]
+    path.write_text(write_header(format, 1) + "".join(lines))  # type: ignore[arg-type]
     command = ("timeline", *DAY, "--width", "60")
     assert cli.ok(*command, "--input", str(path)) == picture(PLAN, 60)
     assert cli.ok(*command, "-i", str(path), "1,2") == picture(PLAN[:2], 60)
@@ -144,7 +144,7 @@ def test_an_invalid_input(cli: Cli) -> None:
     path.write_text('{"type": 5}\n')
     result = cli("timeline", "-i", str(path))
     assert result.exit_code == 2
-    assert "line 1" in result.stderr
+    assert f"{path}:1: type: 5 is not a string" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def test_export_and_import_keep_every_dispatch(
             for dispatch in some:
                 await service.put(dispatch)
             await export(settings_for(service), file=str(first), format=format)
-        await import_(Settings(microgrid=1), file=str(first), format=format, db=db, apply=True)
+        await import_(Settings(microgrid=1), file=str(first), format=format, db=db, yes=True)
         async with open_test_service(db=db) as service:
             found = await service.dispatches()
             await export(settings_for(service), file=str(second), format=format)
@@ -67,14 +67,13 @@ def test_export_and_import_by_command(cli: Cli, service_thread: ServiceThread) -
     for name in ("all.jsonl", "all.csv"):
         path, db = cli.directory / name, cli.directory / f"{name}.db"
         assert "250 dispatches of microgrid 1" in cli("export", str(path)).stderr
-        result = cli("import", str(path), "--db", str(db))
-        assert (result.exit_code, db.exists()) == (0, False)
-        assert "nothing was done: give --apply" in result.stderr
-        assert "250 added" in cli("import", str(path), "--db", str(db), "--apply").stderr
-        again = cli("import", str(path), "--db", str(db), "--apply")
+        assert "--yes is required" in cli.fails(2, "import", str(path), "--db", str(db))
+        assert not db.exists()
+        assert "250 added" in cli("import", str(path), "--db", str(db), "--yes").stderr
+        again = cli("import", str(path), "--db", str(db), "--yes")
         assert "0 added" in again.stderr
         assert "250 skipped because their ids exist" in again.stderr
-        other = ("import", str(path), "--db", str(db), "--apply", "--microgrid", "2")
+        other = ("import", str(path), "--db", str(db), "--yes", "--microgrid", "2")
         assert "these ids belong to dispatches of other microgrids: 1, 2, 3," in cli.fails(
             1, *other
         )
@@ -107,7 +106,7 @@ def test_an_import_into_a_store_of_a_running_service(cli: Cli) -> None:
 
     async def main() -> str:
         async with open_store(db):
-            arguments = ("import", str(path), "--db", str(db), "--apply")
+            arguments = ("import", str(path), "--db", str(db), "--yes")
             return await trio.to_thread.run_sync(cli.fails, 1, *arguments)
 
     assert "another service has it open" in trio.run(main)

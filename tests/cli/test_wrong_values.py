@@ -108,15 +108,6 @@ def test_options_that_exclude_or_require_each_other(
     assert message in cli.fails(2, *arguments)
 
 
-def test_an_invalid_file_to_import(cli: Cli, tmp_path: Path) -> None:
-    path = tmp_path / "plan.jsonl"
-    path.write_text('{"type": "A"}\nnonsense\n')
-    message = cli.fails(2, "import", str(path), "--apply")
-    assert "line 1: start_time, duration, target missing; line 2: invalid JSON" in message
-    message = cli.fails(2, "import", str(tmp_path / "none.csv"))
-    assert message == f"{tmp_path / 'none.csv'} cannot be read: No such file or directory"
-
-
 def test_an_export_to_a_folder_that_does_not_exist(cli: Cli, tmp_path: Path) -> None:
     path = tmp_path / "none" / "plan.jsonl"
     message = cli.fails(1, "export", str(path))

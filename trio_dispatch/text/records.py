@@ -9,9 +9,10 @@ invalid.
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
@@ -38,6 +39,15 @@ COMPUTED = ("running", "until", "next_run")
 
 _REQUIRED = ("type", "start_time", "duration", "target")
 _REQUIRED_OF_A_COPY = (*_REQUIRED, "id", "create_time", "update_time")
+_EXAMPLES = {
+    "type": "a word such as CHARGE",
+    "start_time": "2026-12-01T08:00Z or '2026-12-01 08:00'",
+    "duration": "90m, 0 for a pulse, or forever",
+    "target": "1-3 or battery,inverter:pv",
+    "id": "the id of the service",
+    "create_time": "2026-12-01T08:00Z",
+    "update_time": "2026-12-01T08:00Z",
+}
 _RULE_FIELDS = (
     "frequency", "interval", "end_criteria",
     "byminutes", "byhours", "byweekdays", "bymonthdays", "bymonths",
@@ -142,6 +152,18 @@ def plain(value: Any) -> Any:
 # Reading.
 
 
+class InvalidRecordError(ValueError):
+    """Fields of a record are missing, unknown or invalid.
+
+    Attributes:
+      problems: What is wrong with each of these fields.
+    """
+
+    def __init__(self, problems: Mapping[str, str]) -> None:
+        super().__init__("; ".join(f"{name}: {text}" for name, text in problems.items()))
+        self.problems = problems
+
+
 def read_record(record: object, *, zone: tzinfo, copy: bool = False) -> Dispatch:
     """Return the dispatch that a JSON object describes.
 
@@ -150,14 +172,15 @@ def read_record(record: object, *, zone: tzinfo, copy: bool = False) -> Dispatch
       copy: Whether the record needs an id and times of the service, as in an export.
 
     Raises:
-      ValueError: a key is missing, unknown, or has an invalid value; the message names the key.
+      InvalidRecordError: keys are missing, unknown, or have invalid values.
+      ValueError: it is not an object.
     """
     if not isinstance(record, dict):
         raise ValueError(f"{record!r} is not an object with the keys {', '.join(_REQUIRED)}")
-    _check_keys(record, *FIELDS, *COMPUTED)
+    known = (*FIELDS, *COMPUTED)
+    problems = {name: unknown_key(name, known) for name in record if name not in known}
     required = _REQUIRED_OF_A_COPY if copy else _REQUIRED
-    if missing := [name for name in required if name not in record]:
-        raise ValueError(f"{', '.join(missing)} missing")
+    problems |= {name: f"missing: use {_EXAMPLES[name]}" for name in required if name not in record}
 
     values: dict[str, Any] = {"id": 0}
     for name in FIELDS:
@@ -165,8 +188,14 @@ def read_record(record: object, *, zone: tzinfo, copy: bool = False) -> Dispatch
             try:
                 values[name] = read_field(name, record[name], zone=zone)
             except ValueError as exc:
-                raise ValueError(f"{name}: {exc}") from None
-    dispatch = Dispatch(**values)
+                problems[name] = str(exc)
+    if problems:
+        raise InvalidRecordError(problems)
+    try:
+        dispatch = Dispatch(**values)
+    except ValueError as exc:
+        name, _, text = str(exc).partition(" ")
+        raise InvalidRecordError({name.rstrip(":"): text}) from None
     if copy and "end_time" not in record:
         object.__setattr__(dispatch, "end_time", dispatch.last_end())
     return dispatch
@@ -198,16 +227,32 @@ def read_field(name: str, value: object, *, zone: tzinfo) -> Any:
             return _rule(value, zone)
         case "end_time" if value is None:
             return None
-    return _moment(value, zone)
+    return read_time(value, zone)
 
 
 def _check_keys(record: Mapping[str, object], *known: str) -> None:
     for name in record:
         if name not in known:
-            raise ValueError(f"unknown key {name!r}: use {', '.join(known)}")
+            raise ValueError(f"{name!r}: {unknown_key(name, known)}")
 
 
-def _moment(value: object, zone: tzinfo) -> datetime:
+def unknown_key(name: object, known: Sequence[str]) -> str:
+    """Return what to write in place of a key that is unknown."""
+    near = difflib.get_close_matches(str(name).strip().lower(), known, 1)
+    return (
+        f"unknown key: did you mean {near[0]}?" if near else f"unknown key: use {', '.join(known)}"
+    )
+
+
+def read_time(value: object, zone: tzinfo = UTC) -> datetime:
+    """Return the moment of a text such as ``2026-12-01T08:00Z``, to the nanosecond.
+
+    Args:
+      zone: The zone of a time that names none.
+
+    Raises:
+      ValueError: it is not a date, with or without a time of day.
+    """
     text = _string(value)
     if match := _NANOS.fullmatch(text):
         moment = parse_absolute(match[1] + match[3], zone=zone)
@@ -304,7 +349,7 @@ def _end(value: object, zone: tzinfo) -> EndCriteria | None:
     _check_keys(fields, "count", "until")
     return EndCriteria.unchecked(
         count=_integer(fields["count"]) if "count" in fields else None,
-        until=_moment(fields["until"], zone) if "until" in fields else None,
+        until=read_time(fields["until"], zone) if "until" in fields else None,
     )
 
 

@@ -1,4 +1,8 @@
-"""Targets as people write them: ``1,2,5-9`` or ``battery,inverter:pv``."""
+"""Targets as people write them: ``1,2,5-9`` or ``battery,inverter:pv``.
+
+In files for spreadsheets, which take ``1,2`` for a number and ``1-3`` for a date, they are written
+``1;2`` and ``1..3``; both forms are read everywhere.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +24,8 @@ from ..model.validation import MAX_ID
 
 _MAX_IDS = 10_000
 _NUMBER = re.compile(r"#\d{1,9}", re.ASCII)
-_RANGE = re.compile(r"(\d{1,400})(?:-(\d{1,400}))?", re.ASCII)
+_RANGE = re.compile(r"(\d{1,400})(?:(?:-|\.\.)(\d{1,400}))?", re.ASCII)
+_SEPARATOR = re.compile(r"[,;]")
 _KINDS: dict[str, type[ComponentType]] = {
     "battery": BatteryType,
     "inverter": InverterType,
@@ -37,7 +42,7 @@ def parse_target(text: str) -> Target:
     Raises:
       ValueError: the text is not a target.
     """
-    items = [item.strip() for item in text.split(",")]
+    items = [item.strip() for item in _SEPARATOR.split(text)]
     numbers = [bool(_RANGE.fullmatch(item)) for item in items]
     if all(numbers):
         return TargetIds(*parse_ids(text))
@@ -53,7 +58,7 @@ def parse_ids(text: str) -> list[int]:
       ValueError: the text is not a list of ids, or means more than 10,000 of them.
     """
     ids: dict[int, None] = {}
-    for item in map(str.strip, text.split(",")):
+    for item in map(str.strip, _SEPARATOR.split(text)):
         match = _RANGE.fullmatch(item)
         if match is None:
             where = "" if item == text.strip() else f" in {text!r}"

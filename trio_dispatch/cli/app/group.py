@@ -28,6 +28,8 @@ COMMANDS = {
     "dispatchers": "dispatchers",
     "watch": "watch",
     "timeline": "timeline",
+    "diff": "plans",
+    "apply": "plans",
     "export": "transfer",
     "import": "transfer",
     "serve": "serve",

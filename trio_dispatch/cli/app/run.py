@@ -9,6 +9,7 @@ import logging
 import re
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import click
@@ -81,6 +82,18 @@ def _fail(error: BaseException, verbose: bool) -> NoReturn:
     raise click.ClickException(
         f"a bug in trio-dispatch: {leaf!r}; run the command with --verbose and report the output"
     ) from None
+
+
+@contextmanager
+def failing_with(status: int) -> Iterator[None]:
+    """Have the command end with this exit status if the service or a file fails."""
+    try:
+        yield
+    except Exception as exc:
+        leaf = next(_leaves(exc))
+        if isinstance(leaf, BrokenPipeError) or not isinstance(leaf, DispatchError | OSError):
+            raise
+        raise Failure(status, explain(leaf)) from None
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:

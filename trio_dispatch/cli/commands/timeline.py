@@ -20,7 +20,7 @@ from ...model.dispatch import Dispatch
 from ...model.explanation import acted
 from ...model.runs import ReportedRun, ReportedState
 from ...model.target import TargetCategory
-from ...text.files import format_of, read_entries
+from ...text.files import format_of
 from ...text.records import format_json_time, record_of
 from ...text.runs import run_record
 from ...text.safe import dump_json, printable
@@ -34,6 +34,8 @@ from ..app.output import Progress, use_color, write, write_drawing
 from ..app.params import DURATION, IDS, MOMENT, TYPE, Duration
 from ..app.settings import Settings
 from ..app.streams import tell
+from ..plans.memory import Memory
+from ..plans.plan import read_plan
 from .read import count_dispatches, list_pages
 
 _DAY = timedelta(days=1)
@@ -131,12 +133,11 @@ async def timeline(
         found = await _ask_service(settings, begin, end, wanted, types)
     else:
         text = await clock.run_in_thread(read_text, source)
-        entries = read_entries(text, format_of(source), zone=settings.zone)
+        plan = read_plan(text, format_of(source), source, zone=settings.zone)
         found = [
-            each.dispatch
-            for each in entries
-            if (not wanted or each.dispatch.id in wanted)
-            and (not types or each.dispatch.type in types)
+            replace(each.dispatch, id=each.id or 0)
+            for each in plan.wanted(Memory(), begin, end)
+            if (not wanted or each.id in wanted) and (not types or each.dispatch.type in types)
         ]
     if actual:
         if source is not None:
