@@ -13,7 +13,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from ..model.dispatch import Dispatch
-from ..model.explanation import acted
 from ..model.formatting import format_target
 from ..model.payload import JSON
 from ..model.runs import ReportedRun, ReportedState
@@ -98,7 +97,7 @@ def encode_plan(
     drawn = {bar.dispatch.id: bar.dispatch for bar in diagram.bars()}
     known = {each.id: each for each in dispatches}
     reported = _Reported(query, now, known, grouping)
-    for run in acted([*runs]):
+    for run in _without_announcements([*runs]):
         if not query.types or run.type in query.types:
             reported.add(run)
     drawn.update((id_, known[id_]) for id_ in reported.ids if id_ in known)
@@ -279,6 +278,12 @@ class _Reported:
             yield label, {"actual_lanes": lanes, "actual": bars}
         for label, found in self._marks.items():
             yield label, {"marks": [_mark(each) for each in _told_apart(found, resolution)]}
+
+
+def _without_announcements(runs: Sequence[ReportedRun]) -> Iterator[ReportedRun]:
+    """Leave out what dispatchers have announced where any actor has reported the same run."""
+    by_actors = {(run.dispatch_id, run.start_time) for run in runs if run.actor}
+    return (run for run in runs if run.actor or (run.dispatch_id, run.start_time) not in by_actors)
 
 
 def _told_apart(found: list[_Actual], resolution: timedelta) -> list[_Actual]:

@@ -21,19 +21,32 @@ from ...model.target import BatteryType, InverterType, TargetCategories, TargetI
 from ...service import Keys, open_service, open_store
 from ...text.show import describe_recurrence
 from ...timeline import draw_timeline
+from ..app.options import option
 from ..app.output import paint, use_color, write, write_drawing
+from ..serving.addresses import TcpAddress
+from ..serving.page import WEB
 
 _MICROGRID = 1
 _KEY = "demo-key"
 _SECONDS = 20
 
 
-async def demo() -> None:
+@option("--web", WEB, "Show a site with simulated devices on a live page, until Ctrl-C.")
+async def demo(*, web: TcpAddress | None = None) -> None:
     """Show a dispatcher at work, for 20 seconds.
 
     A service, a client and a dispatcher run in this process; the client creates, updates and
     deletes dispatches.
+
+    \b
+      trio-dispatch demo
+      trio-dispatch demo --web 127.0.0.1:8080
     """
+    if web is not None:
+        from .demo_site import show_site  # noqa: PLC0415
+
+        await show_site(web)
+        return
     with tempfile.TemporaryDirectory(prefix="trio-dispatch-") as directory:
         async with (
             open_store(Path(directory) / "demo.db") as store,
@@ -47,7 +60,10 @@ async def demo() -> None:
             await write(f"A dispatch service runs on {url}, with a SQLite database.\n")
             await _follow(url)
             service.stop(grace=1)
-    await write("The demo is over: the dispatcher is closed, and the service has stopped.\n")
+    await write(
+        "The demo is over: the dispatcher is closed, and the service has stopped.\n"
+        "To see a site on a live page: trio-dispatch demo --web 127.0.0.1:8080\n"
+    )
 
 
 async def _follow(url: str) -> None:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("trio_dispatch.web")
 
 _F = TypeVar("_F", bound=Callable[..., Any])
-_WEB = Parsed("host:port", parse_tcp)
+WEB = Parsed("host:port", parse_tcp)
 
 
 def page_options(function: _F) -> _F:
@@ -50,7 +50,7 @@ def page_options(function: _F) -> _F:
             metavar="NAME",
             multiple=True,
         ),
-        option("--web", _WEB, "Serve a live page of the plan at http://HOST:PORT."),
+        option("--web", WEB, "Serve a live page of the plan at http://HOST:PORT."),
     ):
         function = add(function)
     return function
@@ -64,11 +64,13 @@ class PageOptions:
       address: Where it is served.
       hosts: The names under which it is served.
       components: What the components are; None if that is not known.
+      microgrids: The microgrids to offer to a key that is valid for all.
     """
 
     address: TcpAddress
     hosts: Sequence[str]
     components: Mapping[int, TargetCategory] | None
+    microgrids: Sequence[int] = ()
 
     @classmethod
     def read(
@@ -130,6 +132,7 @@ async def serve_own_page(
                 keys_required=service.keys is not None,
                 find_key=find_key,
                 components=options.components,
+                microgrids=options.microgrids,
             )
             await serve_page(options, backend, tls, task_status=task_status)
         nursery.cancel_scope.cancel()

@@ -36,7 +36,7 @@ async def index(request: Request) -> Response:
 
 async def favicon(request: Request) -> Response:
     """Return the icon."""
-    return await _response(request, "favicon.svg")
+    return await _response(request, "icon.svg")
 
 
 async def file(request: Request) -> Response:
