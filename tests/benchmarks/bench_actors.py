@@ -26,9 +26,10 @@ from trio_dispatch import (
     TargetIds,
     clock,
 )
+from trio_dispatch.actors.messages import HandedOver
 from trio_dispatch.actors.options import ActorOptions, unparsed
 from trio_dispatch.actors.registry import ActorRegistry
-from trio_dispatch.actors.supervisor import HandedOver, serve_actors
+from trio_dispatch.actors.supervisor import serve_actors
 from trio_dispatch.dispatcher.cache import NoCache
 from trio_dispatch.dispatcher.channels import status_channel
 from trio_dispatch.model.arbitration import equal_priority

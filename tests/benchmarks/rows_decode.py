@@ -1,19 +1,12 @@
-"""Benchmarks of decoding and of the import."""
+"""Benchmarks of decoding."""
 
 from __future__ import annotations
-
-import subprocess
-from pathlib import Path
 
 from tests.benchmarks.children import control
 from tests.benchmarks.harness import (
     MICROSECONDS,
-    MILLISECONDS,
-    OURS,
     PEERS,
-    ROOT,
     Contender,
-    Measured,
     dispatch_server,
     measure,
 )
@@ -62,41 +55,3 @@ def decode(quick: bool) -> Section:
             ),
         ],
     )
-
-
-def imports(quick: bool) -> Section:
-    """The import in a fresh process."""
-    rows = [
-        # The package alone, and with everything that a dispatcher needs.
-        ("import trio_dispatch", "import trio_dispatch", "import frequenz.dispatch"),
-        (
-            "import its dispatcher",
-            "from trio_dispatch import open_dispatcher",
-            "from frequenz.dispatch import Dispatcher",
-        ),
-    ]
-    lines = []
-    for work, ours, theirs in rows:
-        ours_took, theirs_took = Measured("ours"), Measured(theirs)
-        _import(OURS, ours)
-        _import(PEERS, theirs)
-        for _ in range(5 if quick else 15):
-            ours_took.values.append(_import(OURS, ours))
-            theirs_took.values.append(_import(PEERS, theirs))
-        lines.append(compare(work, ours_took, theirs_took, MILLISECONDS, Aim(ratio=2)))
-    return Section(
-        "Import",
-        "In a fresh process each time, from compiled files, without the start of Python itself.  "
-        "`import trio_dispatch` imports each name when it is first used, so the second line is "
-        "the relevant one.",
-        lines,
-    )
-
-
-def _import(python: Path, statement: str) -> float:
-    """Return the milliseconds of an import."""
-    program = f"import time; t = time.perf_counter(); {statement}; print(time.perf_counter() - t)"
-    done = subprocess.run(
-        [python, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT, timeout=60
-    )
-    return float(done.stdout.splitlines()[-1]) * 1e3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from dataclasses import dataclass
 from datetime import datetime
 
 from .. import clock
@@ -18,3 +19,16 @@ def moment_of(message: Dispatch) -> datetime:
 def what_is_on(dispatch: Dispatch) -> Hashable:
     """Return what has to be stopped for a dispatch: the same for contents with the same target."""
     return dispatch.id, dispatch.type, dispatch.target, dispatch.dry_run
+
+
+@dataclass(frozen=True, slots=True)
+class HandedOver:
+    """What a crashed process left running.
+
+    Attributes:
+      stopped: What has to be stopped, since it runs no more or has changed.
+      going_on: What actors acted on, and still runs.
+    """
+
+    stopped: list[Dispatch]
+    going_on: list[Dispatch]

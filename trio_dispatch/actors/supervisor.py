@@ -32,7 +32,7 @@ from ..model.target import TargetIds
 from .admission import Admission, Admitted
 from .groups import Group, Groups, Member
 from .merge import ComponentIdentity
-from .messages import moment_of, what_is_on
+from .messages import HandedOver, moment_of, what_is_on
 from .options import ActorOptions, name_of
 from .registry import ActorRegistry, RunInfo
 from .reporting import PutReport, ignore, report_of
@@ -48,19 +48,6 @@ log = logging.getLogger("trio_dispatch.actors")
 
 # The number of messages or actors after which other tasks have their turn.
 _BATCH = 100
-
-
-@dataclass(frozen=True, slots=True)
-class HandedOver:
-    """What a crashed process left running.
-
-    Attributes:
-      stopped: What has to be stopped, since it runs no more or has changed.
-      going_on: What actors acted on, and still runs.
-    """
-
-    stopped: list[Dispatch]
-    going_on: list[Dispatch]
 
 
 class Recorder(Protocol):

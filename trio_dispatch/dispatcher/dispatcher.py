@@ -19,7 +19,6 @@ from .facade import Dispatcher
 from .lateness import Lateness
 from .mirror import Mirror
 from .offline import limit_offline
-from .reports.reporter import open_reporter
 from .scheduler import Scheduler
 from .sync import Synchronizer
 from .turns import turns_of
@@ -103,6 +102,8 @@ async def open_dispatcher(
         lateness = Lateness()
         reporter = None
         if name is not None:
+            from .reports.reporter import open_reporter  # noqa: PLC0415 - not all report
+
             reporter = await open_reporter(
                 client, microgrid_id, name, path, lateness=lateness, interval=probe_interval
             )

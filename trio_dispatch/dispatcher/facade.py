@@ -9,12 +9,6 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import trio
 
 from .. import clock
-from ..actors.merge import MergeStrategy
-from ..actors.options import Actor, ActorOptions, OnOrphan, parser, types_of, unparsed
-from ..actors.registry import ActorRegistry, RunInfo
-from ..actors.reporting import ignore
-from ..actors.run import P
-from ..actors.supervisor import serve_actors
 from ..concurrency.broadcast import Broadcast, LimitedBroadcast
 from ..concurrency.observable import Observable
 from ..model.arbitration import PlannedInterval, Priority, equal_priority, plan
@@ -22,14 +16,18 @@ from ..model.dispatch import Dispatch
 from ..model.events import LifecycleEvent, MissedRun
 from ..model.expansion import Components
 from ..model.target import TargetIds
-from .reports.reporter import Reporter
 from .scheduler import Scheduler
 from .state import SyncState
 from .statistics import DispatcherStatistics
 from .sync import Synchronizer
 
 if TYPE_CHECKING:
+    from ..actors.merge import MergeStrategy
+    from ..actors.options import Actor, OnOrphan
+    from ..actors.registry import ActorRegistry, RunInfo
+    from ..actors.run import P
     from ..client.client import DispatchClient
+    from .reports.reporter import Reporter
 
 __all__ = ["Dispatcher"]
 
@@ -244,6 +242,11 @@ class Dispatcher:
           ValueError: an argument is invalid; the message names it.
           trio.ClosedResourceError: the dispatcher has been closed.
         """
+        # Many programs only use the channels: for them, nothing of actors is imported.
+        from ..actors.options import ActorOptions, parser, types_of, unparsed  # noqa: PLC0415
+        from ..actors.reporting import ignore  # noqa: PLC0415
+        from ..actors.supervisor import serve_actors  # noqa: PLC0415
+
         types = types_of(type)
         options = ActorOptions(
             microgrid_id=self.microgrid_id,

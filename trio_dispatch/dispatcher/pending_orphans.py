@@ -6,8 +6,7 @@ from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from ..actors.messages import what_is_on
-from ..actors.supervisor import HandedOver
+from ..actors.messages import HandedOver, what_is_on
 from ..model.dispatch import Dispatch
 from .cache_file import SavedState
 from .notices import NoticeKind
