@@ -15,6 +15,8 @@ __all__ = ["Period", "load_zone", "periods", "resolve"]
 
 _DAY = timedelta(days=1)
 _SECOND = timedelta(seconds=1)
+_STEP = timedelta(days=3)
+"""No zone has ever changed its clocks and changed them back within this time."""
 _FIRST_YEAR, _LAST_YEAR = 2, 9998
 """Between these years a moment has a wall time in every zone, and a wall time a moment."""
 
@@ -112,13 +114,13 @@ class _Change(NamedTuple):
 
 @lru_cache(maxsize=4096)
 def _changes(zone: ZoneInfo, year: int) -> tuple[_Change, ...]:
-    """Return the changes in a year of UTC.  No zone changes twice within a day."""
+    """Return the changes in a year of UTC."""
     found = []
     low = datetime(year, 1, 1, tzinfo=UTC) - _SECOND
     before = _offset(zone, low)
     end = datetime(year + 1, 1, 1, tzinfo=UTC) - _SECOND
     while low < end:
-        high = min(low + _DAY, end)
+        high = min(low + _STEP, end)
         after = _offset(zone, high)
         if after != before:
             found.append(_Change(_first_with(zone, after, low, high), before, after))

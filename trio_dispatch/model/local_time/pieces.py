@@ -17,12 +17,12 @@ from .clocks import periods, resolve
 from .free_days import FreeDays
 from .shifting import ShiftedRule, shifted
 
-__all__ = ["Piece", "find_pieces"]
+__all__ = ["LATEST", "Piece", "find_pieces"]
 
 _DAY = timedelta(days=1)
 _INSTANT = timedelta(microseconds=1)
-_END = datetime(9998, 1, 1, tzinfo=UTC)
-"""No later wall time is looked for one by one."""
+LATEST = datetime(9998, 1, 1, tzinfo=UTC)
+"""Nothing later is expanded: in year 9999 some wall times are no moments."""
 
 
 class Piece(NamedTuple):
@@ -55,7 +55,7 @@ def find_pieces(
       begin, end: In UTC.
     """
     if rule.frequency in (Frequency.MINUTELY, Frequency.HOURLY):
-        found = _elapsing(rule, start, zone, begin, end)
+        found = _elapsing(rule, start, zone, free, begin, end)
     else:
         found = _by_the_clock(rule, start, zone, free, begin, end)
     for stretch in found:
@@ -132,27 +132,35 @@ def _limit(rule: RecurrenceRule, start: datetime) -> Callable[[timedelta], datet
     if end is None:
         return lambda offset: None
     if end.until is not None:
-        until = end.until.astimezone(UTC)
+        until = min(end.until.astimezone(UTC), LATEST)
         return lambda offset: until + offset + _INSTANT
     last = rule.last(start)
-    return lambda offset: start if last is None else last + _INSTANT
+    return lambda offset: start if last is None else min(last, LATEST) + _INSTANT
 
 
 def _elapsing(
-    rule: RecurrenceRule, start: datetime, zone: ZoneInfo, begin: datetime, end: datetime
+    rule: RecurrenceRule,
+    start: datetime,
+    zone: ZoneInfo,
+    free: FreeDays,
+    begin: datetime,
+    end: datetime,
 ) -> Iterator[_Stretch]:
     """Stretches of a rule of hours or minutes, whose interval is elapsed time."""
     endless = replace(rule, end_criteria=None)
     first = resolve(start, zone)
     criteria = rule.end_criteria
     left = None if criteria is None else criteria.count
-    until = None if criteria is None else criteria.until
-    if not (rule.byminutes or rule.byhours or rule.byweekdays or rule.bymonthdays or rule.bymonths):
+    until = None
+    if criteria is not None and criteria.until is not None:
+        until = min(criteria.until.astimezone(UTC), LATEST)
+    lists = rule.byminutes + rule.byhours + rule.byweekdays + rule.bymonthdays + rule.bymonths
+    if not (lists or free.days or free.region):
         # The clocks do not matter.
         offset = start - first
-        high = None if until is None else until.astimezone(UTC) + offset + _INSTANT
+        high = None if until is None else until + offset + _INSTANT
         if left is not None:
-            high = (rule.last(start) or start) + _INSTANT
+            high = min(rule.last(start) or start, LATEST) + _INSTANT
         yield _Stretch(endless, start, offset, start, high)
         return
     for period in periods(zone, first, first if left is not None else begin, max(end, first)):
@@ -161,7 +169,7 @@ def _elapsing(
         low = max(first, period.begin) + offset
         high = None if period.end is None else period.end + offset
         if until is not None:
-            high = _least(high, until.astimezone(UTC) + offset + _INSTANT)
+            high = _least(high, until + offset + _INSTANT)
         if high is not None and high <= low:
             continue
         if left is not None:
@@ -182,6 +190,8 @@ def _without(stretch: _Stretch, free: FreeDays, begin: datetime, end: datetime) 
     """Return a stretch as pieces, without the free days."""
     for part in shifted(stretch.rule, stretch.start, stretch.offset):
         low = stretch.low
+        if stretch.high is None and free.region is not None:
+            low = max(low, _new_year((begin + stretch.offset).year))
         while True:
             first = part.first(stretch.start, low)
             if first is None or (stretch.high is not None and first >= stretch.high):
@@ -191,7 +201,7 @@ def _without(stretch: _Stretch, free: FreeDays, begin: datetime, end: datetime) 
             high = stretch.high
             if high is None and free.region is not None:
                 # Otherwise one would look for the next holiday for ever.
-                high = datetime(first.year + 1, 1, 1, tzinfo=UTC)
+                high = _new_year(first.year + 1)
             day = _next_free(part, stretch, first, high, free)
             if day is None or first < day:
                 yield from _pieces(part, stretch, first, high if day is None else day, begin, end)
@@ -226,7 +236,7 @@ def _pieces(
 ) -> Iterator[Piece]:
     offset = stretch.offset
     if part.utc is None:
-        limit = min(high or _END, end + offset)
+        limit = min(high or LATEST, end + offset)
         wall = part.first(stretch.start, max(first, begin + offset))
         while wall is not None and wall < limit:
             yield Piece(wall - offset, wall - offset, None)
@@ -240,6 +250,10 @@ def _pieces(
     else:
         ended = replace(part.utc, end_criteria=EndCriteria(until=last - offset))
         yield Piece(first - offset, last - offset, ended)
+
+
+def _new_year(year: int) -> datetime:
+    return datetime(year, 1, 1, tzinfo=UTC)
 
 
 def _least(one: datetime | None, other: datetime | None) -> datetime | None:

@@ -15,9 +15,11 @@ from ..target import Target
 from ..validation import shown, utc
 from .clocks import load_zone, resolve
 from .free_days import FreeDays, check_region
-from .pieces import Piece, find_pieces
+from .pieces import LATEST, Piece, find_pieces
 
 __all__ = ["LocalSchedule"]
+
+_DAYS = timedelta(days=2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +97,8 @@ class LocalSchedule:
         checked = self._content(Piece(start.replace(tzinfo=UTC), None, self.recurrence))
         if checked.target is None:
             raise ValueError("target None is not a TargetIds or TargetCategories")
+        if self.recurrence is not None and self.recurrence.problem is not None:
+            raise ValueError(f"recurrence is invalid: {self.recurrence.problem}")
         object.__setattr__(self, "payload", checked.payload)
 
     def dispatches(self, from_: datetime, to: datetime) -> list[DispatchContent]:
@@ -136,11 +140,11 @@ class LocalSchedule:
                 return ()
             moment = resolve(start, zone)
             return (Piece(moment, None if self.duration is None else moment, None),)
-        try:
+        # A run that goes on in the time range can have begun before it.
+        earliest = start - _DAYS
+        if begin - earliest > self.duration:
             earliest = begin - self.duration
-        except OverflowError:
-            earliest = datetime.min.replace(tzinfo=UTC)
-        return find_pieces(rule, start, zone, free, earliest, end)
+        return find_pieces(rule, start, zone, free, earliest, min(end, LATEST))
 
     def _lasts_until(self, piece: Piece, moment: datetime) -> bool:
         """Whether a piece has a run or a pulse at or after a moment."""
