@@ -17,12 +17,16 @@ from .clocks import periods, resolve
 from .free_days import FreeDays
 from .shifting import ShiftedRule, shifted
 
-__all__ = ["LATEST", "Piece", "find_pieces"]
+__all__ = ["LATEST", "LocalRule", "Piece", "find_pieces"]
 
 _DAY = timedelta(days=1)
 _INSTANT = timedelta(microseconds=1)
 LATEST = datetime(9998, 1, 1, tzinfo=UTC)
 """Nothing later is expanded: in year 9999 some wall times are no moments."""
+
+
+_Limit = Callable[[timedelta], datetime | None]
+"""From an offset to the wall time, not included, at which a rule ends."""
 
 
 class Piece(NamedTuple):
@@ -38,28 +42,27 @@ class Piece(NamedTuple):
     rule: RecurrenceRule | None
 
 
-def find_pieces(
-    rule: RecurrenceRule,
-    start: datetime,
-    zone: ZoneInfo,
-    free: FreeDays,
-    begin: datetime,
-    end: datetime,
-) -> Iterator[Piece]:
-    """Return the pieces of a rule with a frequency that may have an occurrence in a time range.
+class LocalRule(NamedTuple):
+    """A rule by the clocks of a place.
 
-    Args:
-      rule: In wall times.
-      start: Likewise.
-      free: Days of wall times.
-      begin, end: In UTC.
+    Attributes:
+      rule: With a frequency; in wall times.
+      start: A wall time.
+      zone: Whose clocks.
+      free: Days without an occurrence.
     """
-    if rule.frequency in (Frequency.MINUTELY, Frequency.HOURLY):
-        found = _elapsing(rule, start, zone, free, begin, end)
-    else:
-        found = _by_the_clock(rule, start, zone, free, begin, end)
-    for stretch in found:
-        yield from _without(stretch, free, begin, end)
+
+    rule: RecurrenceRule
+    start: datetime
+    zone: ZoneInfo
+    free: FreeDays
+
+
+def find_pieces(local: LocalRule, begin: datetime, end: datetime) -> Iterator[Piece]:
+    """Return the pieces of a rule that may have an occurrence in a time range of UTC."""
+    is_fine = local.rule.frequency in (Frequency.MINUTELY, Frequency.HOURLY)
+    for stretch in (_elapsing if is_fine else _by_the_clock)(local, begin, end):
+        yield from _without(stretch, local.free, begin, end)
 
 
 class _Stretch(NamedTuple):
@@ -77,57 +80,43 @@ class _Stretch(NamedTuple):
     high: datetime | None
 
 
-def _by_the_clock(
-    rule: RecurrenceRule,
-    start: datetime,
-    zone: ZoneInfo,
-    free: FreeDays,
-    begin: datetime,
-    end: datetime,
-) -> Iterator[_Stretch]:
-    """Stretches of a rule whose wall times are each resolved."""
-    endless = replace(rule, end_criteria=None)
-    limit = _limit(rule, start)
-    for period in periods(zone, start - _DAY, begin, max(end, start + _DAY)):
+def _by_the_clock(local: LocalRule, begin: datetime, end: datetime) -> Iterator[_Stretch]:
+    """Return the stretches of a rule whose wall times are each resolved."""
+    start = local.start
+    endless = replace(local.rule, end_criteria=None)
+    limit = _limit(local.rule, start)
+    for period in periods(local.zone, start - _DAY, begin, max(end, start + _DAY)):
         high = _least(period.wall_end, limit(period.offset))
         low = max(start, period.wall_begin)
         if high is not None and high <= low:
             continue
-        skipped = period.skipped
-        if skipped is None or skipped == period.wall_end or high is None or high <= skipped:
-            yield _Stretch(endless, start, period.offset, low, high)
+        skipped = high if period.skipped is None else max(low, period.skipped)
+        if high is None or skipped is None:
+            yield _Stretch(endless, start, period.offset, low, None)
             continue
         # What is skipped is resolved to times which the rule may have as well.
-        walls = list(endless.between(start, max(low, skipped), high))
-        kept = [each for each in walls if not _repeats(endless, start, zone, each, limit, free)]
+        walls = list(endless.between(start, skipped, high))
+        kept = [wall for wall in walls if not _repeats(endless, local, wall, limit)]
         if len(kept) == len(walls):
             yield _Stretch(endless, start, period.offset, low, high)
             continue
-        if low < skipped:
-            yield _Stretch(endless, start, period.offset, low, skipped)
+        yield _Stretch(endless, start, period.offset, low, skipped)
         for wall in kept:
             yield _Stretch(endless, start, period.offset, wall, wall + _INSTANT)
 
 
-def _repeats(
-    rule: RecurrenceRule,
-    start: datetime,
-    zone: ZoneInfo,
-    skipped: datetime,
-    limit: Callable[[timedelta], datetime | None],
-    free: FreeDays,
-) -> bool:
+def _repeats(rule: RecurrenceRule, local: LocalRule, skipped: datetime, limit: _Limit) -> bool:
     """Whether the moment of a skipped wall time is an occurrence without it."""
-    moment = resolve(skipped, zone)
-    shown = moment.astimezone(zone).replace(tzinfo=UTC, fold=0)
-    if rule.last_before(start, shown, inclusive=True) != shown:
+    moment = resolve(skipped, local.zone)
+    shown = moment.astimezone(local.zone).replace(tzinfo=UTC, fold=0)
+    if rule.last_before(local.start, shown, inclusive=True) != shown:
         return False
     last = limit(shown - moment)
-    return (last is None or shown < last) and shown.date() not in free
+    return (last is None or shown < last) and shown.date() not in local.free
 
 
-def _limit(rule: RecurrenceRule, start: datetime) -> Callable[[timedelta], datetime | None]:
-    """Return the function from an offset to the wall time, not included, at which a rule ends."""
+def _limit(rule: RecurrenceRule, start: datetime) -> _Limit:
+    """Return where a rule ends."""
     end = rule.end_criteria
     if end is None:
         return lambda offset: None
@@ -138,15 +127,9 @@ def _limit(rule: RecurrenceRule, start: datetime) -> Callable[[timedelta], datet
     return lambda offset: start if last is None else min(last, LATEST) + _INSTANT
 
 
-def _elapsing(
-    rule: RecurrenceRule,
-    start: datetime,
-    zone: ZoneInfo,
-    free: FreeDays,
-    begin: datetime,
-    end: datetime,
-) -> Iterator[_Stretch]:
-    """Stretches of a rule of hours or minutes, whose interval is elapsed time."""
+def _elapsing(local: LocalRule, begin: datetime, end: datetime) -> Iterator[_Stretch]:
+    """Return the stretches of a rule of hours or minutes, whose interval is elapsed time."""
+    rule, start, zone, free = local
     endless = replace(rule, end_criteria=None)
     first = resolve(start, zone)
     criteria = rule.end_criteria

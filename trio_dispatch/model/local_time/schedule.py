@@ -15,7 +15,7 @@ from ..target import Target
 from ..validation import shown, utc
 from .clocks import load_zone, resolve
 from .free_days import FreeDays, check_region
-from .pieces import LATEST, Piece, find_pieces
+from .pieces import LATEST, LocalRule, Piece, find_pieces
 
 __all__ = ["LocalSchedule"]
 
@@ -144,7 +144,7 @@ class LocalSchedule:
         earliest = start - _DAYS
         if begin - earliest > self.duration:
             earliest = begin - self.duration
-        return find_pieces(rule, start, zone, free, earliest, min(end, LATEST))
+        return find_pieces(LocalRule(rule, start, zone, free), earliest, min(end, LATEST))
 
     def _lasts_until(self, piece: Piece, moment: datetime) -> bool:
         """Whether a piece has a run or a pulse at or after a moment."""
