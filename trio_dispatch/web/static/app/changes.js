@@ -14,6 +14,10 @@ const NEXT = 3;
 export const preview = async (dispatch, count = 10) =>
   post("preview", { dispatch, zone: state.zone.name, count });
 
+/** Return the content of a record, as it is sent to the server. */
+const contentOf = ({ type, start_time, duration, target, active, dry_run, payload, recurrence }) =>
+  ({ type, start_time, duration, target, active, dry_run, payload, recurrence });
+
 const nextTexts = (found) => found.occurrences?.slice(0, NEXT)
   .map((each) => occurrenceText(each).join(" ")) ?? [];
 
@@ -88,7 +92,8 @@ export const moveOccurrence = async (id, from, start, end) => {
       changes.duration = Math.round((end - start) / 1000);
       rows.push(["Duration", durationWords(record.duration), durationWords(changes.duration)]);
     }
-    const found = await preview({ ...record, ...changes });
+    const found = await preview({ ...contentOf(record), ...changes });
+    if (!found.valid) throw new CannotMove(Object.values(found.errors).join(" "));
     if (changes.recurrence && found.rule !== record.rule)
       rows.push(["Recurs", ruleWords(record), found.rule]);
     if (record.recurrence) notes.push("The change is for all occurrences.");

@@ -40,7 +40,8 @@ const historyList = (history) => make("ol", { class: "history" }, ...history.map
   make("p", {}, make("strong", {}, entry.change), ` ${timeText(entry.time)}`,
     make("span", { class: "muted" }, ` by ${[entry.key_name || "no key", entry.peer].filter(Boolean).join(", ")}`)),
   entry.differences?.length ? make("ul", {}, ...entry.differences.map(([name, old, after]) => make("li", {},
-    `${name}: `, make("span", { class: "old" }, old ?? "–"), " → ", make("span", { class: "new" }, after ?? "–")))) : null)));
+    `${name}: `, old === null ? null : make("span", { class: "old" }, old), old === null ? null : " → ",
+    make("span", { class: "new" }, after ?? "–")))) : null)));
 
 const show = (found) => {
   const { dispatch: record } = found;
@@ -92,6 +93,7 @@ export const openDetails = (id, focus = false) => {
     content.replaceChildren(make("p", { class: "muted" }, "Loading"));
     panel.scrollTop = 0;
   }
+  if (shown !== id) emit("details", id);
   shown = id;
   panel.hidden = false;
   document.body.classList.add("with-details");
@@ -107,7 +109,7 @@ export const closeDetails = () => {
   panel.hidden = true;
   document.body.classList.remove("with-details");
   if (inside) opener?.focus();
-  emit("details-closed");
+  emit("details", null);
 };
 
 on("changes", ({ created, updated, deleted, status, runs }) => {

@@ -14,7 +14,7 @@ section.append(cards);
 const KINDS = { live: "good", offline: "bad", unknown: "" };
 
 const cardOf = (each) => make("article", { class: "card" },
-  make("h3", {}, each.name),
+  make("h2", {}, each.name),
   badge(each.state === "offline" && each.offline_since
     ? `offline since ${timeText(each.offline_since)}` : each.state, KINDS[each.state] ?? ""),
   definitions([["Version", each.version || "unknown"],

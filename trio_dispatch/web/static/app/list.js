@@ -53,7 +53,7 @@ const rowOf = (record) => {
   make("td", { "data-name": "Target" }, record.target_text || "no target"),
   make("td", { "data-name": "Recurs" }, ruleWords(record)),
   make("td", { "data-name": "Duration" }, durationWords(record.duration)),
-  make("td", { "data-name": "Next run" }, record.next_run ? timeText(record.next_run) : "–"),
+  make("td", { class: "when", "data-name": "Next run" }, record.next_run ? timeText(record.next_run) : "–"),
   make("td", {}, record.running ? badge("running", "good") : null,
     record.active ? null : badge("paused", "warn"), record.dry_run ? badge("dry run") : null));
 };

@@ -36,7 +36,8 @@ on("open", (id) => {
   const view = location.hash.slice(1).split("/")[0] || "plan";
   if (location.hash === `#${view}/${id}`) openDetails(id, true); else location.hash = `${view}/${id}`;
 });
-on("details-closed", () => {
+on("details", (id) => {
+  if (id !== null) return;
   const view = location.hash.slice(1).split("/")[0] || "plan";
   if (location.hash.includes("/")) location.hash = view;
 });

@@ -4,7 +4,7 @@ import { createChart } from "../chart/chart.js";
 import { make } from "../chart/elements.js";
 import { fillLegend } from "../chart/legend.js";
 import { CONFLICT, MANY, OVERRIDDEN, PULSE, isSingle } from "../chart/model.js";
-import { spanText } from "../chart/words.js";
+import { momentText, spanText } from "../chart/words.js";
 import { DAY, HOUR, MINUTE } from "../chart/zone.js";
 import { get } from "./api.js";
 import { moveOccurrence } from "./changes.js";
@@ -28,7 +28,9 @@ const height = element("height"), actual = element("actual");
 const describe = (item) => {
   const dispatch = chart.plan.dispatches[item.id] ?? { type: "", target: "" };
   const { run } = item;
-  const when = ["time", spanText(state.zone, item.start, item.end)];
+  const goesOn = item.kind === "actual" && item.end === null;
+  const when = ["time", goesOn ? `since ${momentText(state.zone, item.start)}`
+    : spanText(state.zone, item.start, item.end)];
   if (item.others) return [["", `${item.others + 1} that cannot be told apart`], when];
   const head = ["", `${dispatch.type} #${item.id}${dispatch.dry_run ? ", dry run" : ""}`];
   if (run) return [head, ["state", run.state + (run.reason ? `, ${run.reason}` : "")],
@@ -193,6 +195,12 @@ on("changes", () => {
 on("reload", () => {
   stale = true;
   want(true);
+});
+on("details", (id) => {
+  if (!chart || id === (chart.chosen?.id ?? null)) return;
+  const bars = chart.rows.flatMap((row) => row.items).filter((item) => item.id === id && item.kind === "bar");
+  bars.sort((first, second) => first.start - second.start);
+  chart.choose(bars.find((item) => chart.endOf(item) > now()) ?? bars.at(-1) ?? null, false);
 });
 on("zone", () => chart?.setZone(state.zone));
 on("theme", () => {

@@ -33,6 +33,8 @@ export const createGrip = (chart) => {
     frame.style.width = `${last - first + 4}px`;
     frame.style.height = `${height + 4}px`;
     frame.classList.toggle("movable", movable());
+    frame.classList.toggle("moving", Boolean(moved));
+    frame.classList.toggle("low", y > chart.height - 60);
     left.hidden = right.hidden = !movable() || Boolean(item.flags & PULSE);
     right.hidden ||= item.end === null;
     hint.textContent = moved ? `${momentText(chart.zone, start)}`
