@@ -6,6 +6,7 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 import trio
@@ -52,6 +53,8 @@ class LivePage:
         self._token = trio.lowlevel.current_trio_token()
         self._streams: set[trio.abc.Stream] = set()
         self._reachable = True
+        self._browsers: set[trio.abc.Stream] = set()
+        self._refuses = False
 
     def run(self, function: Callable[..., Awaitable[T]], *args: Any) -> T:
         """Run an async function in the thread of the site, and return its result."""
@@ -61,7 +64,7 @@ class LivePage:
         """Create a dispatch as another client does."""
 
         async def create() -> Dispatch:
-            values = {
+            values: dict[str, Any] = {
                 "start_time": clock.now().replace(microsecond=0) + HOUR,
                 "duration": HOUR,
                 "target": TargetIds(1),
@@ -69,6 +72,11 @@ class LivePage:
             return await self.client.create(MICROGRID, type=type, **values)
 
         return self.run(create)
+
+    def update(self, dispatch: Dispatch, **fields: Any) -> Dispatch:
+        """Update a dispatch as another client does."""
+        change = partial(self.client.update, MICROGRID, dispatch.id, **fields)
+        return self.run(change)
 
     def lose_service(self) -> None:
         """Let no one reach the service, until `recover_service`."""
@@ -83,6 +91,36 @@ class LivePage:
 
     def recover_service(self) -> None:
         self._reachable = True
+
+    def lose_browsers(self) -> None:
+        """Cut the connections of all browsers and refuse new ones, until `recover_browsers`."""
+
+        async def lose() -> None:
+            self._refuses = True
+            for stream in [*self._browsers]:
+                await trio.aclose_forcefully(stream)
+
+        self.run(lose)
+
+    def recover_browsers(self) -> None:
+        self._refuses = False
+
+    async def serve(self, page: Page) -> None:
+        """Serve the page on a free port."""
+
+        async def handle(stream: trio.SocketStream) -> None:
+            if self._refuses:
+                await trio.aclose_forcefully(stream)
+                return
+            self._browsers.add(stream)
+            try:
+                await page.server.serve_stream(stream)
+            finally:
+                self._browsers.discard(stream)
+
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        self.url = f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}"
+        self._nursery.start_soon(trio.serve_listeners, handle, listeners)
 
     async def connect(self) -> trio.abc.Stream:
         await trio.lowlevel.checkpoint()
@@ -125,7 +163,9 @@ async def _open_site() -> AsyncIterator[LivePage]:
 
     def find_key(text: str) -> KeyInfo | None:
         key = keys.find(text)
-        return key and KeyInfo(key.name, frozenset(each.value for each in key.rights))
+        if key is None:
+            return None
+        return KeyInfo(key.name, frozenset(each.value for each in key.rights))
 
     async with open_service(keys=keys) as service, trio.open_nursery() as nursery:
         site = LivePage(service, nursery)
@@ -135,15 +175,10 @@ async def _open_site() -> AsyncIterator[LivePage]:
             open_page(Backend(channel=channel, find_key=find_key, microgrids=(1,))) as page,
         ):
             site.client = DispatchClient(own, key=WRITE_KEY)
-            site.url = await _serve(page, nursery)
+            await site.serve(page)
             nursery.start_soon(_serve_dispatcher, site)
             yield site
             nursery.cancel_scope.cancel()
-
-
-async def _serve(page: Page, nursery: trio.Nursery) -> str:
-    (address, *_) = await nursery.start(page.serve_tcp, "127.0.0.1", 0)
-    return f"http://127.0.0.1:{address[1]}"
 
 
 @contextmanager

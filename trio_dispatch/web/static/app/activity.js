@@ -21,7 +21,7 @@ const entry = (time, kind, bad, id, words) => {
   const type = types.get(id);
   const item = make("li", { class: bad ? "bad-event" : "", "data-kind": kind },
     make("time", {}, timeText(time)),
-    make("span", {}, make("a", { href: `#activity/${id}` }, `${type ?? "dispatch"} #${id}`), ` ${words}`));
+    make("span", {}, make("a", { href: `#/activity/${id}` }, `${type ?? "dispatch"} #${id}`), ` ${words}`));
   item.moment = typeof time === "number" ? time : Date.parse(time);
   return item;
 };

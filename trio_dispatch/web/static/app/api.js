@@ -22,16 +22,16 @@ const request = async (method, path, { params = {}, body, signal } = {}) => {
     for (const each of Array.isArray(value) ? value : [value])
       if (each !== null && each !== undefined && each !== "") query.append(name, each);
   const headers = method === "GET" ? {} : { "X-CSRF": "1", "Content-Type": "application/json" };
-  let response;
+  let response, reply = {};
   try {
     response = await fetch(`/api/${path}?${query}`, {
       method, headers, signal, body: body === undefined ? undefined : JSON.stringify(body),
     });
+    if (response.status !== 204) reply = await response.json();
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new ApiError(0, { code: "unreachable", message: "The server cannot be reached." });
   }
-  const reply = response.status === 204 ? {} : await response.json().catch(() => ({}));
   if (response.ok) return reply;
   const error = new ApiError(response.status, reply.error, reply);
   if (error.code === "login_required") emit("signed-out");

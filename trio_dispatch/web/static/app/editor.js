@@ -130,7 +130,7 @@ const openEditor = (title, values, record = null) => {
     const result = record ? await saveChanges(found) : await confirmCreate(content(), found);
     if (!result) return;
     dialog.finish(result);
-    emit("open", result.id);
+    emit("open", { id: result.id, focus: true });
   };
   const saveChanges = async (found) => {
     const before = JSON.parse(initial), after = read(), changes = {}, rows = [];

@@ -45,9 +45,9 @@ section.append(
   count);
 
 const rowOf = (record) => {
-  const link = make("a", { href: `#dispatches/${record.id}` }, make("strong", {}, record.type), ` #${record.id}`);
+  const link = make("a", { href: `#/dispatches/${record.id}` }, make("strong", {}, record.type), ` #${record.id}`);
   return make("tr", { onclick: (event) => {
-    if (event.target.tagName !== "A" && !getSelection().toString()) emit("open", record.id);
+    if (event.target.tagName !== "A" && !getSelection().toString()) emit("open", { id: record.id, focus: true });
   } },
   make("td", {}, link),
   make("td", { "data-name": "Target" }, record.target_text || "no target"),

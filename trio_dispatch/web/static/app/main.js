@@ -16,30 +16,36 @@ import { canWrite, emit, on, settings, state, zones } from "./state.js";
 const element = (id) => document.getElementById(id);
 const VIEWS = { plan: openPlan, dispatches: openList, activity: () => {}, dispatchers: openDispatchers };
 
-// Views: the fragment of the address names the view, and the dispatch whose details are open.
+// The fragment of the address names the view, and the dispatch whose details are open: #/plan/17.
+// It is not the id of an element, to which the browser would move the focus.
 
+let focusNext = null;
+const parts = () => {
+  const [view, id] = location.hash.slice(2).split("/");
+  return [view in VIEWS ? view : "plan", /^\d+$/.test(id ?? "") ? Number(id) : null];
+};
 const route = () => {
-  const [name, id] = location.hash.slice(1).split("/");
-  const view = name in VIEWS ? name : "plan";
+  const [view, id] = parts();
   for (const each of Object.keys(VIEWS)) {
     const changed = element(each).hidden !== (each !== view);
     element(each).hidden = each !== view;
     if (changed && each === view && state.session.signed_in) VIEWS[each]();
   }
   for (const link of document.querySelectorAll("nav a"))
-    if (link.hash === `#${view}`) link.setAttribute("aria-current", "page");
+    if (link.hash === `#/${view}`) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
-  if (/^\d+$/.test(id ?? "")) openDetails(Number(id), view !== "plan"); else closeDetails();
+  if (id === null) closeDetails(); else openDetails(id, focusNext ?? view !== "plan");
+  focusNext = null;
 };
 addEventListener("hashchange", route);
-on("open", (id) => {
-  const view = location.hash.slice(1).split("/")[0] || "plan";
-  if (location.hash === `#${view}/${id}`) openDetails(id, true); else location.hash = `${view}/${id}`;
+on("open", ({ id, focus }) => {
+  const [view, shown] = parts();
+  focusNext = focus;
+  if (shown === id) route(); else location.hash = `/${view}/${id}`;
 });
 on("details", (id) => {
-  if (id !== null) return;
-  const view = location.hash.slice(1).split("/")[0] || "plan";
-  if (location.hash.includes("/")) location.hash = view;
+  const [view, shown] = parts();
+  if (id === null && shown !== null) location.hash = `/${view}`;
 });
 
 // The session.

@@ -18,7 +18,7 @@ const SPANS = [["Hour", HOUR], ["6 h", 6 * HOUR], ["Day", DAY], ["Week", 7 * DAY
 const PARTS = 8; // a window begins at a multiple of this part of a screen, so that pages share it
 const BETWEEN = 1000, SOON = 120;
 
-let chart = null, loaded = null, stale = false, timer = 0, last = 0, abort = null;
+let chart = null, loaded = null, stale = false, timer = 0, last = 0, abort = null, detailed = null;
 
 const section = element("plan"), by = element("by"), only = element("only");
 const height = element("height"), actual = element("actual");
@@ -69,8 +69,8 @@ const begin = () => {
       showSpan();
       want();
     },
-    onOpen: (item) => {
-      if (!item.others) emit("open", item.id);
+    onOpen: (item, byKey) => {
+      if (!item.others) emit("open", { id: item.id, focus: Boolean(byKey) });
     },
     canMove: (item) => canWrite() && isSingle(item) && !(item.flags & MANY),
     onMove: (item, start, end) => moveOccurrence(item.id,
@@ -138,6 +138,7 @@ const load = async () => {
 const show = (plan) => {
   chart.setNow(now());
   chart.setPlan(plan);
+  if (detailed !== null) chooseNearest(detailed);
   offerTypes(plan.types);
   fillLegend(element("legend"), plan, plan.by === "type");
   const left = plan.left_out ? `${plan.left_out} more rows are not shown. ` : "";
@@ -196,11 +197,17 @@ on("reload", () => {
   stale = true;
   want(true);
 });
-on("details", (id) => {
-  if (!chart || id === (chart.chosen?.id ?? null)) return;
-  const bars = chart.rows.flatMap((row) => row.items).filter((item) => item.id === id && item.kind === "bar");
-  bars.sort((first, second) => first.start - second.start);
+/** Choose the run of a dispatch that is nearest, unless one is chosen already. */
+const chooseNearest = (id) => {
+  if (id === (chart.chosen?.id ?? null)) return;
+  const bars = chart.rows.flatMap((row) => row.items)
+    .filter((item) => item.id === id && item.kind === "bar")
+    .sort((first, second) => first.start - second.start);
   chart.choose(bars.find((item) => chart.endOf(item) > now()) ?? bars.at(-1) ?? null, false);
+};
+on("details", (id) => {
+  detailed = id;
+  if (chart) chooseNearest(id);
 });
 on("zone", () => chart?.setZone(state.zone));
 on("theme", () => {

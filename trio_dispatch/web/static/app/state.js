@@ -29,7 +29,8 @@ const bus = new EventTarget();
 /**
  * Events: "changes" (of the server's data), "dispatchers" (their state changed), "reload" (load
  * everything again), "sync" (the state of the connection), "signed-out", "zone", "theme", and
- * "open" (show the details of a dispatch, by its id), and "details" (whose are shown, or null).
+ * "open" (show the details of a dispatch: its `id`, and whether to `focus` them), and "details"
+ * (whose are shown, or null).
  */
 export const emit = (name, detail) => bus.dispatchEvent(new CustomEvent(name, { detail }));
 export const on = (name, listener) => bus.addEventListener(name, (event) => listener(event.detail));

@@ -24,7 +24,7 @@ const NEAR = 6;
  * Options: `zone`; `label`, its name for screen readers; `begin` and `end` of the first view;
  * `limits`, [begin, end] that the view may not leave, or null; `longest`, the longest view;
  * `describe(item)`, the lines of a tooltip; `caption(item)`, the text on a bar; and what happens:
- * `onView(view)`, `onChoose(item)`, `onOpen(item)`, `onMove(item, start, end)`,
+ * `onView(view)`, `onChoose(item)`, `onOpen(item, byKey)`, `onMove(item, start, end)`,
  * `onAdd(row, moment)`.
  */
 export const createChart = (host, options) => {

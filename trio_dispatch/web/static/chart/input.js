@@ -113,7 +113,7 @@ export const attachInput = (chart, tip) => {
     "+": () => chart.zoom(0.8),
     "=": () => chart.zoom(0.8),
     "-": () => chart.zoom(1.25),
-    Enter: () => chart.chosen && options.onOpen?.(chart.chosen),
+    Enter: () => chart.chosen && options.onOpen?.(chart.chosen, true),
     Escape: () => chart.choose(null),
     ...options.keys,
   };
