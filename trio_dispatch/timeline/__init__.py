@@ -32,6 +32,7 @@ def draw_timeline(
     by: By = "type",
     components: Components | None = None,
     priority: Priority = equal_priority,
+    height: str | None = None,
     time_zone: tzinfo = UTC,
 ) -> Timeline:
     """Return a picture of what runs when.
@@ -61,6 +62,9 @@ def draw_timeline(
       components: For rows by component, what the components are, as for `MergeByComponent`.  With
         None, targets by category are left out.
       priority: For rows by component, returns the priority of a dispatch, as for `run_actors`.
+      height: The key of a number in the payload that gives the heights of bars, such as
+        ``"power_kw"``; dots are between nested keys.  All bars are on one scale, which includes
+        zero; negative numbers go down from its line.  Bars without such a number are full.
       time_zone: The zone in which times are written, and days begin.  It does not change what
         runs: recurrence rules are in UTC.
 
@@ -80,6 +84,8 @@ def draw_timeline(
         raise ValueError(
             f"time_zone {shown(time_zone)} is not a tzinfo, such as ZoneInfo('Europe/Berlin')"
         )
+    if height is not None and not (isinstance(height, str) and height):
+        raise ValueError(f"height {shown(height)} is not a key of the payload, such as 'power_kw'")
     present = clock.now() if now is None else utc(now, "now")
     first = present if begin is None else utc(begin, "begin")
     if not _EARLIEST <= first < _LATEST:
@@ -90,4 +96,4 @@ def draw_timeline(
     if last <= first:
         raise ValueError(f"end {last} is not after begin {first}")
     grouping = Grouping.by_component(components, priority) if by == "component" else Grouping(by)
-    return Timeline(kept, Window(first, last, present, time_zone), grouping)
+    return Timeline(kept, Window(first, last, present, time_zone), grouping, height)

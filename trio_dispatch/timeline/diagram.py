@@ -12,6 +12,7 @@ from ..model.dispatch import Dispatch
 from .actual import ActualRun
 from .driven import drives, overridden_runs
 from .grouping import BY_TYPE, Grouping
+from .heights import Heights, heights_of
 from .runs import Run, runs
 from .window import Window
 from .words import clean, natural_key
@@ -79,6 +80,7 @@ class Diagram:
       left_out: The number of rows beyond the allowed number.
       idle: The labels of the rows without bars, in order.
       types: The types of all dispatches, including those that do not run, in order.
+      heights: The scale for the heights of bars, if they have different ones.
     """
 
     window: Window
@@ -87,6 +89,7 @@ class Diagram:
     left_out: int
     idle: tuple[str, ...]
     types: tuple[str, ...]
+    heights: Heights | None = None
 
     @property
     def number_of_bars(self) -> int:
@@ -103,6 +106,7 @@ def make_diagram(
     window: Window,
     grouping: Grouping = BY_TYPE,
     *,
+    height: str | None = None,
     resolution: timedelta = _NONE,
     pulse: timedelta = _NONE,
     max_lanes: int | None = None,
@@ -112,6 +116,7 @@ def make_diagram(
     """Lay out what runs in a window.
 
     Args:
+      height: The key of the payload that gives the heights of bars, see `Heights`.
       resolution: The time that can just be seen: every bar gets that much room, and runs of a
         dispatch that are not further apart are merged.  With zero no runs are merged.
       pulse: The room that a pulse takes, half of it on each side.
@@ -126,7 +131,9 @@ def make_diagram(
         )
         number = diagram.number_of_bars
         if max_bars is None or number <= max_bars:
-            return diagram
+            return replace(
+                diagram, heights=heights_of((bar.dispatch for bar in diagram.bars()), height)
+            )
         factor = 4 if number > 4 * max_bars else 2
         resolution = max(factor * resolution, timedelta.resolution)
         pulse = max(factor * pulse, timedelta.resolution)

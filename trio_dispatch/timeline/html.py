@@ -15,6 +15,7 @@ from ..model.dispatch import Dispatch
 from .details import Details
 from .diagram import Bar, Diagram, make_diagram
 from .grouping import Grouping
+from .heights import Heights, number_in
 from .svg import draw_svg
 from .ticks import offsets
 from .window import Window
@@ -40,15 +41,17 @@ _IMPORT = re.compile(r'^import (\{[^}]*\}) from "\./([\w-]+\.js)";\n', re.MULTIL
 _EXPORT = re.compile(r"^export (const (\w+))", re.MULTILINE)
 
 
-def draw_html(dispatches: Sequence[Dispatch], window: Window, grouping: Grouping) -> str:
+def draw_html(
+    dispatches: Sequence[Dispatch], window: Window, grouping: Grouping, height: str | None = None
+) -> str:
     """Return the page.  Its data is finer than its picture, for zooming."""
-    diagram = _finest_diagram(dispatches, window, grouping)
+    diagram = _finest_diagram(dispatches, window, grouping, height)
     head = f"What runs, {span_text(window.begin, window.end, window.zone)}"
     parts = {
         "TITLE": escape(head),
         "POLICY": escape(_POLICY),
         "STYLE": "".join((_STATIC / "css" / name).read_text("utf-8") for name in _STYLES),
-        "PICTURE": draw_svg(dispatches, window, grouping, _PIXELS, "auto"),
+        "PICTURE": draw_svg(dispatches, window, grouping, _PIXELS, "auto", height),
         "REMARKS": escape(_remarks(diagram)),
         "DATA": _safe_json(_data(diagram)),
         "SCRIPT": _script(),
@@ -58,12 +61,15 @@ def draw_html(dispatches: Sequence[Dispatch], window: Window, grouping: Grouping
     return "".join(parts[each] if place % 2 else each for place, each in enumerate(pieces))
 
 
-def _finest_diagram(dispatches: Sequence[Dispatch], window: Window, grouping: Grouping) -> Diagram:
+def _finest_diagram(
+    dispatches: Sequence[Dispatch], window: Window, grouping: Grouping, height: str | None
+) -> Diagram:
     """Return a diagram that is finer than the picture, unless it would be too large for a page."""
     diagram = make_diagram(
         dispatches,
         window,
         grouping,
+        height=height,
         resolution=window.part(_PIXELS / 3),
         pulse=window.part(_PIXELS / _PULSE),
         max_lanes=_MAX_LANES,
@@ -76,6 +82,7 @@ def _finest_diagram(dispatches: Sequence[Dispatch], window: Window, grouping: Gr
         dispatches,
         window,
         grouping,
+        height=height,
         resolution=window.part(_PIXELS * _FINER),
         pulse=window.part(_PIXELS / _PULSE),
         max_lanes=_MAX_LANES,
@@ -132,6 +139,7 @@ def _data(diagram: Diagram) -> dict[str, Any]:
             for moment, offset in offsets(*_extent(diagram), window.zone)
         ],
         "types": [clean(each) for each in diagram.types],
+        "height": _height(diagram.heights),
         "dispatches": dict(enumerate(described)),
         "rows": [
             {
@@ -158,12 +166,20 @@ def _bar(bar: Bar, place: int) -> list[int | None]:
 
 
 def _describe(dispatch: Dispatch, diagram: Diagram, details: Details) -> dict[str, Any]:
+    heights = diagram.heights
     return {
         "type": clean(dispatch.type),
         "dry_run": dispatch.dry_run,
         "name": diagram.grouping.caption(dispatch),
         "lines": details.of_dispatch(dispatch),
+        "height": None if heights is None else number_in(dispatch.payload, heights.key),
     }
+
+
+def _height(heights: Heights | None) -> dict[str, Any] | None:
+    if heights is None:
+        return None
+    return {"key": clean(heights.key), "min": heights.low, "max": heights.high}
 
 
 def _remarks(diagram: Diagram) -> str:

@@ -27,10 +27,17 @@ class Timeline:
     A notebook shows it as the value of a cell.
     """
 
-    def __init__(self, dispatches: Sequence[Dispatch], window: Window, grouping: Grouping) -> None:
+    def __init__(
+        self,
+        dispatches: Sequence[Dispatch],
+        window: Window,
+        grouping: Grouping,
+        height: str | None = None,
+    ) -> None:
         self._dispatches = dispatches
         self._window = window
         self._grouping = grouping
+        self._height = height
 
     def text(self, width: int = 80, color: bool = False) -> str:
         """Return the picture as text for a terminal.
@@ -46,7 +53,7 @@ class Timeline:
 
         if width < 40:
             raise ValueError(f"width {width} is less than 40 columns")
-        return draw_text(self._dispatches, self._window, self._grouping, width, color)
+        return draw_text(self._dispatches, self._window, self._grouping, width, color, self._height)
 
     def svg(self, width: int = _PIXELS, theme: Theme = "auto") -> str:
         """Return the picture as SVG.  Its height depends on the number of rows.
@@ -61,7 +68,7 @@ class Timeline:
         from .svg import draw_svg  # noqa: PLC0415
 
         _check_size(width, theme)
-        return draw_svg(self._dispatches, self._window, self._grouping, width, theme)
+        return draw_svg(self._dispatches, self._window, self._grouping, width, theme, self._height)
 
     def html(self) -> str:
         """Return the picture as a self-contained page, to hover, zoom, move and search in.
@@ -70,7 +77,7 @@ class Timeline:
         """
         from .html import draw_html  # noqa: PLC0415
 
-        return draw_html(self._dispatches, self._window, self._grouping)
+        return draw_html(self._dispatches, self._window, self._grouping, self._height)
 
     def png(self, width: int = _PIXELS, scale: float = 2.0, theme: Theme = "light") -> bytes:
         """Return the picture as PNG.  Requires the extra ``pictures``.
@@ -137,7 +144,10 @@ class Timeline:
     def _frame_height(self) -> int:
         from .svg import svg_height  # noqa: PLC0415
 
-        return min(900, svg_height(self._dispatches, self._window, self._grouping) + 90)
+        return min(
+            900,
+            svg_height(self._dispatches, self._window, self._grouping, height=self._height) + 90,
+        )
 
 
 def _check_size(width: int, theme: str) -> None:

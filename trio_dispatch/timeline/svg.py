@@ -61,10 +61,15 @@ class _Layout:
 
 
 def draw_svg(
-    dispatches: Sequence[Dispatch], window: Window, grouping: Grouping, width: int, theme: Theme
+    dispatches: Sequence[Dispatch],
+    window: Window,
+    grouping: Grouping,
+    width: int,
+    theme: Theme,
+    height: str | None = None,
 ) -> str:
     """Return the picture as an SVG document, which may also stand in an HTML page."""
-    diagram, layout = _lay_out(dispatches, window, grouping, width)
+    diagram, layout = _lay_out(dispatches, window, grouping, width, height)
     chart = layout.right - layout.left
     axis = make_axis(
         window.begin, window.end, window.zone, chart, lambda label: _text_width(label) + 14
@@ -74,24 +79,29 @@ def draw_svg(
     content = "".join(body)
     # Pictures in one page must not use each other's styles and patterns.
     prefix = f"t{crc32((content + theme).encode()):08x}"
-    height = painter.height
+    bottom = painter.height
     name = f"What runs, {span_text(window.begin, window.end, window.zone)}"
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" class="{prefix}" viewBox="0 0 {width} {height:g}"'
-        f' width="{width}" height="{height:g}" style="max-width:100%;height:auto" role="img"'
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="{prefix}" viewBox="0 0 {width} {bottom:g}"'
+        f' width="{width}" height="{bottom:g}" style="max-width:100%;height:auto" role="img"'
         f' aria-label="{escape(name)}">'
         f"<style>{style_sheet(f'.{prefix}', painter.colours.values(), theme)}</style>"
         f"{definitions(prefix, painter.paints)}"
-        f'<path class="ground" d="M0 0h{width}v{height:g}H0z"/>'
+        f'<path class="ground" d="M0 0h{width}v{bottom:g}H0z"/>'
         f"{content.replace('url(#', f'url(#{prefix}')}</svg>"
     )
 
 
 def svg_height(
-    dispatches: Sequence[Dispatch], window: Window, grouping: Grouping, width: int = 960
+    dispatches: Sequence[Dispatch],
+    window: Window,
+    grouping: Grouping,
+    width: int = 960,
+    *,
+    height: str | None = None,
 ) -> int:
     """Return the height of the picture, in pixels."""
-    diagram, layout = _lay_out(dispatches, window, grouping, width)
+    diagram, layout = _lay_out(dispatches, window, grouping, width, height)
     painter = _Painter(diagram, layout)
     for _ in (*painter.rows(), *painter.foot()):
         pass
@@ -99,7 +109,11 @@ def svg_height(
 
 
 def _lay_out(
-    dispatches: Sequence[Dispatch], window: Window, grouping: Grouping, width: int
+    dispatches: Sequence[Dispatch],
+    window: Window,
+    grouping: Grouping,
+    width: int,
+    height: str | None,
 ) -> tuple[Diagram, _Layout]:
     labels = {label for each in dispatches for label in grouping.labels(each)}
     zone = zone_text(window.zone)
@@ -111,6 +125,7 @@ def _lay_out(
         dispatches,
         window,
         grouping,
+        height=height,
         resolution=window.part(chart / _LEAST),
         pulse=window.part(chart / _PULSE),
         max_lanes=_MAX_LANES,
@@ -138,7 +153,7 @@ class _Painter:
         every = colours_of(diagram.types)
         self.colours = {name: every[name] for name in diagram.types if name in shown}
         self.paints: set[tuple[str, int]] = set()
-        self._bottom = _TOP + sum(map(_row_height, diagram.rows)) if diagram.rows else _TOP + 40
+        self._bottom = _TOP + (sum(map(self._row_height, diagram.rows)) or 40)
         self.height = self._bottom
 
     # The axis.
@@ -148,8 +163,8 @@ class _Painter:
         top = _TOP
         for number, row in enumerate(self._diagram.rows):
             if number % 2 == 0:
-                yield _rect("band", 0, top, layout.width, _row_height(row))
-            top += _row_height(row)
+                yield _rect("band", 0, top, layout.width, self._row_height(row))
+            top += self._row_height(row)
         zone = shorten(zone_text(window.zone), _MAX_LABEL, _text_width)
         lower, upper = 46, 25 if axis.spans else 46
         yield _text("muted", _EDGE, lower, zone)
@@ -200,14 +215,25 @@ class _Painter:
     def rows(self) -> Iterator[str]:
         top = _TOP
         for row in self._diagram.rows:
-            height = _row_height(row)
+            height = self._row_height(row)
             yield self._row_label(row, top + height / 2 + 4.5)
-            lane, gap = _lane_sizes(row)
+            lane, gap = self._lane_sizes(row)
             for bar in row.bars:
                 yield self._bar(bar, top + _ROW_EDGE + bar.lane * (lane + gap), lane)
             top += height
         if not self._diagram.rows:
             yield _text("muted", self._layout.left, _TOP + 22, "Nothing runs in this time.")
+
+    def _row_height(self, row: Row) -> float:
+        lane, gap = self._lane_sizes(row)
+        return row.lanes * (lane + gap) - gap + 2 * _ROW_EDGE
+
+    def _lane_sizes(self, row: Row) -> tuple[float, float]:
+        """Return the height of a lane, and of the gap below it."""
+        tall = 1.0 if self._diagram.heights is None else 1.5
+        if row.lanes <= 4:
+            return 18.0 * tall, 3.0
+        return (13.0 * tall, 2.0) if row.lanes <= 8 else (9.0 * tall, 2.0)
 
     def _row_label(self, row: Row, y: float) -> str:
         room = self._layout.left - _GAP - _EDGE
@@ -240,15 +266,25 @@ class _Painter:
         last = layout.right if bar.run.end is None else layout.x(bar.run.end)
         last = min(max(last, first + _LEAST - 1), layout.right)
         first = min(first, last - _LEAST + 1)
+        shape = ""
+        top, size = y, height
+        heights = self._diagram.heights
+        span = None if heights is None or bar.others else heights.span(bar.dispatch)
         if bar.dispatch.is_pulse and not bar.others:
-            y, height = y + height * 0.3, height * 0.4
-        shape = f'<path {self._paint(bar, number)} d="{_outline(bar, first, last, y, height)}"/>'
+            top, size = y + height * 0.3, height * 0.4
+        elif span is not None and span != (0.0, 1.0):
+            # The whole height of the lane, pale, shows how much there could be.
+            whole = _outline(bar, first, last, y, height)
+            shape = f'<path class="c{number}" fill-opacity=".18" d="{whole}"/>'
+            size = max(_LEAST - 1, height * (span[1] - span[0]))
+            top = min(y + height * (1 - span[1]), y + height - size)
+        shape += f'<path {self._paint(bar, number)} d="{_outline(bar, first, last, top, size)}"/>'
         text = self._inner_text(bar)
         room = last - first - 11 - (8 if bar.endless else 0)
         shown, length = _fitted(text, room, _INNER) if height >= 15 else ("", "")
         if not shown or (shown != text and len(shown) < 6):
             return shape, ""
-        plain = not (bar.dry_run or bar.run.many or bar.overridden)
+        plain = size == height and not (bar.dry_run or bar.run.many or bar.overridden)
         ink = f"t{number}" if plain else "nowtext" if bar.others else "over"
         return shape, _text(ink, first + 6, y + height / 2 + 3.8, shown, length)
 
@@ -297,6 +333,12 @@ class _Painter:
         if self._diagram.grouping.by != "type":
             for name, number in self.colours.items():
                 yield f'<rect class="c{number}" width="20" height="10" rx="3"/>', name
+        heights = self._diagram.heights
+        if heights is not None:
+            stairs = "M0 7h6v3H0zM7 4h6v6H7zM14 0h6v10h-6z"
+            yield f'<path class="c{NEUTRAL}" d="{stairs}"/>', clean(str(heights))
+            if not heights.complete:
+                yield f'<path class="c{NEUTRAL}" d="M0 0h20v10H0z"/>', f"no {clean(heights.key)}"
         for kind, meaning, there in (
             ("dry", "dry run", any(bar.dry_run and not bar.others for bar in bars)),
             ("many", "many short runs", any(bar.run.many and not bar.others for bar in bars)),
@@ -339,18 +381,6 @@ def _outline(bar: Bar, first: float, last: float, y: float, height: float) -> st
         f"H{first + left:.1f}q-{left:g} 0-{left:g}-{left:g}V{y + left:g}"
         f"q0-{left:g} {left:g}-{left:g}z"
     )
-
-
-def _lane_sizes(row: Row) -> tuple[float, float]:
-    """Return the height of a lane, and of the gap below it."""
-    if row.lanes <= 4:
-        return 18.0, 3.0
-    return (13.0, 2.0) if row.lanes <= 8 else (9.0, 2.0)
-
-
-def _row_height(row: Row) -> float:
-    lane, gap = _lane_sizes(row)
-    return row.lanes * (lane + gap) - gap + 2 * _ROW_EDGE
 
 
 def _rect(style: str, x: float, y: float, width: float, height: float) -> str:

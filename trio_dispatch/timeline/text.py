@@ -11,6 +11,7 @@ from ..model.dispatch import Dispatch
 from .colours import PALETTE, colours_of
 from .diagram import Bar, Diagram, Row, make_diagram
 from .grouping import Grouping
+from .heights import Heights, number_in
 from .ticks import make_axis
 from .window import Window
 from .words import cells, clean, moment_text, shorten, zone_text
@@ -22,6 +23,7 @@ _BOLD, _DIM, _NOW, _CROWD = "1", "2", "1;38;5;197", "38;5;245"
 
 _EMPTY, _TICK, _MARK = " ", "·", "│"
 _PULSE, _ENDLESS, _DRY, _MANY, _SEVERAL, _PALE = "◆", "▶", "░", "▖", "▓", "▁"
+_LEVELS, _NEGATIVE = "▂▃▄▅▆▇█", "▔▀"
 _HALVES = {(True, True): "▄", (True, False): "▖", (False, True): "▗"}
 
 Piece = tuple[str, str]
@@ -29,7 +31,12 @@ Piece = tuple[str, str]
 
 
 def draw_text(
-    dispatches: Sequence[Dispatch], window: Window, grouping: Grouping, width: int, color: bool
+    dispatches: Sequence[Dispatch],
+    window: Window,
+    grouping: Grouping,
+    width: int,
+    color: bool,
+    height: str | None = None,
 ) -> str:
     """Return the picture, in lines of at most `width` columns."""
     labels = {label for each in dispatches for label in grouping.labels(each)}
@@ -40,6 +47,7 @@ def draw_text(
         dispatches,
         window,
         grouping,
+        height=height,
         resolution=window.part(2 * chart),
         pulse=window.part(chart),
         max_lanes=_MAX_LANES,
@@ -117,7 +125,8 @@ def _row(
     halves: list[dict[int, str]] = [{} for _ in range(row.lanes)]
     for bar in row.bars:
         style = _style(bar, colours)
-        _draw(bar, diagram.window, lanes[bar.lane], halves[bar.lane], style)
+        sign = _sign(bar, diagram.heights)
+        _draw(bar, diagram.window, lanes[bar.lane], halves[bar.lane], style, sign)
     if diagram.window.shows_now:
         place = int(diagram.window.share(diagram.window.now) * len(ground))
         for lane in lanes:
@@ -131,7 +140,24 @@ def _style(bar: Bar, colours: dict[str, int]) -> str:
     return f"38;5;{PALETTE[colours[clean(bar.dispatch.type)]].terminal}"
 
 
-def _draw(bar: Bar, window: Window, lane: list[Piece], halves: dict[int, str], style: str) -> None:
+def _sign(bar: Bar, heights: Heights | None) -> str:
+    """Return the sign that is as high as a bar: from the bottom, or from the top if negative."""
+    number = None if heights is None else number_in(bar.dispatch.payload, heights.key)
+    if heights is None or number is None or bar.others or bar.dry_run or bar.overridden:
+        return ""
+    signs = _NEGATIVE if number < 0 else _LEVELS
+    part = abs(number) / (max(-heights.low, heights.high) or 1.0)
+    return signs[min(int(part * len(signs)), len(signs) - 1)]
+
+
+def _draw(
+    bar: Bar,
+    window: Window,
+    lane: list[Piece],
+    halves: dict[int, str],
+    style: str,
+    sign: str,
+) -> None:
     """Draw a bar into the cells of its lane; `halves` are the half cells that are taken."""
     size = len(lane)
     first = max(0.0, window.share(max(bar.run.start, window.begin)) * 2 * size)
@@ -144,7 +170,7 @@ def _draw(bar: Bar, window: Window, lane: list[Piece], halves: dict[int, str], s
     for half in range(left, right):
         halves[half] = style
     for cell in range(left // 2, (right + 1) // 2):
-        lane[cell] = (_block(bar, 2 * cell in halves, 2 * cell + 1 in halves), style)
+        lane[cell] = (sign or _block(bar, 2 * cell in halves, 2 * cell + 1 in halves), style)
     if bar.endless:
         lane[-1] = (_ENDLESS, style)
 
@@ -174,17 +200,25 @@ def _foot(diagram: Diagram, width: int) -> list[list[Piece]]:
 
 def _legend(diagram: Diagram) -> list[list[Piece]]:
     """Return the signs that are in the picture, each with its meaning."""
-    bars = list(diagram.bars())
-    plain = [bar for bar in bars if not (bar.others or bar.pulse or bar.dry_run or bar.overridden)]
-    signs = (
-        (_HALVES[True, True] * 2, "run", any(not bar.run.many for bar in plain)),
+    bars, heights = list(diagram.bars()), diagram.heights
+    plain = [
+        bar
+        for bar in bars
+        if not (bar.others or bar.pulse or bar.dry_run or bar.overridden or _sign(bar, heights))
+    ]
+    single = "run" if heights is None else f"no {clean(heights.key)}"
+    signs = [
+        (_HALVES[True, True] * 2, single, any(not bar.run.many for bar in plain)),
         (_MANY * 2, "short runs", any(bar.run.many for bar in plain)),
         (_DRY * 2, "dry run", any(bar.dry_run and not bar.others for bar in bars)),
         (_PALE * 2, "overridden", any(bar.overridden and not bar.others for bar in bars)),
         (_SEVERAL * 2, "too many to tell apart", any(bar.others for bar in bars)),
         (_PULSE, "pulse", any(bar.pulse and not bar.others for bar in bars)),
         (_ENDLESS, "without end", any(bar.endless for bar in bars)),
-    )
+    ]
+    if heights is not None:
+        scale = (_LEVELS, clean(str(heights)), True)
+        signs[:0] = [scale, (_NEGATIVE, "below 0", heights.low < 0)]
     entries = [[(sign, ""), (f" {meaning}", _DIM)] for sign, meaning, there in signs if there]
     if diagram.window.shows_now:
         now = f" now, {moment_text(diagram.window.now, diagram.window.zone)}"

@@ -6,7 +6,6 @@ Pure, and slow for many dispatches: call it in a thread.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -20,6 +19,7 @@ from ..model.target import Target
 from ..text.records import format_json_time
 from ..timeline.diagram import Bar, Row, make_diagram
 from ..timeline.grouping import By, Grouping, target_label
+from ..timeline.heights import number_in
 from ..timeline.window import Window
 from ..timeline.words import clean, natural_key
 
@@ -104,7 +104,10 @@ def encode_plan(
     rows: dict[str, dict[str, Any]] = {row.label: _planned_row(row, query) for row in diagram.rows}
     for label, content in reported.rows():
         rows.setdefault(label, _row(label, query, 0, [])).update(content)
-    heights = {id_: _number(each.payload, query.height) for id_, each in drawn.items()}
+    heights = {
+        id_: None if query.height is None else number_in(each.payload, query.height)
+        for id_, each in drawn.items()
+    }
     answer = {
         "from": _millis(query.begin),
         "to": _millis(query.end),
@@ -353,20 +356,6 @@ def _outcome(each: _Actual) -> dict[str, Any]:
 
 
 # Heights.
-
-
-def _number(payload: Mapping[str, JSON], key: str | None) -> float | None:
-    """Return the number at a key of a payload; None if it has no number there."""
-    if key is None:
-        return None
-    value: JSON = payload.get(key)
-    if value is None:
-        value = payload
-        for part in key.split("."):
-            value = value.get(part) if isinstance(value, Mapping) else None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    return value
 
 
 def _height(key: str | None, numbers: Iterable[float | None]) -> dict[str, Any] | None:

@@ -27,11 +27,13 @@ from ...text.safe import dump_json, printable
 from ...text.targets import parse_components
 from ...timeline import Timeline, draw_timeline
 from ...timeline.actual import actual_runs
+from ...timeline.heights import number_in
 from ...timeline.runs import runs
 from ..app.files import open_output, read_text
+from ..app.nearest import did_you_mean
 from ..app.options import option, shared_options
 from ..app.output import Progress, use_color, write, write_drawing
-from ..app.params import DURATION, IDS, MOMENT, TYPE, Duration
+from ..app.params import DURATION, IDS, MOMENT, TEXT, TYPE, Duration
 from ..app.settings import Settings
 from ..app.streams import tell
 from ..plans.memory import Memory
@@ -67,6 +69,7 @@ def _check_output(ctx: click.Context, parameter: click.Parameter, name: str | No
     metavar="FILE",
 )
 @option("--type types", TYPE, "Only this type; may be repeated.", multiple=True)
+@option("--height", TEXT, "Bars as high as this number of the payload: power_kw.", metavar="KEY")
 @option("--actual", None, "Draw reported runs, too; without --from, those of the last day.")
 @option(
     "--output -o",
@@ -97,6 +100,7 @@ async def timeline(
     by: Literal["type", "target", "component"] = "type",
     components_file: str | None = None,
     types: Sequence[str] = (),
+    height: str | None = None,
     actual: bool = False,
     output: str | None = None,
     source: str | None = None,
@@ -119,6 +123,7 @@ async def timeline(
       trio-dispatch timeline --from today --for 7d --type CHARGE
       trio-dispatch timeline --by target --output plan.html
       trio-dispatch timeline --by component --components site.toml
+      trio-dispatch timeline --height power_kw
       trio-dispatch timeline --actual --by component
     """
     now = settings.now()
@@ -161,8 +166,18 @@ async def timeline(
             each if each.type.isprintable() else replace(each, type=printable(each.type))
             for each in found
         ]
+    if height is not None and all(number_in(each.payload, height) is None for each in found):
+        known = {key for each in found for key in each.payload}
+        tell(f"Warning: no payload has a number under {height!r}{did_you_mean(height, known)}")
     picture = draw_timeline(
-        found, begin, end, now=now, by=by, components=components, time_zone=settings.zone
+        found,
+        begin,
+        end,
+        now=now,
+        by=by,
+        components=components,
+        height=height or None,
+        time_zone=settings.zone,
     )
     if output is not None:
         await _save(picture, output, width)
