@@ -362,5 +362,5 @@ def test_an_invalid_time_range_is_refused() -> None:
 
 def test_holidays_of_unknown_years_are_an_error() -> None:
     begin = datetime(2101, 6, 1, tzinfo=UTC)
-    with pytest.raises(ValueError, match="'DE-BE' are known from 1991 to 2100, not in 2101"):
+    with pytest.raises(ValueError, match=r"'DE-BE' are known from 199[01] to 2100, not in 2101"):
         schedule(holidays="DE-BE").dispatches(begin, begin + DAY)
