@@ -13,7 +13,7 @@ PYTEST := -m pytest -n auto --dist worksteal
 export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help demo test test-long test-all test-lowest coverage check lint types imports generated proto docs \
-	pictures bench clean
+	pictures bench soak clean
 
 help:
 	@echo "make demo         watch dispatches being created, started and stopped"
@@ -27,6 +27,7 @@ help:
 	@echo "make docs         build the documentation"
 	@echo "make pictures     draw the picture of the README again"
 	@echo "make bench        run the benchmarks side by side with the peers; a first look: ARGS=--quick"
+	@echo "make soak         run two hours of dispatchers, service and faults on virtual time: ARGS='--minutes 120'"
 	@echo "make clean        remove everything that was made"
 
 $(STAMP): pyproject.toml
@@ -97,6 +98,9 @@ pictures: $(STAMP)
 
 bench: $(STAMP) $(BENCH)
 	$(BIN)/python -m tests.benchmarks.run $(or $(ARGS),--write)
+
+soak: $(STAMP)
+	$(BIN)/python -m tests.soak.virtual $(ARGS)
 
 clean:
 	rm -rf .venv .venv-* build dist docs/_build .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache \

@@ -6,21 +6,29 @@ import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import trio
 
 from trio_dispatch import Dispatcher, open_dispatcher
 from trio_dispatch.grpc import open_channel
-from trio_dispatch.testing import LocalService
 
 __all__ = ["Machine", "Network"]
+
+
+class Reachable(Protocol):
+    """A service over memory streams."""
+
+    key: str
+
+    async def connect(self) -> trio.abc.Stream:
+        """Open a connection."""
 
 
 class Network:
     """The connections of one process to a service, until they are cut."""
 
-    def __init__(self, service: LocalService) -> None:
+    def __init__(self, service: Reachable) -> None:
         self._service = service
         self._streams: list[trio.abc.Stream] = []
         self.is_cut = False
@@ -40,15 +48,24 @@ class Network:
 
 
 class Machine:
-    """Runs dispatchers of microgrid 1, one after the other, with files in one folder.
+    """Runs dispatchers of a microgrid, one after the other, with files in one folder.
 
     Attributes:
       cache: The file of the cache.
       network: The network of the last process.
     """
 
-    def __init__(self, service: LocalService, folder: Path) -> None:
+    def __init__(
+        self,
+        service: Reachable,
+        folder: Path,
+        *,
+        microgrid_id: int = 1,
+        keepalive_interval: float = math.inf,
+    ) -> None:
         self._service = service
+        self._microgrid_id = microgrid_id
+        self._keepalive_interval = keepalive_interval
         self._folder = folder
         self.cache = folder / "cache"
         self._files: dict[Path, bytes] | None = None
@@ -64,9 +81,15 @@ class Machine:
         self.network = Network(self._service)
         self._files = None
         async with (
-            open_channel(self.network.connect, keepalive_interval=math.inf) as channel,
+            open_channel(
+                self.network.connect, keepalive_interval=self._keepalive_interval
+            ) as channel,
             open_dispatcher(
-                1, channel=channel, key=self._service.key, cache=self.cache, **options
+                self._microgrid_id,
+                channel=channel,
+                key=self._service.key,
+                cache=self.cache,
+                **options,
             ) as dispatcher,
         ):
             yield dispatcher

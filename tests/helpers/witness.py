@@ -1,0 +1,253 @@
+"""What was seen of each run, in any number of processes, and whether the service has recorded it.
+
+A process that is killed may have reported what happened at that very moment or not: its report may
+not have been written yet.  Everything else must be in the service exactly as it was seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import trio
+
+from trio_dispatch import ActorRun, Dispatch, Dispatcher, clock
+from trio_dispatch.model.runs import ReportedRun, ReportedState, StopReason
+
+__all__ = [
+    "Key",
+    "Notes",
+    "Seen",
+    "Witness",
+    "key_of",
+    "watch_actor",
+    "watch_statuses",
+]
+
+Key = tuple[int, datetime, bool]
+"""The dispatch, the occurrence, and whether it is about an actor."""
+
+
+@dataclass
+class Seen:
+    """What was seen of a run.
+
+    Attributes:
+      started: When it started.
+      calls, short_calls: How often the actor was called; how often it ended at the same moment.
+      attempts: The most calls without a pause of the dispatch in between, which begins a new count.
+      ended: When it ended last; None while it runs.
+      how: How it ended: "over", "early", "failed" or "killed".
+      by_itself: Whether the actor ended, and not the run.
+      unsure: Whether something happened at the moment of a kill.
+    """
+
+    started: datetime
+    touched: datetime
+    calls: int = 1
+    short_calls: int = 0
+    attempts: int = 1
+    calls_since_pause: int = 1
+    process: int = 0
+    ended: datetime | None = None
+    how: str = ""
+    by_itself: bool = False
+    unsure: bool = False
+
+
+class Notes(Protocol):
+    """Takes what a process sees."""
+
+    def begin(self, process: int, key: Key, now: datetime) -> None:
+        """A run starts, or goes on in another process."""
+
+    def end(
+        self, process: int, key: Key, now: datetime, until: datetime | None, how: str = ""
+    ) -> None:
+        """A run ends, which was to last until a moment."""
+
+
+_STATES = {
+    "": ReportedState.RUNNING,
+    "over": ReportedState.COMPLETED,
+    "early": ReportedState.STOPPED,
+    "failed": ReportedState.FAILED,
+    "killed": ReportedState.STOPPED,
+}
+
+
+@dataclass
+class Witness:
+    """What the processes of one dispatcher saw, each until it was killed.
+
+    Attributes:
+      seen: By run.
+      process: The number of the present process.
+      kills: When processes were killed.
+      tolerance: How exact the times of notes are: zero on virtual time.
+    """
+
+    seen: dict[Key, Seen] = field(default_factory=dict)
+    process: int = 0
+    kills: list[datetime] = field(default_factory=list)
+    tolerance: timedelta = timedelta()
+
+    def kill(self, now: datetime) -> None:
+        """What the present process sees from now on does not count."""
+        self.process += 1
+        self.kills.append(now)
+        for seen in self.seen.values():
+            if seen.ended is None:
+                seen.ended, seen.how = now, "killed"
+            seen.unsure |= self._same(seen.touched, now)
+
+    def begin(self, process: int, key: Key, now: datetime) -> None:
+        if process != self.process:
+            return
+        seen = self.seen.get(key)
+        if seen is None:
+            self.seen[key] = Seen(now, now, process=process)
+            return
+        # A dispatch that is extended after its run was over runs again.
+        paused = (seen.how == "over" and not seen.by_itself) or (
+            seen.how == "early" and seen.process == process
+        )
+        seen.touched = now
+        seen.calls += 1
+        seen.calls_since_pause = 1 if paused else seen.calls_since_pause + 1
+        seen.attempts = max(seen.attempts, seen.calls_since_pause)
+        seen.ended, seen.how, seen.process = None, "", process
+
+    def end(
+        self, process: int, key: Key, now: datetime, until: datetime | None, how: str = ""
+    ) -> None:
+        if process != self.process:
+            return
+        seen = self.seen[key]
+        seen.short_calls += self._same(seen.touched, now)
+        seen.touched = seen.ended = now
+        seen.by_itself = bool(how)
+        seen.how = how or ("over" if until is not None and until <= now else "early")
+
+    def problems(self, keys: Collection[Key], runs: Mapping[Key, ReportedRun]) -> Iterator[str]:
+        """Yield how the record of the service differs from what was seen.
+
+        Args:
+          keys: The seen runs that are compared.
+          runs: What the service has recorded; runs that were not seen among them must be missed,
+            skipped or too short to be seen.
+        """
+        for key in keys:
+            seen, run = self.seen[key], runs.get(key)
+            if seen.unsure or (seen.started == seen.ended and run is None):
+                continue
+            if run is None:
+                yield f"the service has no record of {key}, {seen}"
+            else:
+                for problem in self._compare(seen, run):
+                    yield f"{problem}: {key}, {seen}, {run}"
+        for key, run in runs.items():
+            if key not in self.seen and not self._may_be_unseen(run):
+                yield f"nobody saw {run}"
+
+    def _compare(self, seen: Seen, run: ReportedRun) -> Iterator[str]:
+        if run.state is not _STATES[seen.how]:
+            yield "another end was recorded"
+        started = run.started_time
+        if started is None or not (self._same(started, seen.started) or self._is_kill(started)):
+            yield "another start was recorded"
+        if run.actor and not seen.attempts - seen.short_calls <= run.attempts <= seen.calls:
+            yield "another number of attempts was recorded"
+        crashed = run.reason is StopReason.CRASHED
+        if crashed != (seen.how == "killed"):
+            yield "a crash was recorded that did not happen, or none that did"
+        elif crashed:
+            if seen.ended is None or run.ended_time is None or run.ended_time < seen.ended:
+                yield "the end of a crashed run was recorded too early"
+        elif run.reason is not StopReason.SHUTDOWN and not self._same(run.ended_time, seen.ended):
+            yield "another time of the end was recorded"
+
+    def _may_be_unseen(self, run: ReportedRun) -> bool:
+        return (
+            run.state is ReportedState.MISSED
+            or (run.state is ReportedState.SKIPPED and run.dry_run)
+            or self._same(run.started_time, run.ended_time)
+            or (run.started_time is not None and self._is_kill(run.started_time))
+        )
+
+    def _is_kill(self, moment: datetime) -> bool:
+        return any(self._same(moment, kill) for kill in self.kills)
+
+    def _same(self, one: datetime | None, other: datetime | None) -> bool:
+        if one is None or other is None:
+            return one is other
+        return abs(one - other) <= self.tolerance
+
+
+def key_of(run: ReportedRun) -> Key:
+    """Return what identifies a recorded run of a dispatcher."""
+    return run.dispatch_id, run.start_time, bool(run.actor)
+
+
+def _occurrence(message: Dispatch) -> datetime | None:
+    """Return the occurrence that a status message or a shown dispatch is about."""
+    now = clock.now()
+    return message.run_at(now if message.sent_at is None else max(now, message.sent_at))
+
+
+async def watch_statuses(notes: Notes, process: int, dispatcher: Dispatcher) -> None:
+    """Note what a status receiver sees, until cancelled."""
+    running: dict[int, tuple[Key, datetime | None]] = {}
+    try:
+        with dispatcher.running_status_change.new_receiver() as receiver:
+            async for message in receiver:
+                before = running.pop(message.id, None)
+                start, now = _occurrence(message), clock.now()
+                if before is not None and before[0][1] != start:
+                    notes.end(process, before[0], now, before[1])
+                    before = None
+                if start is not None:
+                    key = message.id, start, False
+                    if before is None:
+                        notes.begin(process, key, now)
+                    running[message.id] = key, message.end_of(start)
+    finally:
+        for key, until in running.values():
+            notes.end(process, key, clock.now(), until)
+
+
+async def watch_actor(
+    notes: Notes, process: int, run: ActorRun, *, how: str = "", seconds: float = 10**6
+) -> None:
+    """Note what an actor is shown, until it is cancelled or ends by itself.
+
+    Args:
+      how: How it ends by itself, "over" or "failed"; else it does not.
+      seconds: When it ends by itself.
+    """
+    start = _occurrence(run.dispatch)
+    key: Key | None = None
+    if start is not None:
+        key = run.dispatch.id, start, True
+        notes.begin(process, key, clock.now())
+    until, ending = run.until, ""
+    try:
+        with trio.move_on_after(seconds):
+            async for dispatch in run.changes:
+                start = _occurrence(dispatch)
+                assert start is not None
+                if key is not None and key[1] != start:
+                    notes.end(process, key, clock.now(), until)
+                    key = None
+                if key is None:
+                    key = dispatch.id, start, True
+                    notes.begin(process, key, clock.now())
+                until = run.until
+        ending = how
+        if how == "failed":
+            raise RuntimeError("the battery does not answer")
+    finally:
+        if key is not None:
+            notes.end(process, key, clock.now(), until, ending)
