@@ -87,21 +87,28 @@ class Witness:
       process: The number of the present process.
       kills: When processes were killed.
       tolerance: How exact the times of notes are: zero on virtual time.
+      delay: How long before a kill something may have happened that was not reported any more.
     """
 
     seen: dict[Key, Seen] = field(default_factory=dict)
     process: int = 0
     kills: list[datetime] = field(default_factory=list)
     tolerance: timedelta = timedelta()
+    delay: timedelta = timedelta()
+
+    def disturb(self, now: datetime) -> None:
+        """What happens at this moment may be reported or not."""
+        self.kills.append(now)
+        for seen in self.seen.values():
+            seen.unsure |= now - seen.touched <= self.delay
 
     def kill(self, now: datetime) -> None:
         """What the present process sees from now on does not count."""
         self.process += 1
-        self.kills.append(now)
+        self.disturb(now)
         for seen in self.seen.values():
             if seen.ended is None:
                 seen.ended, seen.how = now, "killed"
-            seen.unsure |= self._same(seen.touched, now)
 
     def begin(self, process: int, key: Key, now: datetime) -> None:
         if process != self.process:
@@ -141,7 +148,7 @@ class Witness:
         """
         for key in keys:
             seen, run = self.seen[key], runs.get(key)
-            if seen.unsure or (seen.started == seen.ended and run is None):
+            if seen.unsure or (self._same(seen.started, seen.ended) and run is None):
                 continue
             if run is None:
                 yield f"the service has no record of {key}, {seen}"
@@ -164,7 +171,9 @@ class Witness:
         if crashed != (seen.how == "killed"):
             yield "a crash was recorded that did not happen, or none that did"
         elif crashed:
-            if seen.ended is None or run.ended_time is None or run.ended_time < seen.ended:
+            if run.ended_time is None or (
+                seen.ended is not None and run.ended_time < seen.ended - self.tolerance
+            ):
                 yield "the end of a crashed run was recorded too early"
         elif run.reason is not StopReason.SHUTDOWN and not self._same(run.ended_time, seen.ended):
             yield "another time of the end was recorded"
@@ -178,7 +187,9 @@ class Witness:
         )
 
     def _is_kill(self, moment: datetime) -> bool:
-        return any(self._same(moment, kill) for kill in self.kills)
+        return any(
+            -self.tolerance <= kill - moment <= self.delay + self.tolerance for kill in self.kills
+        )
 
     def _same(self, one: datetime | None, other: datetime | None) -> bool:
         if one is None or other is None:

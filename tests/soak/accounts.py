@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final, Protocol
+from typing import Protocol
 
 import trio
 
@@ -15,14 +15,7 @@ from tests.soak.plan import Ledger
 from trio_dispatch import DispatchClient, ServiceError
 from trio_dispatch.model.runs import ReportedRun, ReportedState
 
-__all__ = ["LAG", "Accounts", "Observed"]
-
-LAG: Final = timedelta(hours=2)
-"""Runs are compared this long after they were due: by then they are over and reported."""
-
-_SETTLED: Final = timedelta(minutes=30)
-# A dispatcher is down for 10 minutes at most, and then needs some to hear of a change.
-_KNOWN_BEFORE, _KNOWN_AFTER = timedelta(minutes=15), timedelta(minutes=20)
+__all__ = ["Accounts", "Margins", "Observed"]
 
 
 class Observed(Protocol):
@@ -31,6 +24,21 @@ class Observed(Protocol):
     name: str
     microgrid_id: int
     witness: Witness
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Margins:
+    """How long things take at most in a soak.
+
+    Attributes:
+      lag: Until a run is over and reported, after it was due.
+      settled: Until a run that has ended will not go on, because its process was restarted.
+      known: Until every dispatcher has heard of a change, those included that are down.
+    """
+
+    lag: timedelta
+    settled: timedelta
+    known: timedelta
 
 
 @dataclass
@@ -44,6 +52,7 @@ class Accounts:
     client: DispatchClient
     ledgers: Mapping[int, Ledger]
     observed: Sequence[Observed]
+    margins: Margins
     counts: Counter[str] = field(default_factory=Counter)
 
     async def close(
@@ -58,7 +67,10 @@ class Accounts:
         problems: list[str] = []
         for microgrid_id, ledger in self.ledgers.items():
             observed = [each for each in self.observed if each.microgrid_id == microgrid_id]
-            ripe = {each.name: [*_ripe(each.witness, end, now)] for each in observed}
+            ripe = {
+                each.name: [*_ripe(each.witness, end, now - self.margins.settled)]
+                for each in observed
+            }
             early = {key[0] for keys in ripe.values() for key in keys if key[1] < begin}
             runs = await self._runs(microgrid_id, start_from=begin, start_to=end)
             if early:
@@ -67,7 +79,10 @@ class Accounts:
                     runs[name] |= {key: run for key, run in some.items() if key[1] < begin}
             demanded = {
                 *ledger.demanded(
-                    begin, min(end, served_until), before=_KNOWN_BEFORE, after=_KNOWN_AFTER
+                    begin,
+                    min(end, served_until),
+                    before=self.margins.known,
+                    after=self.margins.known,
                 )
             }
             for each in observed:
@@ -80,7 +95,7 @@ class Accounts:
                 self._count(of_it.values(), ripe[each.name], each.witness)
                 for key in ripe[each.name]:
                     del each.witness.seen[key]
-            ledger.forget(begin - LAG)
+            ledger.forget(begin - self.margins.lag)
         return problems
 
     async def _runs(
@@ -119,7 +134,7 @@ class Accounts:
                     yield f"dispatch {id_} was due at {start}: it neither ran nor was missed"
         for id_, start, _ in runs:
             if start >= begin and not ledger.permits(
-                (id_, start), before=_KNOWN_AFTER, after=timedelta(hours=1)
+                (id_, start), before=self.margins.known, after=self.margins.lag
             ):
                 yield f"dispatch {id_} was not due at {start}, but was run or missed"
 
@@ -134,16 +149,20 @@ class Accounts:
             self.counts["unsure"] += seen.unsure
 
 
-def _ripe(witness: Witness, end: datetime, now: datetime) -> Iterator[Key]:
+def _ripe(witness: Witness, end: datetime, ended: datetime) -> Iterator[Key]:
     """Yield the runs that are over for good: they can be compared."""
     for key, seen in witness.seen.items():
         announced = witness.seen.get((key[0], key[1], False))
-        if key[1] < end and _is_over(seen, now) and (announced is None or _is_over(announced, now)):
+        if (
+            key[1] < end
+            and _is_over(seen, ended)
+            and (announced is None or _is_over(announced, ended))
+        ):
             yield key
 
 
-def _is_over(seen: Seen, now: datetime) -> bool:
-    return seen.ended is not None and seen.ended < now - _SETTLED
+def _is_over(seen: Seen, before: datetime) -> bool:
+    return seen.ended is not None and seen.ended < before
 
 
 def _window(

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import trio
 
-from tests.soak.plan import Ledger, random_content, random_update
+from tests.soak.plan import Habits, Ledger, random_content, random_update
 from trio_dispatch import Dispatch, DispatchClient, ServiceError, clock
 from trio_dispatch.grpc import Status
 
@@ -25,7 +25,8 @@ class Changer:
     Attributes:
       ledgers: What it has done, by microgrid.
       number: How many dispatches there should be.
-      horizon, longest, regular: See `random_content`.
+      habits: What they are like.
+      linger: How long a dispatch is kept after its run.
       changes: How many changes were made.
       unsure: How many calls failed, so that their effect had to be found out.
     """
@@ -34,9 +35,8 @@ class Changer:
     rng: random.Random
     ledgers: Mapping[int, Ledger]
     number: int
-    horizon: timedelta
-    longest: timedelta
-    regular: float
+    habits: Habits
+    linger: timedelta
     changes: int = 0
     unsure: int = 0
 
@@ -87,14 +87,12 @@ class Changer:
             return dispatch.start_time < now and self.rng.random() < 0.05
         return (
             dispatch.recurrence is None
-            and dispatch.start_time + dispatch.duration < now - timedelta(minutes=30)
+            and dispatch.start_time + dispatch.duration < now - self.linger
         )
 
     async def _create(self) -> None:
         microgrid_id = self.rng.choice([*self.ledgers])
-        content = random_content(
-            self.rng, clock.now(), horizon=self.horizon, longest=self.longest, regular=self.regular
-        )
+        content = random_content(self.rng, clock.now(), self.habits)
         # By this it is found if the reply is lost.
         content["payload"]["token"] = token = f"{self.rng.getrandbits(64):x}"
         began = clock.now()
@@ -104,6 +102,7 @@ class Changer:
             if exc.permanent:
                 return  # its start has passed meanwhile, on a slow machine
             self.unsure += 1
+            await self._wait_for_service()
             while True:
                 await trio.sleep(_PAUSE)
                 try:
@@ -123,9 +122,7 @@ class Changer:
         self.ledgers[microgrid_id].write(created)
 
     async def _update(self, microgrid_id: int, ledger: Ledger, dispatch: Dispatch) -> None:
-        changes = random_update(
-            self.rng, clock.now(), dispatch, horizon=self.horizon, longest=self.longest
-        )
+        changes = random_update(self.rng, clock.now(), dispatch, self.habits)
         try:
             ledger.write(await self.client.update(microgrid_id, dispatch.id, **changes))
         except ServiceError as exc:
@@ -140,9 +137,25 @@ class Changer:
         else:
             ledger.delete(dispatch_id, clock.now())
 
+    async def _wait_for_service(self) -> None:
+        """Wait until the service answers.  Then it has carried out, or will not, what came before.
+
+        A call that was given up may be carried out when the network is back.
+        """
+        while True:
+            try:
+                await self.client.find_microgrid(1)
+            except ServiceError as exc:
+                if exc.status is Status.NOT_FOUND:
+                    return
+            else:
+                return
+            await trio.sleep(_PAUSE)
+
     async def _find_out(self, microgrid_id: int, ledger: Ledger, dispatch_id: int) -> None:
         """Ask what the service has after a call of which the reply was lost."""
         self.unsure += 1
+        await self._wait_for_service()
         while True:
             await trio.sleep(_PAUSE)
             try:

@@ -87,17 +87,23 @@ def _width(name: str) -> int:
     return max(len(name), 9) + 2
 
 
-def flatness_problems(rows: Sequence[Mapping[str, float]]) -> Iterator[str]:
+def flatness_problems(
+    rows: Sequence[Mapping[str, float]],
+    growth: Mapping[str, float] = FLAT,
+    *,
+    early: slice = slice(1, 4),
+    late: slice = slice(-3, None),
+) -> Iterator[str]:
     """Yield what is not flat after the first tenth."""
-    early, late = rows[1:4], rows[-3:]
-    for name, growth in FLAT.items():
-        if name in rows[0]:
-            before, after = (sum(row[name] for row in some) / len(some) for some in (early, late))
-            if after > before * (1 + growth) + 0.1:
-                yield f"{name} grew from {before:,.1f} to {after:,.1f}, by more than {growth:.0%}"
-    for name in _COUNTS:
-        if name in rows[0]:
-            limit = max(row[name] for row in early)
-            most = max(row[name] for row in late)
+    for name, permitted in growth.items():
+        before, after = (
+            sum(row[name] for row in rows[some]) / len(rows[some]) for some in (early, late)
+        )
+        if after > before * (1 + permitted) + 0.1:
+            yield f"{name} grew from {before:,.1f} to {after:,.1f}, by more than {permitted:.0%}"
+    for name in rows[0]:
+        if name.endswith(_COUNTS):
+            limit = max(row[name] for row in rows[early])
+            most = max(row[name] for row in rows[late])
             if most > limit * 1.1 + 2:
                 yield f"{name} grew from {limit:,.0f} to {most:,.0f}"

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from trio_dispatch import Dispatch, EndCriteria, Frequency, RecurrenceRule, TargetIds
 
-__all__ = ["FOREVER", "Ledger", "Occurrence", "random_content", "random_update"]
+__all__ = ["FOREVER", "Habits", "Ledger", "Occurrence", "random_content", "random_update"]
 
 SECOND: Final = timedelta(seconds=1)
 _UNITS: Final = {
@@ -133,34 +133,37 @@ class Ledger:
                 del self._versions[id_]
 
 
-def random_content(
-    rng: random.Random, now: datetime, *, horizon: timedelta, longest: timedelta, regular: float
-) -> dict[str, Any]:
-    """Return the arguments of a call that creates a dispatch.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Habits:
+    """What dispatches are like.
 
-    Args:
+    Attributes:
       horizon: How far ahead a single run may be.
-      longest: The longest duration.
-      regular: The share of dispatches that recur.
+      longest, shortest: The longest and the shortest duration.
+      rules: Frequencies, intervals, and how many of 1,000 dispatches have them; others recur not.
     """
+
+    horizon: timedelta
+    longest: timedelta
+    shortest: timedelta
+    rules: Sequence[tuple[Frequency, Sequence[int], int]]
+
+
+def random_content(rng: random.Random, now: datetime, habits: Habits) -> dict[str, Any]:
+    """Return the arguments of a call that creates a dispatch."""
     start = now.replace(microsecond=0) + 5 * SECOND
     recurrence = None
-    duration: timedelta | None = _random_duration(rng, longest)
-    if rng.random() < regular:
-        choice = rng.random()
-        if choice < 0.9:
-            frequency, interval = Frequency.DAILY, rng.choice([1, 1, 1, 2])
-            start += rng.randrange(86_400) * SECOND
-        elif choice < 0.998:
-            frequency, interval = Frequency.HOURLY, rng.randint(6, 12)
-            start += rng.randrange(6 * 3600) * SECOND
-        else:
-            frequency, interval = Frequency.MINUTELY, rng.randint(10, 30)
-            duration = rng.randint(5, 300) * SECOND
-        criteria = EndCriteria(count=rng.randint(1, 5)) if rng.random() < 0.05 else None
-        recurrence = RecurrenceRule(frequency, interval, criteria)
+    duration: timedelta | None = _random_duration(rng, habits)
+    choice = rng.randrange(1000)
+    for frequency, intervals, share in habits.rules:
+        choice -= share
+        if choice < 0:
+            criteria = EndCriteria(count=rng.randint(1, 5)) if rng.random() < 0.05 else None
+            recurrence = RecurrenceRule(frequency, rng.choice(intervals), criteria)
+            start += rng.randrange(_UNITS[frequency] // SECOND) * SECOND
+            break
     else:
-        start += rng.randrange(int(horizon / SECOND)) * SECOND
+        start += rng.randrange(habits.horizon // SECOND) * SECOND
         if rng.random() < 0.02:
             duration = None
     return {
@@ -176,12 +179,7 @@ def random_content(
 
 
 def random_update(
-    rng: random.Random,
-    now: datetime,
-    dispatch: Dispatch,
-    *,
-    horizon: timedelta,
-    longest: timedelta,
+    rng: random.Random, now: datetime, dispatch: Dispatch, habits: Habits
 ) -> dict[str, Any]:
     """Return the arguments of a call that changes a dispatch."""
     changes: dict[str, Any] = {
@@ -192,16 +190,16 @@ def random_update(
     if dispatch.duration is not None:
         changes |= {
             "active": not dispatch.active,
-            "duration": _random_duration(rng, longest),
+            "duration": _random_duration(rng, habits),
             "start_time": now.replace(microsecond=0)
             + 5 * SECOND
-            + rng.randrange(int(horizon / SECOND)) * SECOND,
+            + rng.randrange(habits.horizon // SECOND) * SECOND,
         }
     names = rng.sample([*changes], rng.choice([1, 1, 2]))
     return {name: changes[name] for name in names}
 
 
-def _random_duration(rng: random.Random, longest: timedelta) -> timedelta:
+def _random_duration(rng: random.Random, habits: Habits) -> timedelta:
     if rng.random() < 0.05:
         return timedelta()
-    return rng.randint(1, int(longest / SECOND)) * SECOND
+    return rng.randint(habits.shortest // SECOND, habits.longest // SECOND) * SECOND

@@ -13,10 +13,10 @@ import trio
 import trio.testing
 
 from tests.helpers.killing import Machine, Reachable
-from tests.helpers.witness import Witness, watch_actor, watch_statuses
+from tests.helpers.witness import Notes, Witness, watch_actor, watch_statuses
 from trio_dispatch import ActorRun, Dispatch, Dispatcher, clock
 
-__all__ = ["Batteries", "Site"]
+__all__ = ["Batteries", "Site", "act"]
 
 PROBE_INTERVAL, RESYNC_INTERVAL = timedelta(minutes=1), timedelta(minutes=15)
 """Longer than by default: otherwise most of the time goes into decoding the same lists again."""
@@ -49,6 +49,13 @@ class Batteries:
         else:
             del self.on[id_]
         self.stopped += 1
+
+
+async def act(notes: Notes, process: int, rng: random.Random, run: ActorRun) -> None:
+    """Note what an actor sees; sometimes fail, or return early."""
+    how = rng.choice(["over", "failed", *[""] * 18])
+    seconds = rng.uniform(0, 300) if how else 10**9
+    await watch_actor(notes, process, run, how=how, seconds=seconds)
 
 
 @dataclass
@@ -173,18 +180,10 @@ class Site:
             nursery.cancel_scope.cancel()
 
     async def _drive(self, process: int, run: ActorRun) -> None:
-        """Drive a battery; sometimes fail, or return early."""
-        rng, id_ = self._rng, run.dispatch.id
-        how = rng.choice(["over", "failed", *[""] * 18])
+        id_ = run.dispatch.id
         self._switch(process, id_, on=True)
         try:
-            await watch_actor(
-                self.witness,
-                process,
-                run,
-                how=how,
-                seconds=rng.uniform(0, 300) if how else 10**9,
-            )
+            await act(self.witness, process, self._rng, run)
         finally:
             with run.cleanup():
                 await trio.lowlevel.checkpoint()

@@ -28,17 +28,30 @@ from pathlib import Path
 import trio
 import trio.testing
 
-from tests.soak.accounts import LAG, Accounts
+from tests.soak.accounts import Accounts, Margins
 from tests.soak.changes import Changer
 from tests.soak.figures import flatness_problems, folder_size, header, row, usage
 from tests.soak.host import KEPT, Host
-from tests.soak.plan import FOREVER, Ledger
+from tests.soak.plan import FOREVER, Habits, Ledger
 from tests.soak.site import Site
-from trio_dispatch import DispatchClient, clock
+from trio_dispatch import DispatchClient, Frequency, clock
 from trio_dispatch.grpc import Status, open_channel
 
 HOUR = timedelta(hours=1)
-LONGEST, HORIZON = timedelta(minutes=50), timedelta(hours=4)
+HABITS = Habits(
+    horizon=timedelta(hours=4),
+    shortest=timedelta(seconds=1),
+    longest=timedelta(minutes=50),
+    rules=[
+        (Frequency.DAILY, [1, 1, 1, 2], 765),
+        (Frequency.HOURLY, range(6, 13), 83),
+        (Frequency.MINUTELY, range(60, 120), 2),
+    ],
+)
+# A dispatcher is down for 10 minutes at most, and then needs some to hear of a change.
+MARGINS = Margins(
+    lag=timedelta(hours=2), settled=timedelta(minutes=30), known=timedelta(minutes=20)
+)
 MINIMUM_RATIO = 60.0
 MAX_SHOWN = 100
 FAULT = "the soak made this fail"
@@ -101,9 +114,8 @@ class Soak:
                     self.rng,
                     ledgers,
                     self.options.dispatches,
-                    horizon=HORIZON,
-                    longest=LONGEST,
-                    regular=0.85,
+                    HABITS,
+                    linger=timedelta(minutes=30),
                 )
                 await self.changer.fill()
                 say(f"{self.changer.present:,} dispatches created in {self.watch.tick():.1f} s")
@@ -118,7 +130,7 @@ class Soak:
                     )
                     for number, microgrid_id in enumerate(self._places(), 1)
                 ]
-                self.accounts = Accounts(client, ledgers, self.sites)
+                self.accounts = Accounts(client, ledgers, self.sites, MARGINS)
                 await self._soak()
             nursery.cancel_scope.cancel()
 
@@ -148,7 +160,7 @@ class Soak:
                 site.close()
             end = clock.now()
         # They have ended in order, and so has everything that they saw.
-        await trio.sleep((LAG + HOUR).total_seconds())
+        await trio.sleep((MARGINS.lag + HOUR).total_seconds())
         while compared < end + HOUR:
             compared = await self._compare(compared, served_until=end)
         for site in self.sites:
@@ -171,7 +183,7 @@ class Soak:
                 self._take_figures(begin, spent)
                 if len(self.rows) == 10:
                     break
-            if clock.now() - compared >= LAG + HOUR:
+            if clock.now() - compared >= MARGINS.lag + HOUR:
                 compared = await self._compare(compared)
         self.spent, self.cpu = spent, self._cpu()
         self.virtual = (clock.now() - begin).total_seconds()
