@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -95,3 +98,24 @@ def test_a_builder_may_refuse() -> None:
     codec = MessageCodec(builders={Timestamp: refuse})
     with pytest.raises(DecodeError, match="9 s is too late"):
         codec.decode(PLAIN.encode(Timestamp(seconds=9), Timestamp), Timestamp)
+
+
+def test_threads_that_use_a_codec_for_the_first_time_find_complete_functions() -> None:
+    message = Value(
+        list_value=ListValue(values=[Value(struct_value=Struct(fields={"a": Value()}))])
+    )
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as threads:
+            for _ in range(30):
+                codec, together = MessageCodec(), Barrier(4)
+
+                def use(codec: MessageCodec = codec, together: Barrier = together) -> Value:
+                    together.wait()
+                    return codec.decode(codec.encode(message, Value), Value)
+
+                uses = [threads.submit(use) for _ in range(4)]
+                assert [each.result() for each in uses] == [message] * 4
+    finally:
+        sys.setswitchinterval(interval)

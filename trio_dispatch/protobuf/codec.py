@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 from grpclib.encoding.base import CodecBase
 
@@ -21,6 +21,7 @@ from ._wire_format import Decode, DecodeError, Encode, EncodeError, limit_elemen
 __all__ = ["DecodeError", "EncodeError", "MessageCodec", "limit_elements"]
 
 _M = TypeVar("_M")
+_F = TypeVar("_F")
 
 
 class MessageCodec(CodecBase):
@@ -46,13 +47,11 @@ class MessageCodec(CodecBase):
         encoders: Mapping[type, Callable[[Any], bytes]] | None = None,
     ) -> None:
         self._builders = dict(builders or {})
-        self._decoders: dict[type, Decode] = {}
-        self._incomplete: dict[type, Decode] = {}
-        self._compiling = threading.RLock()
-        self._encoders: dict[type, Encode] = dict(encoders or {})
+        self._decoders = _Compiled(
+            {cls: _on_slice(hook) for cls, hook in (decoders or {}).items()}, self._compile_decoder
+        )
+        self._encoders = _Compiled(encoders or {}, self._compile_encoder)
         self._hooked = frozenset({**(decoders or {}), **self._builders}), frozenset(encoders or ())
-        for cls, hook in (decoders or {}).items():
-            self._decoders[cls] = _on_slice(hook)
 
     def encode(self, message: Any, message_type: Any) -> bytes:
         """Encode a message.
@@ -76,46 +75,68 @@ class MessageCodec(CodecBase):
     def decoder(self, cls: type, *, unwrap: bool = False) -> Decode:
         """The decoder of a class; with `unwrap`, to the Python type that betterproto2 shows."""
         decode = self._decoders.get(cls)
-        if decode is None:
-            with self._compiling:
-                decode = self._compile_decoder(cls)
         if unwrap and cls not in self._hooked[0]:
             return _unwrapping(decode, cls)
         return decode
 
-    def _compile_decoder(self, cls: type) -> Decode:
-        """Compile a decoder and those it needs, and publish them when all are complete.
-
-        A decoder refers to others by name, itself perhaps among them: another thread must not find
-        one before these names exist.
-        """
-        if cls in self._incomplete:
-            return self._incomplete[cls]
-        if cls in self._decoders:
-            return self._decoders[cls]
-        if is_google(cls):
-            self._decoders[cls] = google_decoder(cls)
-            return self._decoders[cls]
-        outermost = not self._incomplete
-        try:
-            decode = compile_decoder(cls, self._incomplete, self.decoder, self._builders.get(cls))
-            if outermost:
-                self._decoders.update(self._incomplete)
-            return decode
-        finally:
-            if outermost:
-                self._incomplete.clear()
-
     def encoder(self, cls: type, *, unwrap: bool = False) -> Encode:
         """The encoder of a class; with `unwrap`, from the Python type that betterproto2 shows."""
         encode = self._encoders.get(cls)
-        if encode is None and is_google(cls):
-            encode = self._encoders[cls] = google_encoder(cls)
-        if encode is None:
-            encode = compile_encoder(cls, self._encoders, self.encoder)
         if unwrap and cls not in self._hooked[1]:
             return _wrapping(encode, cls)
         return encode
+
+    def _compile_decoder(self, cls: type, decoders: dict[type, Decode]) -> Decode:
+        if is_google(cls):
+            return google_decoder(cls)
+        return compile_decoder(cls, decoders, self.decoder, self._builders.get(cls))
+
+    def _compile_encoder(self, cls: type, encoders: dict[type, Encode]) -> Encode:
+        if is_google(cls):
+            return google_encoder(cls)
+        return compile_encoder(cls, encoders, self.encoder)
+
+
+class _Compiled(Generic[_F]):
+    """The functions of message classes, each compiled at its first use with those it needs.
+
+    A function refers to others by name, itself perhaps among them: another thread must not find one
+    before these names exist.  So they are published when all are complete.
+
+    Args:
+      known: The functions of some classes.
+      compile: Compiles the function of a class, after entering it in a dictionary under its class;
+        it asks this object for others.
+    """
+
+    def __init__(
+        self, known: Mapping[type, _F], compile: Callable[[type, dict[type, _F]], _F]
+    ) -> None:
+        self._complete = dict(known)
+        self._incomplete: dict[type, _F] = {}
+        self._lock = threading.RLock()
+        self._compile = compile
+
+    def get(self, cls: type) -> _F:
+        """Return the function of a class."""
+        function = self._complete.get(cls)
+        if function is None:
+            with self._lock:
+                function = self._complete.get(cls) or self._incomplete.get(cls)
+                if function is None:
+                    function = self._add(cls)
+        return function
+
+    def _add(self, cls: type) -> _F:
+        outermost = not self._incomplete
+        try:
+            function = self._incomplete[cls] = self._compile(cls, self._incomplete)
+            if outermost:
+                self._complete.update(self._incomplete)
+            return function
+        finally:
+            if outermost:
+                self._incomplete.clear()
 
 
 def _on_slice(hook: Callable[[bytes], Any]) -> Decode:
