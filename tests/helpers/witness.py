@@ -88,6 +88,7 @@ class Witness:
       kills: When processes were killed.
       tolerance: How exact the times of notes are: zero on virtual time.
       delay: How long before a kill something may have happened that was not reported any more.
+      lag: How long after it was recorded something may be seen: by a process that starts, say.
     """
 
     seen: dict[Key, Seen] = field(default_factory=dict)
@@ -95,6 +96,7 @@ class Witness:
     kills: list[datetime] = field(default_factory=list)
     tolerance: timedelta = timedelta()
     delay: timedelta = timedelta()
+    lag: timedelta = timedelta()
 
     def disturb(self, now: datetime) -> None:
         """What happens at this moment may be reported or not."""
@@ -163,7 +165,7 @@ class Witness:
         if run.state is not _STATES[seen.how]:
             yield "another end was recorded"
         started = run.started_time
-        if started is None or not (self._same(started, seen.started) or self._is_kill(started)):
+        if started is None or not (self._agree(started, seen.started) or self._is_kill(started)):
             yield "another start was recorded"
         if run.actor and not seen.attempts - seen.short_calls <= run.attempts <= seen.calls:
             yield "another number of attempts was recorded"
@@ -175,7 +177,7 @@ class Witness:
                 seen.ended is not None and run.ended_time < seen.ended - self.tolerance
             ):
                 yield "the end of a crashed run was recorded too early"
-        elif run.reason is not StopReason.SHUTDOWN and not self._same(run.ended_time, seen.ended):
+        elif run.reason is not StopReason.SHUTDOWN and not self._agree(run.ended_time, seen.ended):
             yield "another time of the end was recorded"
 
     def _may_be_unseen(self, run: ReportedRun) -> bool:
@@ -190,6 +192,11 @@ class Witness:
         return any(
             -self.tolerance <= kill - moment <= self.delay + self.tolerance for kill in self.kills
         )
+
+    def _agree(self, recorded: datetime | None, seen: datetime | None) -> bool:
+        if recorded is None or seen is None:
+            return recorded is seen
+        return -self.tolerance <= seen - recorded <= self.lag + self.tolerance
 
     def _same(self, one: datetime | None, other: datetime | None) -> bool:
         if one is None or other is None:
