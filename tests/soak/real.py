@@ -66,7 +66,9 @@ class RealSite:
     microgrid_id: int
     batteries: Batteries
     witness: Witness = field(
-        default_factory=lambda: Witness(tolerance=timedelta(seconds=1), delay=timedelta(seconds=5))
+        default_factory=lambda: Witness(
+            tolerance=timedelta(seconds=1), delay=timedelta(seconds=5), lag=timedelta(seconds=15)
+        )
     )
 
 
@@ -183,7 +185,7 @@ class Dispatchers:
         self.read()
         self.stops += 1
         if last:
-            # A busy machine does not deliver every report before the end, and no other process does.
+            # A busy machine does not deliver every report before the end, and nobody does later.
             for site in self._sites.values():
                 for seen in site.witness.seen.values():
                     seen.unsure |= seen.touched >= now
