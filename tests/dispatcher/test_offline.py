@@ -327,6 +327,19 @@ async def test_cache_is_written_at_most_once_a_second(
     assert known.dispatches[0].payload == {"n": 99}
 
 
+async def test_cache_is_written_after_a_pulse(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path
+) -> None:
+    async with open_test_service() as service, dispatching(service, cache=tmp_path / "cache"):
+        pulse = make_dispatch(1, start_time=START + MINUTE, duration=timedelta())
+        await service.put(pulse)
+        await service.put(make_dispatch(2, start_time=START + 2 * MINUTE))
+        await trio.sleep(130)
+        known = load(tmp_path / "cache", 1)
+    assert known is not None
+    assert known.running == {2}
+
+
 async def test_max_offline_stops_all_runs(
     autojump_clock: trio.testing.MockClock,
 ) -> None:

@@ -176,7 +176,9 @@ class FileCache:
 
     async def _write(self, now: datetime, *, abandon_on_cancel: bool = False) -> None:
         async with self._lock:
-            self._stale = trio.Event()
+            if self._stale.is_set():
+                # Else the task waits for this event, and would miss what sets another one.
+                self._stale = trio.Event()
             entries = self._entries.copy()
             left_on = self._left_on()
             sequence = self._being_written = self._sequence
