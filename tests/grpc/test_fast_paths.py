@@ -11,7 +11,7 @@ import hpack
 import pytest
 from grpclib.exceptions import GRPCError
 from h2.connection import H2Connection
-from h2.events import DataReceived
+from h2.events import DataReceived, StreamEnded
 from h2.exceptions import ProtocolError
 from hyperframe.frame import (
     DataFrame,
@@ -111,16 +111,35 @@ def data_frame(stream_id: int, size: int, padding: int, flags: tuple[str, ...]) 
     return DataFrame(stream_id, bytes(size), pad_length=padding, flags=(*flags, *padded))
 
 
-# What a client receives on the streams 1 and 3, of which it has ended 3; 5 does not exist.
+# What is received on the streams 1 and 3.  A client has ended 3 on its side, a server has received
+# its end; 5 and 7 do not exist yet.
 SIZES = st.sampled_from([0, 1, 20, 64, 99, 100, 101, 150])
+STREAM_IDS = st.sampled_from([1, 1, 1, 3, 3, 5, 7, 2, 2**31 + 1])
+FLAGS = st.sampled_from([(), (), (), ("END_STREAM",)])
+# Literals that are not indexed leave the table unchanged.
+BLOCKS = {
+    name: b"".join(
+        b"\0" + b"".join(bytes([len(text)]) + text for text in header) for header in headers
+    )
+    for name, headers in {
+        "request": [(b":path", b"/a.B/C"), (b"te", b"trailers")],
+        "response": [(b":status", b"200"), (b"content-type", b"application/grpc")],
+        "interim response": [(b":status", b"103")],
+        "with a length": [(b":status", b"200"), (b"content-length", b"120")],
+        "trailers": [(b"grpc-status", b"0")],
+    }.items()
+}
 RECEIVED = st.lists(
     st.one_of(
+        st.builds(data_frame, STREAM_IDS, SIZES, st.sampled_from([0, 0, 0, 7]), FLAGS),
         st.builds(
-            data_frame,
-            st.sampled_from([1, 1, 1, 3, 3, 5]),
-            SIZES,
-            st.sampled_from([0, 0, 0, 7]),
-            st.sampled_from([(), (), (), ("END_STREAM",)]),
+            lambda stream_id, block, flags: HeadersFrame(
+                stream_id, block, flags=("END_HEADERS", *flags)
+            ),
+            STREAM_IDS,
+            # The last one is not remembered.
+            st.sampled_from([*BLOCKS.values(), b"\0\1x\1y"]),
+            FLAGS,
         ),
         st.sampled_from([RstStreamFrame(1, error_code=8), PingFrame(0, bytes(8))]),
     ),
@@ -128,28 +147,35 @@ RECEIVED = st.lists(
 )
 
 
-def open_connection(content_length: bytes | None) -> HTTP2:
-    """A client's connection with two responses that have begun, and windows of 300 bytes."""
-    connection = HTTP2(client_side=True, stream_window=300, max_header_list_size=10_000)
+def open_connection(content_length: bytes | None, *, client_side: bool = True) -> HTTP2:
+    """A connection with two streams, whose response or request has begun; windows of 300 bytes."""
+    connection = HTTP2(client_side=client_side, stream_window=300, max_header_list_size=10_000)
     connection.initiate_connection()
-    headers = [(b":status", b"200")]
+    headers = [(b":status", b"200")] if client_side else [(b":path", b"/")]
     if content_length is not None:
         headers.append((b"content-length", content_length))
-    received = SettingsFrame(0).serialize() + SettingsFrame(0, flags=("ACK",)).serialize()
+    received = b"" if client_side else b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+    received += SettingsFrame(0).serialize() + SettingsFrame(0, flags=("ACK",)).serialize()
     for stream_id in (1, 3):
-        connection.send_headers(stream_id, [(":path", "/")], end_stream=stream_id == 3)
+        flags = ["END_HEADERS"]
+        if client_side:
+            connection.send_headers(stream_id, [(":path", "/")], end_stream=stream_id == 3)
+        elif stream_id == 3 and content_length is None:
+            flags.append("END_STREAM")
         block = hpack.Encoder().encode(headers)
-        received += HeadersFrame(stream_id, block, flags=("END_HEADERS",)).serialize()
+        received += HeadersFrame(stream_id, block, flags=flags).serialize()
     connection.feed(received)
     while (frame := connection.next_frame()) is not None:
         connection.receive_frame(frame)
+    for block in BLOCKS.values():
+        connection.decoder.decode(block, raw=True)
     connection._inbound_flow_control_window_manager.current_window_size = 400
     connection.clear_outbound_data_buffer()
     return connection
 
 
 def receive(connection: HTTP2, *, fast: bool) -> tuple[list[Any], int]:
-    """What has happened, and the number of frames that took the fast path."""
+    """What has happened, and the number of frames that took a fast path."""
     happened: list[Any] = []
     plain = 0
     try:
@@ -157,7 +183,15 @@ def receive(connection: HTTP2, *, fast: bool) -> tuple[list[Any], int]:
             data = connection.next_plain_data() if fast else None
             if data is not None:
                 plain += 1
-                happened.append((*data, len(data[1])))
+                stream_id, content, ended = data
+                happened.append((stream_id, content, len(content)))
+                if ended:
+                    happened.append(repr(StreamEnded(stream_id=stream_id)))
+                continue
+            events = connection.next_plain_headers() if fast else None
+            if events is not None:
+                plain += 1
+                happened += map(repr, events)
                 continue
             frame = connection.next_frame()
             if frame is None:
@@ -173,22 +207,24 @@ def receive(connection: HTTP2, *, fast: bool) -> tuple[list[Any], int]:
     return happened, plain
 
 
-@given(RECEIVED, st.sampled_from([None, b"120"]), st.integers(1, 200))
-def test_plain_data_means_the_same_on_the_fast_path(
-    frames: list[Frame], content_length: bytes | None, cut: int
+@given(RECEIVED, st.sampled_from([None, b"120"]), st.integers(1, 200), st.booleans())
+def test_plain_frames_mean_the_same_on_the_fast_paths(
+    frames: list[Frame], content_length: bytes | None, cut: int, client_side: bool
 ) -> None:
     data = b"".join(frame.serialize() for frame in frames)
-    fast, slow = open_connection(content_length), open_connection(content_length)
+    fast, slow = (open_connection(content_length, client_side=client_side) for _ in range(2))
     for connection in (fast, slow):
         connection.feed(data[:-cut])
-    happened, _ = receive(fast, fast=True)
-    assert happened == receive(slow, fast=False)[0]
+    assert receive(fast, fast=True)[0] == receive(slow, fast=False)[0]
     for connection in (fast, slow):
         connection.feed(data[-cut:])
     assert receive(fast, fast=True)[0] == receive(slow, fast=False)[0]
     assert fast.data_to_send() == slow.data_to_send()
-    for stream_id in (0, 1, 3):
+    assert window(fast, 0) == window(slow, 0)
+    assert fast.streams.keys() == slow.streams.keys()
+    for stream_id, stream in fast.streams.items():
         assert window(fast, stream_id) == window(slow, stream_id)
+        assert vars(stream.state_machine) == vars(slow.streams[stream_id].state_machine)
 
 
 def window(connection: HTTP2, stream_id: int) -> int | None:
@@ -198,10 +234,18 @@ def window(connection: HTTP2, stream_id: int) -> int | None:
     return None if stream is None else stream._inbound_window_manager.current_window_size
 
 
-def test_plain_data_takes_the_fast_path() -> None:
-    connection = open_connection(None)
-    connection.feed(b"".join(data_frame(1, 20, 0, ()).serialize() for _ in range(3)))
-    assert receive(connection, fast=True) == ([(1, bytes(20), 20)] * 3, 3)
+def test_plain_frames_take_the_fast_paths() -> None:
+    client = open_connection(None)
+    client.feed(b"".join(data_frame(1, 20, 0, ()).serialize() for _ in range(3)))
+    trailers = HeadersFrame(1, BLOCKS["trailers"], flags=("END_HEADERS", "END_STREAM"))
+    client.feed(trailers.serialize())
+    happened, plain = receive(client, fast=True)
+    assert (happened[:3], plain) == ([(1, bytes(20), 20)] * 3, 4)
+    server = open_connection(None, client_side=False)
+    server.feed(HeadersFrame(5, BLOCKS["request"], flags=("END_HEADERS",)).serialize())
+    server.feed(data_frame(5, 20, 0, ("END_STREAM",)).serialize())
+    happened, plain = receive(server, fast=True)
+    assert (len(happened), plain) == (3, 2)
 
 
 @given(
@@ -268,4 +312,24 @@ def test_a_request_is_the_same_as_with_h2_alone(size: int, end: bool) -> None:
                 send_headers(5, [("trailer", "1")], end_stream=True)
         with pytest.raises(ProtocolError):
             send_headers(4, [(":method", "POST")])
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_a_response_is_the_same_as_with_h2_alone(ended: bool) -> None:
+    results = []
+    for fast in (True, False):
+        connection = open_connection(None, client_side=False)
+        send_headers = connection.send_headers
+        if not fast:
+            send_headers = partial(H2Connection.send_headers, connection)
+        stream_id = 3 if ended else 1
+        machine = connection.streams[stream_id].state_machine
+        send_headers(stream_id, [(":status", "200")])
+        states = [dict(vars(machine))]
+        send_headers(stream_id, [("grpc-status", "0")], end_stream=True)
+        states.append(dict(vars(machine)))
+        with pytest.raises(ProtocolError):
+            send_headers(stream_id, [("grpc-status", "0")], end_stream=True)
+        results.append((connection.data_to_send(), states))
     assert results[0] == results[1]

@@ -94,7 +94,7 @@ class Connection(ABC):
             events.ResponseReceived: self._headers_received,
             events.DataReceived: self._data_received,
             events.TrailersReceived: self._trailers_received,
-            events.StreamEnded: self._end_received,
+            events.StreamEnded: lambda event: self._end_received(event.stream_id),
             events.StreamReset: self._reset_received,
             events.WindowUpdated: self._window_opened,
             events.RemoteSettingsChanged: self._settings_received,
@@ -303,25 +303,11 @@ class Connection(ABC):
         try:
             self.h2.feed(data)
             for handled in range(1, most + 1):  # noqa: B007 - the turn counts them
-                plain = self.h2.next_plain_data()
-                if plain is not None:
-                    more = True
-                    stream_id, payload = plain
-                    self._take_data(stream_id, payload, len(payload), ended=False)
-                    if self.failure is not None:
-                        return False
-                    continue
-                frame = self.h2.next_frame()
-                more = frame is not None
-                if frame is None:
+                more = self._receive_frame()
+                if not more:
                     break
-                self._count(frame)
                 if self.failure is not None:
                     return False
-                for event in self.h2.receive_frame(frame):
-                    handle = self._handlers.get(type(event))
-                    if handle is not None and self.failure is None:
-                        handle(event)
         except ProtocolError as exc:
             log.info("%s broke HTTP/2: %s", self.peer.addr() or "the other side", exc)
             # h2 has queued the GOAWAY, with the code of the error.
@@ -340,6 +326,30 @@ class Connection(ABC):
             self.close(failure, code=ErrorCodes.ENHANCE_YOUR_CALM)
         self.flush()
         return more
+
+    def _receive_frame(self) -> bool:
+        """Handle the next frame; whether there was a whole one."""
+        plain = self.h2.next_plain_data()
+        if plain is not None:
+            stream_id, data, ended = plain
+            self._take_data(stream_id, data, len(data), ended=ended)
+            if ended:
+                self._end_received(stream_id)
+            return True
+        received = self.h2.next_plain_headers()
+        if received is None:
+            frame = self.h2.next_frame()
+            if frame is None:
+                return False
+            self._count(frame)
+            if self.failure is not None:
+                return True
+            received = self.h2.receive_frame(frame)
+        for event in received:
+            handle = self._handlers.get(type(event))
+            if handle is not None and self.failure is None:
+                handle(event)
+        return True
 
     def _headers_received(self, event: events.ResponseReceived) -> None:
         stream = self.streams.get(event.stream_id)
@@ -396,8 +406,8 @@ class Connection(ABC):
         stream.fail(Failure(Status.INTERNAL, f"the other side broke HTTP/2: {exc}", exc))
         self.reset_stream(stream, ErrorCodes.PROTOCOL_ERROR)
 
-    def _end_received(self, event: events.StreamEnded) -> None:
-        stream = self.streams.get(event.stream_id)
+    def _end_received(self, stream_id: int) -> None:
+        stream = self.streams.get(stream_id)
         if stream is not None:
             stream.end_received()
             if stream.local_ended:

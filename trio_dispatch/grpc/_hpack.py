@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from itertools import takewhile
 from typing import Any, Final, TypeAlias, cast
 
 import hpack
@@ -57,7 +56,11 @@ class Encoder(hpack.Encoder):
 
     def encode(self, headers: Iterable[Any], huffman: bool = True) -> bytes:
         headers = tuple(headers)
-        indexed = tuple(takewhile(_is_indexed, headers))
+        indexed = headers
+        for index, header in enumerate(headers):
+            if isinstance(header, hpack.NeverIndexedHeaderTuple):
+                indexed = headers[:index]
+                break
         if self.header_table.resized:
             # The next block tells the other side.
             self._blocks.clear()
@@ -91,6 +94,10 @@ class Decoder(hpack.Decoder):
             headers = tuple(super().decode(data, raw))
             _remember(self._blocks, data, headers, len(data), before, self.header_table)
         return headers
+
+    def remembered(self, data: bytes) -> _Headers | None:
+        """The headers of a block that is remembered; None if it has to be decoded."""
+        return self._blocks.get(data)
 
 
 def _is_indexed(header: Any) -> bool:

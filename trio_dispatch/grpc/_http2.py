@@ -13,7 +13,14 @@ from typing import Any
 from h2.config import H2Configuration
 from h2.connection import AllowedStreamIDs, ConnectionState, H2Connection
 from h2.errors import ErrorCodes
-from h2.events import Event, StreamReset
+from h2.events import (
+    Event,
+    RequestReceived,
+    ResponseReceived,
+    StreamEnded,
+    StreamReset,
+    TrailersReceived,
+)
 from h2.exceptions import (
     DenialOfServiceError,
     FrameTooLargeError,
@@ -23,7 +30,12 @@ from h2.exceptions import (
     StreamIDTooLowError,
 )
 from h2.settings import SettingCodes, Settings
-from h2.stream import StreamClosedBy, StreamInputs, StreamState
+from h2.stream import (
+    H2StreamStateMachine,
+    StreamClosedBy,
+    StreamInputs,
+    StreamState,
+)
 from hpack.exceptions import HPACKError
 from hyperframe.exceptions import HyperframeError, InvalidPaddingError
 from hyperframe.frame import (
@@ -57,7 +69,8 @@ _FRAME_HEADER = struct.Struct(">BHHL")
 _DATA, _HEADERS, _WINDOW_UPDATE, _CONTINUATION = 0x0000, 0x0100, 0x0800, 0x0900
 _END_STREAM, _END_HEADERS = 0x01, 0x04
 _OPEN_CONNECTION = (ConnectionState.CLIENT_OPEN, ConnectionState.SERVER_OPEN)
-_OPEN_TO_DATA = (StreamState.OPEN, StreamState.HALF_CLOSED_LOCAL)
+_OPEN_TO_RECEIVE = (StreamState.OPEN, StreamState.HALF_CLOSED_LOCAL)
+_OPEN_TO_SEND = (StreamState.OPEN, StreamState.HALF_CLOSED_REMOTE)
 
 
 class FaultyFrame(Frame):
@@ -83,7 +96,7 @@ class HTTP2(H2Connection):
     - The owner says when a stream is no longer needed (`forget`); h2 would look through all streams
       whenever one is opened.
     - Received frames are handled one at a time, so that the owner can let other tasks run; plain
-      DATA takes a fast path.
+      DATA and header blocks that repeat take a fast path.
     """
 
     # For each stream h2 keeps how it was closed: as long as frames may come late.
@@ -118,7 +131,7 @@ class HTTP2(H2Connection):
         self.stream_window = stream_window
         self.local_settings = Settings(client=client_side, initial_values=settings)
         self.encoder = Encoder()
-        self.decoder = Decoder()
+        self.decoder: Decoder = Decoder()
         self.decoder.max_header_list_size = max_header_list_size
         self.data_frames_sent = 0
         self._window_update = WindowUpdateFrame(0)
@@ -173,9 +186,9 @@ class HTTP2(H2Connection):
             return
         if stream is None:
             stream = self._begin_new_stream(stream_id, AllowedStreamIDs(self.client_side))
-        stream.state_machine.process_input(StreamInputs.SEND_HEADERS)
+        _headers_sent(stream.state_machine)
         if end_stream:
-            stream.state_machine.process_input(StreamInputs.SEND_END_STREAM)
+            _end_sent(stream.state_machine)
         elif stream.state_machine.trailers_sent:
             raise ProtocolError("trailers have to end the stream")
         block, longest = self.encoder.encode(headers), self.max_outbound_frame_size
@@ -201,7 +214,7 @@ class HTTP2(H2Connection):
         ):
             return False
         if end_stream:
-            stream.state_machine.process_input(StreamInputs.SEND_END_STREAM)
+            _end_sent(stream.state_machine)
         longest, begin = min(self.max_outbound_frame_size, MAX_DATA), 0
         if size > longest:
             data = memoryview(data)
@@ -244,14 +257,15 @@ class HTTP2(H2Connection):
         self.incoming_buffer.max_frame_size = self.max_inbound_frame_size
         self.incoming_buffer.add_data(data)
 
-    def next_plain_data(self) -> tuple[int, bytes] | None:
+    def next_plain_data(self) -> tuple[int, bytes, bool] | None:
         """Take the next frame, if it is DATA to which h2 would have no objection and no answer.
 
-        Most frames are: DATA without flags, within the windows, on an open stream.  To parse and
+        Most frames are: DATA without padding, within the windows, on an open stream.  To parse and
         handle one as any other frame takes several times as long.
 
         Returns:
-          The stream and the data; None if the next frame is another one, or is not complete.
+          The stream, the data, and whether the stream ends; None if the next frame is another one,
+          or is not complete.
         """
         buffer = self.incoming_buffer
         waiting = buffer._data
@@ -260,12 +274,17 @@ class HTTP2(H2Connection):
         high, low, kind_and_flags, stream_id = _FRAME_HEADER.unpack_from(waiting)
         size = high << 16 | low
         end = _FRAME_HEADER.size + size
-        if kind_and_flags or not size or end > len(waiting) or size > buffer.max_frame_size:
+        if (
+            kind_and_flags & ~_END_STREAM != _DATA
+            or not size
+            or end > len(waiting)
+            or size > buffer.max_frame_size
+        ):
             return None
         stream = self.streams.get(stream_id)
         if (
             stream is None
-            or stream.state_machine.state not in _OPEN_TO_DATA
+            or stream.state_machine.state not in _OPEN_TO_RECEIVE
             or not stream.state_machine.headers_received
             or stream._expected_content_length is not None
             or self.state_machine.state not in _OPEN_CONNECTION
@@ -278,7 +297,82 @@ class HTTP2(H2Connection):
             window.current_window_size -= size
         data = bytes(waiting[_FRAME_HEADER.size : end])
         del waiting[:end]
-        return stream_id, data
+        if kind_and_flags:
+            _end_received(stream.state_machine)
+        return stream_id, data, bool(kind_and_flags)
+
+    def next_plain_headers(self) -> list[Event] | None:
+        """Handle the next frame, if it is HEADERS to which h2 would have no objection.
+
+        Most are: a whole block that has come before, of a request, a response, or the trailers of a
+        response.
+
+        Returns:
+          What the frame means to the owner; None if the next frame is another one, or is not
+          complete.
+        """
+        buffer = self.incoming_buffer
+        waiting = buffer._data
+        if len(waiting) < _FRAME_HEADER.size or buffer._headers_buffer:
+            return None
+        high, size, kind_and_flags, stream_id = _FRAME_HEADER.unpack_from(waiting)
+        end = _FRAME_HEADER.size + size
+        if (
+            kind_and_flags & ~_END_STREAM != _HEADERS | _END_HEADERS
+            or high
+            or end > len(waiting)
+            or not self._has_settings
+            or self.state_machine.state not in _OPEN_CONNECTION
+        ):
+            return None
+        headers = self.decoder.remembered(bytes(waiting[_FRAME_HEADER.size : end]))
+        if headers is None or any(map(_concerns_h2, headers)):
+            return None
+        ended = bool(kind_and_flags & _END_STREAM)
+        events = self._headers_received(stream_id, headers, ended=ended)
+        if events is not None:
+            del waiting[:end]
+        return events
+
+    def _headers_received(
+        self, stream_id: int, headers: tuple[Any, ...], *, ended: bool
+    ) -> list[Event] | None:
+        """Change the state of a stream as headers demand, unless h2 would object to them."""
+        event: RequestReceived | ResponseReceived | TrailersReceived
+        stream = self.streams.get(stream_id)
+        if stream is None:
+            if (
+                self.client_side
+                or not stream_id % 2
+                or not self.highest_inbound_stream_id < stream_id < 1 << 31
+            ):
+                return None
+            machine = self._begin_new_stream(stream_id, AllowedStreamIDs.ODD).state_machine
+            machine.state, machine.client = StreamState.OPEN, False
+            machine.headers_received = True
+            event = RequestReceived(stream_id=stream_id)
+        else:
+            machine = stream.state_machine
+            if (
+                not self.client_side
+                or machine.state not in _OPEN_TO_RECEIVE
+                or stream._expected_content_length is not None
+            ):
+                return None
+            if not machine.headers_received:
+                machine.headers_received = True
+                event = ResponseReceived(stream_id=stream_id)
+            elif ended and not machine.trailers_received:
+                machine.trailers_received = True
+                event = TrailersReceived(stream_id=stream_id)
+            else:
+                return None
+        event.headers = list(headers)
+        if not ended:
+            return [event]
+        _end_received(machine)
+        event.stream_ended = StreamEnded(stream_id=stream_id)
+        return [event, event.stream_ended]
 
     def next_frame(self) -> Frame | None:
         """The next whole frame, CONTINUATION frames joined to theirs; None until more is fed.
@@ -492,3 +586,41 @@ class HTTP2(H2Connection):
         result: Any = super()._receive_goaway_frame(frame)
         self.state_machine.state, self._data_to_send = state, outgoing
         return result  # type: ignore[no-any-return]
+
+
+def _concerns_h2(header: tuple[bytes, bytes]) -> bool:
+    """Whether h2 has to look at a header: the length, or the status of an interim response."""
+    name, value = header
+    return name == b"content-length" or (name == b":status" and value[:1] == b"1")
+
+
+# The usual transitions of h2's table for streams, which takes long to look up: its keys are enums.
+
+
+def _headers_sent(machine: H2StreamStateMachine) -> None:
+    if machine.state is StreamState.IDLE:
+        machine.state, machine.client, machine.headers_sent = StreamState.OPEN, True, True
+    elif machine.state in _OPEN_TO_SEND and machine.client is False and not machine.trailers_sent:
+        # A response; if one was sent before, its trailers.
+        machine.trailers_sent, machine.headers_sent = machine.headers_sent, True
+    else:
+        machine.process_input(StreamInputs.SEND_HEADERS)
+
+
+def _end_sent(machine: H2StreamStateMachine) -> None:
+    if machine.state is StreamState.OPEN:
+        machine.state = StreamState.HALF_CLOSED_LOCAL
+    elif machine.state is StreamState.HALF_CLOSED_REMOTE:
+        machine.state = StreamState.CLOSED
+        machine.stream_closed_by = StreamClosedBy.SEND_END_STREAM
+    else:
+        machine.process_input(StreamInputs.SEND_END_STREAM)
+
+
+def _end_received(machine: H2StreamStateMachine) -> None:
+    """The stream must be open to receive."""
+    if machine.state is StreamState.OPEN:
+        machine.state = StreamState.HALF_CLOSED_REMOTE
+    else:
+        machine.state = StreamState.CLOSED
+        machine.stream_closed_by = StreamClosedBy.RECV_END_STREAM

@@ -217,11 +217,11 @@ class ServerConnection(Connection):
         elif 0 < len(data) < _SMALL and not ended and (stream is None or stream.messages.size != 5):
             self._spend("small frames", self._small_frames)
 
-    def _end_received(self, event: events.StreamEnded) -> None:
-        stream = self.streams.get(event.stream_id)
+    def _end_received(self, stream_id: int) -> None:
+        stream = self.streams.get(stream_id)
         if stream is not None:
             self._service.unfinished.discard(stream)
-        super()._end_received(event)
+        super()._end_received(stream_id)
 
     def _reset_received(self, event: events.StreamReset) -> None:
         super()._reset_received(event)
