@@ -79,14 +79,13 @@ class ClientConnection(Connection):
         return self.usable and len(self.streams) < self.max_streams
 
     def open_stream(self, headers: Headers) -> HTTP2Stream:
-        """Send a request's headers; the connection must admit a stream."""
+        """Queue a request's headers, to be flushed; the connection must admit a stream."""
         stream_id = self.h2.get_next_available_stream_id()
         self.h2.send_headers(stream_id, headers)
         stream = self.streams[stream_id] = HTTP2Stream(self, stream_id)
         if stream_id + 2 > _LAST_STREAM_ID:
             self.draining = True
         wake_all(self._calls)
-        self.flush()
         return stream
 
     def _changed(self) -> None:

@@ -60,10 +60,11 @@ class ClientStream(Response[S, R], Generic[S, R]):
     replies that was not read to its end is cancelled, and so is any call that is left with an
     exception, `trio.Cancelled` among them.  Cancelling sends RST_STREAM(CANCEL) and does not wait.
 
-    Every method is a checkpoint, except that up to 16 messages that have already come are returned
-    before other tasks run; each method can be cancelled nevertheless.  Receiving may be cancelled
-    and tried again, nothing is lost.  A `send_message` that is cancelled after a part of the
-    message was sent cancels the call.
+    Every method is a checkpoint, with two exceptions that can be cancelled nevertheless: other
+    tasks do not run when a request with a single message is sent without waiting, and not before
+    up to 16 messages that have already come were returned.  Receiving may be cancelled and tried
+    again, nothing is lost.  A `send_message` that is cancelled after a part of the message was
+    sent cancels the call.
 
     One task may send while another one receives.
 
@@ -179,7 +180,9 @@ class ClientStream(Response[S, R], Generic[S, R]):
         await self._in_time(self._open)
         if end:
             await self._in_time(self._send, b"", True)
-        await trio.lowlevel.cancel_shielded_checkpoint()
+        else:
+            self._stream_now.connection.flush()
+            await trio.lowlevel.cancel_shielded_checkpoint()
 
     async def send_message(self, message: S, *, end: bool = False) -> None:
         """Send a message, waiting while the other side does not read.
@@ -323,7 +326,9 @@ class ClientStream(Response[S, R], Generic[S, R]):
         self._end_done = end
         if not await self._stream_now.send_data(data, end_stream=end):
             await self._until(self._poll_over)
-        await trio.lowlevel.cancel_shielded_checkpoint()
+        # A single request is followed by waiting for the reply.
+        if self._cardinality.client_streaming:
+            await trio.lowlevel.cancel_shielded_checkpoint()
 
     async def _send_again(self) -> None:
         """Repeat a request that the server has promised not to have looked at."""
@@ -376,6 +381,7 @@ class ClientStream(Response[S, R], Generic[S, R]):
         await trio.lowlevel.checkpoint_if_cancelled()
         if not self._send_request_done:
             await self._see_it_open()
+            self._stream_now.connection.flush()
         waited = False
         while True:
             while self._stream_now.failure is not None and self._may_be_sent_again:

@@ -236,6 +236,15 @@ class HTTP2(H2Connection):
         self._data_to_send += data
 
     @property
+    def outgoing(self) -> bytearray:
+        """What waits to be sent, see `drop_outgoing`."""
+        return self._data_to_send
+
+    def drop_outgoing(self, size: int) -> None:
+        """Forget the first so many bytes of what waits to be sent: they were."""
+        del self._data_to_send[:size]
+
+    @property
     def outgoing_size(self) -> int:
         """The number of bytes that wait to be sent."""
         return len(self._data_to_send)

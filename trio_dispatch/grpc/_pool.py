@@ -87,9 +87,10 @@ class ConnectionPool:
         wake_all(self._waiting)
 
     async def open_stream(self, headers: Callable[[], Headers]) -> HTTP2Stream:
-        """Send a request's headers on a connection that has room for another stream.
+        """Queue a request's headers on a connection that has room for another stream.
 
-        A checkpoint only if none has; cancelled then, nothing is sent.
+        The caller flushes them.  A checkpoint only if none has room; cancelled then, nothing is
+        sent.
 
         Raises:
           GRPCError: no connection could be made, or the channel is closed.

@@ -61,7 +61,9 @@ class ServerStream(grpclib.server.Stream[R, S], Generic[R, S]):
     Each call has its own task.  It is cancelled when the call's deadline passes, when the client
     cancels the call or disconnects, and when the grace period of a stopping server ends.
 
-    Every async method is a checkpoint.  Receiving may be cancelled and tried again; a
+    Every async method is a checkpoint, except that other tasks do not run when the request of a
+    call with a single one has come already, and when its single reply can be sent without waiting;
+    either can be cancelled nevertheless.  Receiving may be cancelled and tried again; a
     `send_message` that is cancelled after a part of the message was sent ends the call.
 
     Attributes:
@@ -153,7 +155,7 @@ class ServerStream(grpclib.server.Stream[R, S], Generic[R, S]):
         received = stream.take_message()
         if not self._cardinality.client_streaming:
             stream.discard()
-        if not waited:
+        elif not waited:
             await trio.lowlevel.cancel_shielded_checkpoint()
         self.messages_received += 1
         return await self._decode(received)
@@ -241,13 +243,14 @@ class ServerStream(grpclib.server.Stream[R, S], Generic[R, S]):
         if not self._send_initial_metadata_done:
             headers = self._headers_before_messages()
         self._send_message_done = True
-        # A single reply is sent with the status, without which it does not count.
+        # A single reply is sent with the status, without which it does not count: that is soon.
         flush = self._cardinality.server_streaming
         sent = await stream.send_data(messages.data, headers=headers, flush=flush)
         if not sent and stream.failure is not None:
             await self._failed(stream.failure)
         self.messages_sent += messages.count
-        await trio.lowlevel.cancel_shielded_checkpoint()
+        if flush:
+            await trio.lowlevel.cancel_shielded_checkpoint()
 
     def send_framed_nowait(self, messages: FramedMessages) -> bool:
         """Send messages of a streaming call if it need not wait; return whether they were sent.
