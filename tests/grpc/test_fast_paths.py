@@ -20,6 +20,7 @@ from hyperframe.frame import (
     PingFrame,
     RstStreamFrame,
     SettingsFrame,
+    WindowUpdateFrame,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -225,6 +226,27 @@ def test_plain_frames_mean_the_same_on_the_fast_paths(
     for stream_id, stream in fast.streams.items():
         assert window(fast, stream_id) == window(slow, stream_id)
         assert vars(stream.state_machine) == vars(slow.streams[stream_id].state_machine)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([0, 1, 3, 5, 7]), st.sampled_from([1, 99, 2**31 - 1]))),
+    st.booleans(),
+)
+def test_windows_open_as_with_h2_alone(updates: list[tuple[int, int]], client_side: bool) -> None:
+    results = []
+    for fast in (True, False):
+        connection = open_connection(None, client_side=client_side)
+        if not fast:
+            connection._frame_dispatch_table[WindowUpdateFrame] = partial(
+                H2Connection._receive_window_update_frame, connection
+            )
+        for stream_id, increment in updates:
+            connection.feed(WindowUpdateFrame(stream_id, increment).serialize())
+        happened, _ = receive(connection, fast=fast)
+        windows = [each.outbound_flow_control_window for each in connection.streams.values()]
+        windows.append(connection.outbound_flow_control_window)
+        results.append((happened, windows, connection.data_to_send()))
+    assert results[0] == results[1]
 
 
 def window(connection: HTTP2, stream_id: int) -> int | None:

@@ -77,6 +77,7 @@ class Scheduler:
         self._missed_runs = UndeliveredMissedRuns(history)
         self._problems = RuleProblems(microgrid_id)
         self._nap = trio.CancelScope()
+        self._wakes_at: datetime | None = None
         self._idle = trio.Event()
         self.lifecycle_events: LimitedBroadcast[LifecycleEvent] = lifecycle_channel(self._existing)
         self.running_status_change: Broadcast[Dispatch] = status_channel(
@@ -93,8 +94,8 @@ class Scheduler:
         while True:
             await self._advance(clock.now())
             self._idle.set()
-            self._nap = trio.CancelScope()
-            await clock.sleep_towards(self._agenda.next_due, self._nap)
+            self._nap, self._wakes_at = trio.CancelScope(), self._agenda.next_due
+            await clock.sleep_towards(self._wakes_at, self._nap)
 
     async def wait_idle(self) -> None:
         """Wait until the scheduler task has announced everything that is due now."""
@@ -158,7 +159,9 @@ class Scheduler:
             self.cache.drop(id_)
         notices.sort(key=attrgetter("order"))
         self._announce(notices)
-        self._nap.cancel()
+        due = self._agenda.next_due
+        if due is not None and (self._wakes_at is None or due < self._wakes_at):
+            self._nap.cancel()
 
     def suspend(self) -> None:
         """Stop all runs, and start none until `resume`."""

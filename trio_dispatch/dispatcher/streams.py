@@ -98,6 +98,11 @@ class Streams:
         """Whether the service has begun to answer."""
         return self._stream.has_started
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the stream is over, so that `run` is about to raise."""
+        return self._stream.ended.is_set()
+
     async def wait_started(self) -> None:
         """Wait until the service has begun to answer, or should have."""
         with trio.move_on_after(START_TIMEOUT):
@@ -204,7 +209,9 @@ class _Stream:
                 async with self._client.stream(self._microgrid_id) as self._events:
                     self.opened.set()
                     async for event in self._events:
-                        await self.turn.wait()
+                        # Events that came together are delivered without a task switch between.
+                        if not self.turn.is_set():
+                            await self.turn.wait()
                         # The successor delivers what comes after the cancellation.
                         if self._scope.cancel_called:
                             break

@@ -224,6 +224,10 @@ class Synchronizer:
             began = self._asked_at = trio.current_time()
             try:
                 await self._list()
+                # If the stream was refused at the same time, the list is no contact.
+                await trio.lowlevel.checkpoint()
+                if self._streams.has_ended:
+                    await trio.sleep_forever()  # until the nursery of the stream is cancelled
                 self._confirm()
                 if is_unclear:
                     await self._check_probe()

@@ -20,6 +20,7 @@ from h2.events import (
     StreamEnded,
     StreamReset,
     TrailersReceived,
+    WindowUpdated,
 )
 from h2.exceptions import (
     DenialOfServiceError,
@@ -31,11 +32,13 @@ from h2.exceptions import (
 )
 from h2.settings import SettingCodes, Settings
 from h2.stream import (
+    H2Stream,
     H2StreamStateMachine,
     StreamClosedBy,
     StreamInputs,
     StreamState,
 )
+from h2.windows import LARGEST_FLOW_CONTROL_WINDOW
 from hpack.exceptions import HPACKError
 from hyperframe.exceptions import HyperframeError, InvalidPaddingError
 from hyperframe.frame import (
@@ -548,15 +551,20 @@ class HTTP2(H2Connection):
     def _receive_window_update_frame(
         self, frame: WindowUpdateFrame
     ) -> tuple[list[Frame], list[Event]]:
-        stream_id = frame.stream_id
-        if (
-            stream_id % 2
-            and stream_id not in self.streams
-            and stream_id <= self.highest_inbound_stream_id
-            and self.state_machine.state in _OPEN_CONNECTION
-        ):
+        stream_id, increment = frame.stream_id, frame.window_increment
+        stream = self.streams.get(stream_id)
+        if self.state_machine.state not in _OPEN_CONNECTION:
+            return super()._receive_window_update_frame(frame)
+        if stream is None and 0 < stream_id <= self.highest_inbound_stream_id and stream_id % 2:
             return [], []  # The stream has ended.
-        return super()._receive_window_update_frame(frame)
+        # As in h2, without its tables; it objects to a window that is too large.
+        of: HTTP2 | H2Stream | None = stream if stream_id else self
+        if of is None or (stream is not None and not stream.open):
+            return super()._receive_window_update_frame(frame)
+        if of.outbound_flow_control_window + increment > LARGEST_FLOW_CONTROL_WINDOW:
+            return super()._receive_window_update_frame(frame)
+        of.outbound_flow_control_window += increment
+        return [], [WindowUpdated(stream_id=stream_id, delta=increment)]
 
     def _receive_priority_frame(self, _frame: Any) -> tuple[list[Frame], list[Event]]:
         return [], []

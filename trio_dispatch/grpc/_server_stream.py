@@ -61,9 +61,9 @@ class ServerStream(grpclib.server.Stream[R, S], Generic[R, S]):
     Each call has its own task.  It is cancelled when the call's deadline passes, when the client
     cancels the call or disconnects, and when the grace period of a stopping server ends.
 
-    Every async method is a checkpoint, except that other tasks do not run when the request of a
-    call with a single one has come already, and when its single reply can be sent without waiting;
-    either can be cancelled nevertheless.  Receiving may be cancelled and tried again; a
+    Every async method is a checkpoint, except that other tasks do not run when the whole request of
+    a call with a single one has come already, and when its single reply can be sent without
+    waiting; either can be cancelled nevertheless.  Receiving may be cancelled and tried again; a
     `send_message` that is cancelled after a part of the message was sent ends the call.
 
     Attributes:
@@ -155,7 +155,8 @@ class ServerStream(grpclib.server.Stream[R, S], Generic[R, S]):
         received = stream.take_message()
         if not self._cardinality.client_streaming:
             stream.discard()
-        elif not waited:
+        # What is left of a request may tell that it is malformed.
+        if not waited and (self._cardinality.client_streaming or not stream.remote_ended):
             await trio.lowlevel.cancel_shielded_checkpoint()
         self.messages_received += 1
         return await self._decode(received)
@@ -249,7 +250,7 @@ class ServerStream(grpclib.server.Stream[R, S], Generic[R, S]):
         if not sent and stream.failure is not None:
             await self._failed(stream.failure)
         self.messages_sent += messages.count
-        if flush:
+        if flush or not stream.remote_ended:
             await trio.lowlevel.cancel_shielded_checkpoint()
 
     def send_framed_nowait(self, messages: FramedMessages) -> bool:
