@@ -31,6 +31,7 @@ from .concurrency.broadcast import (
 from .concurrency.observable import Observable as Observable
 from .dispatcher.dispatcher import open_dispatcher as open_dispatcher
 from .dispatcher.facade import Dispatcher as Dispatcher
+from .dispatcher.lateness import LatenessHistogram as LatenessHistogram
 from .dispatcher.statistics import DispatcherStatistics as DispatcherStatistics
 from .dispatcher.state import SyncPhase as SyncPhase, SyncState as SyncState
 from .errors import DispatchError as DispatchError

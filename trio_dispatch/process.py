@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -14,7 +15,7 @@ from typing import TypeVar, TypeVarTuple
 
 import trio
 
-__all__ = ["notify_ready", "run", "wait_stopping"]
+__all__ = ["notify_ready", "reloading", "run", "wait_stopping"]
 
 log = logging.getLogger("trio_dispatch.process")
 
@@ -67,6 +68,24 @@ def notify_ready() -> None:
     """
     if trio.lowlevel.in_trio_run() and (systemd := _systemd.get(None)) is not None:
         systemd.ready()
+
+
+@contextmanager
+def reloading() -> Iterator[None]:
+    """Tell systemd that the program reads its configuration again, for the time of the block.
+
+    For a unit with ``Type=notify-reload``: ``systemctl reload`` sends SIGHUP, and returns when the
+    block is left, whether or not it raises.  Does nothing outside of `run` or systemd.
+    """
+    systemd = _systemd.get(None) if trio.lowlevel.in_trio_run() else None
+    if systemd is None:
+        yield
+        return
+    systemd.reloading()
+    try:
+        yield
+    finally:
+        systemd.reloaded()
 
 
 async def wait_stopping() -> None:
@@ -179,6 +198,14 @@ class _Systemd:
 
     def ready(self) -> None:
         self._send_once("READY=1")
+
+    def reloading(self) -> None:
+        # The time tells systemd that this was sent after its signal.
+        microseconds = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={microseconds}")
+
+    def reloaded(self) -> None:
+        self._send("READY=1")
 
     def stopping(self) -> None:
         self._send_once("STOPPING=1")

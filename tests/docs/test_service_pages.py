@@ -168,12 +168,9 @@ async def test_all_metrics_are_listed() -> None:
     metrics = Metrics()
     async with open_service() as service:
         metrics.watch(service)
-        families = re.findall(r"^# TYPE (\w+) (?!gauge\n\w+_created)", _text(metrics), re.MULTILINE)
+        text = (await metrics.text()).decode()
+        families = re.findall(r"^# TYPE (\w+) (?!gauge\n\w+_created)", text, re.MULTILINE)
     assert named == {name for name in families if not name.endswith("_created")}
-
-
-def _text(metrics: Metrics) -> str:
-    return metrics.text().decode()
 
 
 def test_the_log_line_is_real() -> None:

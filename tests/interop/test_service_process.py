@@ -266,7 +266,7 @@ async def test_metrics_and_logs_report_calls(tmp_path: Path) -> None:
     assert told == {
         ("CreateMicrogridDispatch OK", "info", "key 1"),
         ("CreateMicrogridDispatch INVALID_ARGUMENT", "info", "key 1"),
-        ("GetMicrogridDispatch UNAUTHENTICATED", "info", None),
+        ("GetMicrogridDispatch UNAUTHENTICATED", "debug", None),
         ("StreamMicrogridDispatches CANCELLED", "debug", "key 1"),
     }
     for line in lines:

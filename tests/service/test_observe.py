@@ -91,7 +91,7 @@ async def test_observers_see_how_each_call_ended(
         (GET, Status.OK, logging.DEBUG),
         (HEALTH, Status.CANCELLED, logging.DEBUG),
         (GET, Status.NOT_FOUND, logging.INFO),
-        (GET, Status.UNAUTHENTICATED, logging.INFO),
+        (GET, Status.UNAUTHENTICATED, logging.DEBUG),
         (GET.replace("Get", "Create"), Status.OK, logging.INFO),
         (GET.replace("Get", "Update"), Status.OK, logging.INFO),
         (GET.replace("Get", "Delete"), Status.OK, logging.INFO),
@@ -150,7 +150,7 @@ async def test_metrics_count_calls_and_changes(autojump_clock: MockClock) -> Non
                 wire.ListMicrogridDispatchesRequest(microgrid_id=1), metadata={"key": "k"}
             )
             metrics.observe_commit(7, 0.25)
-            lines = metrics.text().decode().splitlines()
+            lines = (await metrics.text()).decode().splitlines()
         nursery.cancel_scope.cancel()
     for line in (
         'dispatch_calls_total{method="CreateMicrogridDispatch",status="OK"} 3.0',

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import heapq
 import logging
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -102,7 +103,12 @@ class _PendingOrphan:
 
 
 class ActorRegistry:
-    """All actor tasks of a dispatcher."""
+    """All actor tasks of a dispatcher.
+
+    Attributes:
+      attempts: How often actors were called, by the type of the dispatch.
+      failures: How often they failed.
+    """
 
     def __init__(self) -> None:
         self._tasks: dict[ActorTask, None] = {}
@@ -113,6 +119,8 @@ class ActorRegistry:
         self._ends: list[tuple[datetime, int, ActorTask]] = []
         self._pushed = 0
         self._calls: dict[Call, None] = {}
+        self.attempts: Counter[str] = Counter()
+        self.failures: Counter[str] = Counter()
 
     def runs(self) -> tuple[RunInfo, ...]:
         """Return what actors act on now, and what is refused."""

@@ -194,15 +194,16 @@ class TaskRunner:
     async def _call(self, task: ActorTask) -> Exception | None:
         """Call the actor once; returns the error that it failed with, unless that is raised."""
         task.attempts += 1
-        reports = task.run.reports
-        reports.called(task.run.shown, clock.now())
+        shown = task.run.shown
+        self._registry.attempts[shown.dispatch.type] += 1
+        task.run.reports.called(shown, clock.now())
         try:
             result = task.call()
             if isinstance(result, Awaitable):
                 await result
         except Exception as exc:
             task.error = exc
-            reports.failed(exc, clock.now())
+            self._note_failure(task, exc)
             if not self._restart:
                 raise
             return exc
@@ -210,13 +211,17 @@ class TaskRunner:
             # The actor was cancelled or interrupted, and its cleanup failed as well.
             errors, rest = group.split(Exception)
             if errors is not None:
-                reports.failed(errors, clock.now())
+                self._note_failure(task, errors)
             if not self._restart or errors is None or rest is None:
                 raise
             log.exception("%s: failed", task.about, exc_info=errors)
             raise rest from None
         if not isinstance(result, Awaitable):
             error = ValueError(f"{task.about}: not an async function: it returned {result!r}")
-            reports.failed(error, clock.now())
+            self._note_failure(task, error)
             raise error
         return None
+
+    def _note_failure(self, task: ActorTask, error: BaseException) -> None:
+        self._registry.failures[task.run.shown.dispatch.type] += 1
+        task.run.reports.failed(error, clock.now())

@@ -166,6 +166,7 @@ async def open_dispatcher(
                     synchronizer,
                     actors,
                     reporter,
+                    name,
                 )
                 nursery.cancel_scope.cancel()
         finally:

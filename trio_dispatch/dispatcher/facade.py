@@ -37,6 +37,7 @@ class Dispatcher:
 
     Attributes:
       microgrid_id: The microgrid.
+      name: The name under which it reports; None if it does not.
       running_status_change: A message whenever a dispatch starts or stops running, or changes while
         it runs.  A new receiver first gets every running dispatch.
       lifecycle_events: A message whenever a dispatch is created, updated or deleted.  A new
@@ -58,8 +59,10 @@ class Dispatcher:
         synchronizer: Synchronizer,
         actors: ActorRegistry,
         reporter: Reporter | None = None,
+        name: str | None = None,
     ) -> None:
         self.client = client
+        self.name = name
         self.microgrid_id = microgrid_id
         self.dispatches = dispatches
         self.running_status_change: Broadcast[Dispatch] = scheduler.running_status_change
@@ -85,6 +88,10 @@ class Dispatcher:
             last_event_age=None if sync.last_event is None else clock.now() - sync.last_event,
             lateness=self._scheduler.lateness.last,
             worst_lateness=self._scheduler.lateness.worst,
+            lateness_histogram=self._scheduler.lateness.histogram(),
+            running=self._scheduler.running,
+            actor_calls=dict(self._actors.attempts),
+            actor_failures=dict(self._actors.failures),
             reports_waiting=0 if reporter is None else reporter.waiting,
             reports_delivered=0 if reporter is None else reporter.delivered,
             reports_lost=0 if reporter is None else reporter.lost,

@@ -89,6 +89,11 @@ class Scheduler:
         self.announced = self.missed = 0
         self.lateness = lateness
 
+    @property
+    def running(self) -> int:
+        """The number of dispatches that run now."""
+        return len(self._agenda.running_ids())
+
     async def run(self) -> None:
         """The scheduler task: announces what is due, and sleeps until the next transition."""
         while True:

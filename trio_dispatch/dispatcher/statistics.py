@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+
+from .lateness import LatenessHistogram
 
 __all__ = ["DispatcherStatistics"]
 
@@ -23,6 +26,10 @@ class DispatcherStatistics:
       last_event_age: The time since the stream delivered its last event; None before the first.
       lateness: How late the last scheduled message was.
       worst_lateness: How late the latest scheduled message was.
+      lateness_histogram: How many scheduled messages were how late.
+      running: The number of dispatches that run now.
+      actor_calls: How often actors were called, by the type of the dispatch.
+      actor_failures: How often they failed.
       reports_waiting: The number of run reports that are not delivered yet, see `name` of
         `open_dispatcher`.
       reports_delivered: The number of run reports that this process has delivered.
@@ -41,6 +48,10 @@ class DispatcherStatistics:
     last_event_age: timedelta | None
     lateness: timedelta
     worst_lateness: timedelta
+    lateness_histogram: LatenessHistogram
+    running: int = 0
+    actor_calls: Mapping[str, int] = field(default_factory=dict)
+    actor_failures: Mapping[str, int] = field(default_factory=dict)
     reports_waiting: int = 0
     reports_delivered: int = 0
     reports_lost: int = 0

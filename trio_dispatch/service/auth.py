@@ -1,7 +1,7 @@
 """Authentication of requests: API keys and signatures.
 
 Every request that is refused gets the same message and takes the same work, whatever was wrong with
-it, so an attacker learns nothing by trying keys.
+it, so an attacker learns nothing by trying keys.  What was wrong is in the log of the service.
 
 A signature is accepted once.  The nonces of the last minutes are remembered in memory.  After a
 restart they are lost, while signatures that were used before would still be within their time
@@ -32,6 +32,7 @@ import trio
 from .. import clock
 from ..api.signing import NONCE_BYTES, signature
 from ..grpc import GRPCError, Metadata, Proceed, ServerStream, Status
+from .auth_log import Fault, FaultLog
 from .grpc_errors import mapped_to_grpc
 from .keys import Key, Keys, Right, digest_of
 from .store.rows import Author
@@ -119,6 +120,7 @@ class Authenticator:
     Attributes:
       keys: The valid keys; None permits everything to everyone.  It may be set at any time, and
         applies to later calls.
+      faults: Counts and logs the calls that are refused.
 
     Args:
       stamps: Keeps the newest second of a signature for each key beyond the end of the process; or,
@@ -127,6 +129,7 @@ class Authenticator:
 
     def __init__(self, keys: Keys | None, stamps: Stamps | SharedNonces) -> None:
         self.keys = keys
+        self.faults = FaultLog()
         self._stamps = stamps
         self._nonces: dict[bytes, _Nonces] = {}
 
@@ -134,12 +137,16 @@ class Authenticator:
         if not call.method_name.startswith(_HEALTH):
             assert call.metadata is not None
             with mapped_to_grpc():
-                key = await self.authenticate(call.metadata, call.method_name, clock.now())
+                key = await self.authenticate(
+                    call.metadata, call.method_name, clock.now(), peer=address_of(call)
+                )
             _caller.set(key)
             _peer.set(address_of(call))
         await proceed()
 
-    async def authenticate(self, metadata: Metadata, method: str, now: datetime) -> Key | None:
+    async def authenticate(
+        self, metadata: Metadata, method: str, now: datetime, *, peer: str = ""
+    ) -> Key | None:
         """Return the key of a request; None if the service needs no keys.
 
         Raises:
@@ -150,39 +157,47 @@ class Authenticator:
             return None
         text = _single(metadata, "key")
         key = None if text is None else self.keys.find(text)
-        valid = await self._verify(key or _UNKNOWN_KEY, metadata, method.rpartition("/")[2], now)
-        if key is None or not valid:
+        fault = await self._fault(key or _UNKNOWN_KEY, metadata, method.rpartition("/")[2], now)
+        if key is None:
+            fault = Fault.NO_KEY if text is None else Fault.UNKNOWN_KEY
+        if fault is not None:
+            name = None if key is None else key.name
+            self.faults.note(fault, method=method, peer=peer, key_name=name)
             raise GRPCError(Status.UNAUTHENTICATED, "the request is not authenticated")
         return key
 
-    async def _verify(self, key: Key, metadata: Metadata, method: str, now: datetime) -> bool:
-        """Whether a request has the signature that its key needs: in time, and only once."""
+    async def _fault(
+        self, key: Key, metadata: Metadata, method: str, now: datetime
+    ) -> Fault | None:
+        """What is wrong with the signature of a request; None if it is valid, and new."""
         if key.secret is None:
-            return True
+            return None
         stamp, nonce, sig = (_single(metadata, name) or "" for name in ("ts", "nonce", "sig"))
         expected = signature(key.key, key.secret, stamp, nonce, method)
         if not hmac.compare_digest(expected.encode(), sig.encode("utf-8", "surrogateescape")):
-            return False
+            return Fault.BAD_SIGNATURE if sig else Fault.NO_SIGNATURE
         # Only the holder of the secret gets here, so nobody else can fill the memory of nonces.
         second, nonce_bytes = _seconds(stamp), _nonce_bytes(nonce)
-        if second is None or nonce_bytes is None:
-            return False
+        if nonce_bytes is None:
+            return Fault.NONCE
+        if second is None or abs(int(now.timestamp()) - second) > WINDOW:
+            return Fault.TIMESTAMP
         digest = digest_of(key.key)
         if isinstance(self._stamps, SharedNonces):
-            recent = abs(int(now.timestamp()) - second) <= WINDOW
-            return recent and await self._stamps.use_nonce(digest, nonce_bytes, second)
+            is_new = await self._stamps.use_nonce(digest, nonce_bytes, second)
+            return None if is_new else Fault.REPLAY
         if digest not in self._nonces:
             latest = await self._stamps.latest_stamp(digest)
             self._nonces.setdefault(digest, _Nonces(latest))
         nonces = self._nonces[digest]
         if not nonces.first_use(nonce_bytes, second, int(now.timestamp())):
-            return False
+            return Fault.REPLAY
         if second > nonces.latest:
             async with nonces.storing:
                 if second > nonces.latest:
                     await self._stamps.raise_stamp(digest, second)
                     nonces.latest = second
-        return True
+        return None
 
 
 def _single(metadata: Metadata, name: str) -> str | None:
@@ -229,9 +244,9 @@ class _Nonces:
         self._swept = 0
 
     def first_use(self, nonce: bytes, second: int, now: int) -> bool:
-        """Whether a nonce is used for the first time, with a second within the window."""
+        """Whether a nonce is used for the first time, with a second that is within the window."""
         self._forget_before(now - WINDOW)
-        if abs(now - second) > WINDOW or second < self._floor:
+        if second < self._floor:
             return False
         used = self._by_second.setdefault(second, set())
         if nonce in used:

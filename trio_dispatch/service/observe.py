@@ -115,13 +115,14 @@ def log_call(call: FinishedCall) -> None:
     """Log a finished call.
 
     Faults of the service are warnings.  Refused calls, and calls that changed a dispatch, are
-    information.  Everything else is for debugging.  The record has the fields of the call; it
+    information.  Everything else is for debugging; so are unauthenticated calls, which `auth_log`
+    logs at a limited rate.  The record has the fields of the call; it
     contains neither keys nor, apart from the type of a dispatch that was changed, the content of
     requests.
     """
     if call.status in _FAULTS_OF_THE_SERVICE:
         level = logging.WARNING
-    elif call.status is not Status.OK and call.status is not Status.CANCELLED:
+    elif call.status not in {Status.OK, Status.CANCELLED, Status.UNAUTHENTICATED}:
         level = logging.INFO
     else:
         level = logging.INFO if call.method.endswith(_WRITING) else logging.DEBUG

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
+from .. import clock
 from ..api.definitions import definitions
 from ..concurrency.nursery import open_service_nursery
 from ..grpc import KEEPALIVE_INTERVAL, Interceptor, Limits, Servable, Server
 from ..grpc.tracing import is_tracing, trace_server
+from ..model.dispatchers import DispatcherInfo
 from .auth import Authenticator
+from .auth_log import Fault
 from .calls import CODEC
 from .handlers import Handlers
 from .keys import Keys
@@ -33,10 +37,27 @@ class DispatchService:
       store: The store of the dispatches.
     """
 
-    def __init__(self, server: Server, store: Store, authenticator: Authenticator) -> None:
+    def __init__(
+        self, server: Server, store: Store, authenticator: Authenticator, statuses: Statuses
+    ) -> None:
         self.server = server
         self.store = store
         self._authenticator = authenticator
+        self._statuses = statuses
+
+    @property
+    def refused(self) -> Counter[str]:
+        """How many calls were refused as unauthenticated, by what was wrong."""
+        refused = self._authenticator.faults.refused
+        return Counter({fault.value: refused[fault] for fault in Fault})
+
+    async def dispatchers(self) -> dict[int, list[DispatcherInfo]]:
+        """Return the dispatchers that have reported, by microgrid, by name.
+
+        Raises:
+          StoreError: they cannot be read.
+        """
+        return await self._statuses.all_dispatchers(clock.now())
 
     @property
     def keys(self) -> Keys | None:
@@ -117,7 +138,7 @@ async def open_service(
     try:
         async with open_service_nursery() as nursery:
             nursery.start_soon(statuses.run)
-            yield DispatchService(server, store, authenticator)
+            yield DispatchService(server, store, authenticator, statuses)
             nursery.cancel_scope.cancel()
     finally:
         store.end_watchers()

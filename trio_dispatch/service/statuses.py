@@ -71,6 +71,13 @@ class Statuses:
         stored = await self._runs.dispatchers(microgrid_id)
         return [self._latest(info, microgrid_id, now) for info in stored]
 
+    async def all_dispatchers(self, now: datetime) -> dict[int, list[DispatcherInfo]]:
+        """Return the dispatchers that have reported, by microgrid, by name."""
+        return {
+            id_: [self._latest(info, id_, now) for info in found]
+            for id_, found in (await self._runs.list_dispatchers()).items()
+        }
+
     async def run(self) -> None:
         """Store new statuses until cancelled; then those that are left."""
         try:

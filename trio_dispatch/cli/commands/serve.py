@@ -12,6 +12,7 @@ import click
 
 from ... import clock
 from ...service import Retention, backup_file, purge_file
+from ...service.backups import BackupSchedule
 from ..app.options import option
 from ..app.output import Results
 from ..app.params import AGE, DATABASE, FILE, NUMBER, TEXT, Parsed
@@ -61,8 +62,15 @@ METRICS = Parsed("host:port", parse_tcp)
     FILE,
     "Accept only clients with a certificate that one of these authorities has signed.",
 )
-@option("--metrics", METRICS, "Serve metrics for Prometheus at http://HOST:PORT/metrics.")
+@option(
+    "--metrics",
+    METRICS,
+    "Serve metrics for Prometheus at http://HOST:PORT/metrics, and /healthz and /readyz.",
+)
 @page_options
+@option("--backup-dir", FILE, "Make backups of the database here.")
+@option("--backup-every", AGE, "How often.", default="1d")
+@option("--backup-keep", NUMBER, "Keep this many backups, the latest.", default="7")
 @option(
     "--reflection", None, "Tell clients such as grpcurl the definitions of the API, if they ask."
 )
@@ -94,6 +102,9 @@ async def serve(
     web: TcpAddress | None,
     web_hosts: Sequence[str],
     components_file: Path | None,
+    backup_dir: Path | None,
+    backup_every: timedelta,
+    backup_keep: int,
     reflection: bool,
     run_age: timedelta,
     max_runs: int,
@@ -118,6 +129,9 @@ async def serve(
             retention=Retention(
                 run_age=run_age, runs=max_runs, change_age=change_age, changes=max_changes
             ),
+            backups=None
+            if backup_dir is None
+            else BackupSchedule(backup_dir, every=backup_every, keep=backup_keep),
         )
     except ValueError as exc:
         raise click.UsageError(str(exc)) from None

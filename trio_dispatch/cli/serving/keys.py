@@ -6,9 +6,11 @@ import logging
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from ...service import Keys
+from .certificates import earliest_expiry
 
 log = logging.getLogger("trio_dispatch.service.keys")
 
@@ -72,6 +74,17 @@ class TlsFiles:
             raise ValueError(f"{given} requires {missing}")
         if self.client_ca is not None and self.certificate is None:
             raise ValueError("--tls-client-ca requires --tls-cert and --tls-key")
+
+    def expiry(self) -> datetime | None:
+        """Return when the certificate, or another one of its chain, expires; None without one.
+
+        Raises:
+          ValueError: the file cannot be read, or is invalid.
+        """
+        if self.certificate is None:
+            return None
+        _check_readable(self.certificate)
+        return earliest_expiry(self.certificate.read_text(encoding="latin-1"))
 
     def load_into(self, context: ssl.SSLContext) -> None:
         """Load the present certificate and key into a context.

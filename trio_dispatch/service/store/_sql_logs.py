@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -33,6 +34,7 @@ __all__ = [
     "changes_page",
     "list_dispatchers",
     "note_statuses",
+    "oldest_change",
     "remove_changes",
     "remove_runs",
     "report",
@@ -122,15 +124,20 @@ def _selects(
     return [select.where(table.c[name] == value) for value in values] if name else [select]
 
 
-def list_dispatchers(connection: sa.Connection, microgrid_id: int) -> list[DispatcherInfo]:
-    """Return the dispatchers that have reported to a microgrid, by name."""
+def list_dispatchers(
+    connection: sa.Connection, microgrid_id: int | None
+) -> dict[int, list[DispatcherInfo]]:
+    """Return the dispatchers that have reported to a microgrid, or to any, by name."""
     d = dispatchers.c
-    select = (
-        sa.select(d.name, d.version, d.first_report, d.last_report, d.lost, d.status)
-        .where(d.microgrid_id == microgrid_id)
-        .order_by(d.name)
-    )
-    return [dispatcher_of(row) for row in connection.execute(select)]
+    select = sa.select(
+        d.microgrid_id, d.name, d.version, d.first_report, d.last_report, d.lost, d.status
+    ).order_by(d.microgrid_id, d.name)
+    if microgrid_id is not None:
+        select = select.where(d.microgrid_id == microgrid_id)
+    found: defaultdict[int, list[DispatcherInfo]] = defaultdict(list)
+    for id_, *row in connection.execute(select):
+        found[id_].append(dispatcher_of(row))
+    return found
 
 
 # Reports.
@@ -294,6 +301,12 @@ def remove_runs(connection: sa.Connection, *, before: int) -> int:
     # As in the index, which has only those that have ended.
     ended: sa.ColumnElement[bool] = sa.literal_column("state <> 1")
     return _remove(connection, runs, ended, runs.c.reported < before, order=runs.c.reported)
+
+
+def oldest_change(connection: sa.Connection) -> int | None:
+    """Return the time of the oldest change, None if there is no change."""
+    first = sa.select(changes.c.time).order_by(changes.c.sequence).limit(1)
+    return connection.scalars(first).one_or_none()
 
 
 def remove_changes(connection: sa.Connection, *, before: int) -> int:

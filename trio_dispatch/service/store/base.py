@@ -26,6 +26,7 @@ from .logs import ChangeFilter, LogPage, LogQuery
 from .queries import Page, Query
 from .rows import NOBODY, Author, Change, Row
 from .runs import RunStore
+from .statistics import StoreStatistics
 from .watchers import Published, Watcher, Watchers
 
 __all__ = ["Store"]
@@ -43,13 +44,15 @@ class Store(ABC):
     Every method may raise `StoreUnavailableError`, `StoreFullError` or `StoreCorruptError`.
 
     Attributes:
+      description: Where it keeps the dispatches, in a few words; no password is in it.
       watchers: The watchers of the dispatches of all microgrids.
       runs: The runs of the dispatches.
       on_commit: If set, called after each transaction with the number of writes that shared it and
         its duration in seconds.  A store in memory does not call it.
     """
 
-    def __init__(self, *, watcher_limit: int) -> None:
+    def __init__(self, description: str, *, watcher_limit: int) -> None:
+        self.description = description
         self.watchers: Watchers[Change] = Watchers(watcher_limit, self._wake)
         self.on_commit: Callable[[int, float], None] | None = None
         self._wakeup = trio.Event()
@@ -207,6 +210,10 @@ class Store(ABC):
     @abstractmethod
     async def raise_stamp(self, key: bytes, second: int) -> None:
         """Keep the newest second for which a signature of a key was accepted."""
+
+    @abstractmethod
+    async def statistics(self) -> StoreStatistics:
+        """Return what the store has."""
 
     @abstractmethod
     async def backup(self, path: str | PathLike[str]) -> None:

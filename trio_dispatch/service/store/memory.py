@@ -23,6 +23,7 @@ from .memory_logs import MemoryChanges, MemoryRuns
 from .queries import EVERYTHING, Page, PageBuilder, Query, SortKey
 from .retention import Retention
 from .rows import Change, Row
+from .statistics import StoreStatistics
 from .watchers import Watchers
 
 __all__ = ["MEMORY_RETENTION", "MemoryStore"]
@@ -97,7 +98,7 @@ class MemoryStore(Store):
     def __init__(
         self, *, watcher_limit: int = 1000, retention: Retention = MEMORY_RETENTION
     ) -> None:
-        super().__init__(watcher_limit=watcher_limit)
+        super().__init__("memory", watcher_limit=watcher_limit)
         self.runs = MemoryRuns(
             Watchers(watcher_limit, self._wake), self._wait_for_watchers, retention
         )
@@ -146,6 +147,12 @@ class MemoryStore(Store):
 
     async def list_changes(self, query: LogQuery[ChangeFilter]) -> LogPage[ChangeFilter]:
         return await self._changes.list(query)
+
+    async def statistics(self) -> StoreStatistics:
+        await trio.lowlevel.checkpoint()
+        return StoreStatistics(
+            kind="memory", dispatches=len(self._rows), oldest_change=self._changes.oldest
+        )
 
     async def backup(self, path: str | PathLike[str]) -> None:
         raise StoreError(f"{path}: a store in memory has no backup")

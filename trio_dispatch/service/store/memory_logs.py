@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections import defaultdict, deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -58,6 +58,11 @@ class MemoryChanges:
         self._retention = retention
         self._rows: deque[ChangeRow] = deque()
         self._orders: defaultdict[int, list[tuple[Place, ChangeRow]]] = defaultdict(list)
+
+    @property
+    def oldest(self) -> int | None:
+        """The time of the oldest change."""
+        return self._rows[0].time if self._rows else None
 
     def add(self, changes: Iterable[Change]) -> None:
         """Add changes, and forget old ones."""
@@ -164,10 +169,15 @@ class MemoryRuns(RunStore):
                     info, last_report_time=heard, status=decode_status(each.status)
                 )
 
-    async def dispatchers(self, microgrid_id: int) -> Sequence[DispatcherInfo]:
+    async def list_dispatchers(
+        self, microgrid_id: int | None = None
+    ) -> Mapping[int, Sequence[DispatcherInfo]]:
         await trio.lowlevel.checkpoint()
-        microgrid = self._microgrids.get(microgrid_id, _Microgrid())
-        return sorted(microgrid.dispatchers.values(), key=lambda info: info.name)
+        return {
+            id_: sorted(microgrid.dispatchers.values(), key=lambda info: info.name)
+            for id_, microgrid in self._microgrids.items()
+            if microgrid_id in {None, id_}
+        }
 
     def _trim(self, now: int) -> None:
         oldest = self._retention.oldest_run(now)

@@ -272,8 +272,14 @@ class RunStore(ABC):
         """
 
     @abstractmethod
-    async def dispatchers(self, microgrid_id: int) -> Sequence[DispatcherInfo]:
-        """Return the dispatchers that have reported to a microgrid, by name.
+    async def list_dispatchers(
+        self, microgrid_id: int | None = None
+    ) -> Mapping[int, Sequence[DispatcherInfo]]:
+        """Return the dispatchers that have reported to a microgrid, or to any, by name.
 
         `DispatcherInfo.offline_since` is not set.
         """
+
+    async def dispatchers(self, microgrid_id: int) -> Sequence[DispatcherInfo]:
+        """Return the dispatchers that have reported to a microgrid, by name."""
+        return (await self.list_dispatchers(microgrid_id)).get(microgrid_id, ())

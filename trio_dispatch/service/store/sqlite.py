@@ -42,10 +42,10 @@ from ..errors import (
     copy_of,
 )
 from ._lookups import Lookups
-from ._schema import check_writable, counters, prepare
+from ._schema import check_writable, counters, dispatches, prepare
 from ._sql_errors import DRIVER_ERRORS, mapped_to_store_errors
 from ._sql_lists import count_of, driver_rows, pages_of, place_of
-from ._sql_logs import changes_page, trim
+from ._sql_logs import changes_page, oldest_change, trim
 from ._sqlite_files import copy_database, ensure_file, lock, make_engine, raw_connection, unlock
 from ._transaction import latest_stamp, read_batch, read_counters, write_batch
 from .base import Store
@@ -56,6 +56,7 @@ from .queries import Page, PageBuilder, Query
 from .retention import DEFAULT_RETENTION, Retention
 from .rows import Change, Row
 from .sqlite_runs import SqliteRuns
+from .statistics import StoreStatistics, disk_statistics
 from .watchers import Watchers
 from .write_queue import Write, WriteQueue
 
@@ -188,8 +189,8 @@ class SqliteStore(Store):
         watcher_limit: int,
         retention: Retention,
     ) -> None:
-        super().__init__(watcher_limit=watcher_limit)
         self.path = Path(path).absolute()
+        super().__init__(str(self.path), watcher_limit=watcher_limit)
         self._queue = WriteQueue(str(self.path), self.watchers)
         self._closed = False
         # Limiters of its own: other work in Trio's threads must not stop it.
@@ -244,6 +245,20 @@ class SqliteStore(Store):
 
     async def latest_stamp(self, key: bytes) -> int | None:
         return await self._read(lambda connection: latest_stamp(connection, key), self._stamps)
+
+    async def statistics(self) -> StoreStatistics:
+        def read(connection: sa.Connection) -> StoreStatistics:
+            size, free, total = disk_statistics(self.path)
+            return StoreStatistics(
+                kind="sqlite",
+                dispatches=connection.scalars(sa.select(sa.func.count(dispatches.c.id))).one(),
+                oldest_change=oldest_change(connection),
+                size=size,
+                disk_free=free,
+                disk_size=total,
+            )
+
+        return await self._read_list(read)
 
     async def backup(self, path: str | os.PathLike[str]) -> None:
         target = Path(path)

@@ -8,7 +8,7 @@ they may have missed a change.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
@@ -112,7 +112,9 @@ class SqliteRuns(RunStore):
             raise StoreUnavailableError(f"{self._path} is closed")
         await clock.run_in_thread(work, limiter=self._writer)
 
-    async def dispatchers(self, microgrid_id: int) -> Sequence[DispatcherInfo]:
+    async def list_dispatchers(
+        self, microgrid_id: int | None = None
+    ) -> Mapping[int, Sequence[DispatcherInfo]]:
         return await self._read(lambda connection: list_dispatchers(connection, microgrid_id))
 
     async def run(self) -> None:

@@ -129,8 +129,8 @@ FORGET_REPORTERS = """
     )
 """
 DISPATCHERS = """
-    SELECT name, version, first_report, last_report, lost, status FROM dispatchers
-    WHERE microgrid_id = %s ORDER BY name
+    SELECT microgrid_id, name, version, first_report, last_report, lost, status FROM dispatchers
+    WHERE %s::bigint IS NULL OR microgrid_id = %s ORDER BY microgrid_id, name
 """
 COUNT_DISPATCHERS = "SELECT count(*) FROM dispatchers WHERE microgrid_id = %s"
 UPDATE_DISPATCHER = """

@@ -6,10 +6,11 @@ the dispatcher sends the reports again, and those that were stored are ignored t
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from ....model.dispatchers import DispatcherInfo
-from .._columns import text_of_nanos, to_signed
+from .._columns import from_signed, text_of_nanos, to_signed
 from ..logs import LogPage, LogQuery, RunFilter, log_page
 from ..queries import PageBuilder
 from ..runs import (
@@ -106,12 +107,18 @@ class PostgresRuns(RunStore):
             async with self._pool.connection() as connection:
                 await connection.execute(log_sql.NOTE_STATUSES, columns)
 
-    async def dispatchers(self, microgrid_id: int) -> Sequence[DispatcherInfo]:
+    async def list_dispatchers(
+        self, microgrid_id: int | None = None
+    ) -> Mapping[int, Sequence[DispatcherInfo]]:
+        wanted = None if microgrid_id is None else to_signed(microgrid_id)
         with mapped_to_store_errors(self._name):
             async with self._pool.connection() as connection:
-                cursor = await connection.execute(log_sql.DISPATCHERS, [to_signed(microgrid_id)])
+                cursor = await connection.execute(log_sql.DISPATCHERS, [wanted, wanted])
                 rows = await cursor.fetchall()
-        return [*map(dispatcher_of, rows)]
+        found: defaultdict[int, list[DispatcherInfo]] = defaultdict(list)
+        for id_, *row in rows:
+            found[from_signed(id_)].append(dispatcher_of(row))
+        return found
 
 
 async def _store(connection: TrioConnection, delivery: Delivery) -> tuple[int, list[RunRow]]:

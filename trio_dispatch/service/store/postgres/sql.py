@@ -49,6 +49,10 @@ REPLACE = (
     f"UPDATE dispatches AS old SET {_SETS} "  # noqa: S608
     f"FROM unnest({_ARRAYS}) AS new ({_NAMES}) WHERE old.id = new.id"
 )
+STATISTICS = """
+    SELECT (SELECT count(*) FROM dispatches), (SELECT min(time) FROM changes),
+           pg_database_size(current_database())
+"""
 REMOVE = "DELETE FROM dispatches WHERE id = ANY(%s)"
 INSERT_FORMER = """
     INSERT INTO former

@@ -38,6 +38,7 @@ from ..logs import ChangeFilter, LogPage, LogQuery, log_page
 from ..queries import REMEMBERED_CHANGES, Page, PageBuilder, Query
 from ..retention import DEFAULT_RETENTION, TRIMMED_AT_ONCE, Retention
 from ..rows import Change, Row
+from ..statistics import StoreStatistics
 from ..watchers import Watchers
 from ..write_queue import Write, WriteQueue
 from . import log_sql, sql
@@ -122,7 +123,8 @@ class PostgresStore(Store):
     """A store in a PostgreSQL database, see `open_postgres`."""
 
     def __init__(self, url: str, *, watcher_limit: int, retention: Retention) -> None:
-        super().__init__(watcher_limit=watcher_limit)
+        self.name = database_name(url)
+        super().__init__(self.name, watcher_limit=watcher_limit)
         params = _params(url)
         options = str(params.get("options") or "")
         conninfo = psycopg.conninfo.make_conninfo(
@@ -130,7 +132,6 @@ class PostgresStore(Store):
             options=f"{_SETTINGS} {options}".strip(),
             application_name=str(params.get("application_name") or "trio-dispatch"),
         )
-        self.name = database_name(url)
         self._queue = WriteQueue(self.name, self.watchers)
         self._pool = Pool(conninfo, size=_CONNECTIONS)
         self._follower = Follower(self.name, conninfo, self._pool, _FEED, self.watchers)
@@ -183,6 +184,17 @@ class PostgresStore(Store):
             if not builder.add(*row.place, row.message):
                 break
         return log_page(query, builder)
+
+    async def statistics(self) -> StoreStatistics:
+        with trio.move_on_after(LIST_TIMEOUT), mapped_to_store_errors(self.name):
+            async with self._pool.connection() as connection:
+                found = await (await connection.execute(sql.STATISTICS)).fetchone()
+                assert found is not None
+                dispatches, oldest, size = found
+                return StoreStatistics(
+                    kind="postgresql", dispatches=dispatches, oldest_change=oldest, size=size
+                )
+        raise StoreBusyError("to count the dispatches took too long")
 
     async def latest_stamp(self, key: bytes) -> int | None:
         with mapped_to_store_errors(self.name):
