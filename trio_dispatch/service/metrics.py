@@ -66,7 +66,6 @@ class Metrics:
         self.certificate_expiry: datetime | None = None
         self.backups: BackupStatistics | None = None
         self._contents: _Contents | None = None
-        ProcessCollector(registry=self.registry)
         self._calls = Counter(
             "dispatch_calls",
             "Finished calls by method and gRPC status.",
@@ -95,6 +94,7 @@ class Metrics:
             buckets=_CALLS,
             registry=self.registry,
         )
+        ProcessCollector(registry=self.registry)
 
     def watch(self, service: DispatchService) -> None:
         """Count what a service, its server and its store do.  To be called once."""

@@ -26,6 +26,7 @@ from uuid import uuid4
 from ...client.reports import decode_report, encode_report
 from ...model.runs import RunReport
 from ..cache_file import free_name
+from ..private_files import open_private
 from .open_runs import RunTable
 
 __all__ = ["JournalState", "SavedReports", "append", "load", "rewrite"]
@@ -105,7 +106,7 @@ def append(path: Path, reports: Iterable[RunReport], state: JournalState) -> Non
     Raises:
       OSError: it cannot be written; the file may end with an incomplete record, so `rewrite` it.
     """
-    with path.open("ab") as file:
+    with open_private(path, "ab") as file:
         file.write(b"".join(_records(reports, state)))
         file.flush()
         os.fsync(file.fileno())
@@ -121,7 +122,7 @@ def rewrite(path: Path, reports: Iterable[RunReport], state: JournalState) -> No
     """
     new = path.with_name(f".{path.name}.new")
     try:
-        with new.open("wb") as file:
+        with open_private(new, "wb") as file:
             file.writelines(_records(reports, state))
             file.flush()
             os.fsync(file.fileno())
