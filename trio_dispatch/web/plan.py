@@ -6,8 +6,9 @@ Pure, and slow for many dispatches: call it in a thread.
 from __future__ import annotations
 
 import json
+import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -17,24 +18,36 @@ from ..model.payload import JSON
 from ..model.runs import ReportedRun, ReportedState
 from ..model.target import Target
 from ..text.records import format_json_time
-from ..timeline.diagram import Bar, Row, make_diagram
 from ..timeline.grouping import By, Grouping, target_label
 from ..timeline.heights import number_in
-from ..timeline.window import Window
+from ..timeline.runs import runs as runs_of
 from ..timeline.words import clean, natural_key
+from .layout import (
+    CONFLICT,
+    FOREVER,
+    MANY,
+    OVERRIDDEN,
+    PULSE,
+    Bar,
+    Span,
+    arbitrate,
+    conflicts,
+    in_lanes,
+    overridden,
+    told_apart,
+)
 
-__all__ = ["PlanQuery", "encode_plan"]
+__all__ = ["PlanMemory", "PlanQuery", "encode_plan"]
 
-CLIPPED_LEFT, CLIPPED_RIGHT, OVERRIDDEN, MANY, PULSE, CONFLICT = 1, 2, 4, 8, 16, 32
+CLIPPED_LEFT, CLIPPED_RIGHT = 1, 2
 
-_MAX_BARS: Final = 12_000
+_MAX_BARS: Final = 20_000
+"""If there are more bars, the resolution is made coarser."""
+
 _MAX_ROWS: Final = 500
 _MAX_LANES: Final = 8
 _MAX_ACTUAL_LANES: Final = 4
 _MAX_HEIGHT_KEYS: Final = 50
-_PULSE: Final = 3
-"""A pulse is drawn as wide as this many resolutions."""
-
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _NEVER_STARTED: Final = {
@@ -71,9 +84,10 @@ def encode_plan(
     query: PlanQuery,
     now: datetime,
     dispatches: Sequence[Dispatch],
-    runs: Iterable[ReportedRun],
+    runs: Sequence[ReportedRun],
     grouping: Grouping,
     more: Mapping[str, Any],
+    memory: PlanMemory | None = None,
 ) -> bytes:
     """Return the answer to a query as JSON.
 
@@ -82,54 +96,68 @@ def encode_plan(
       runs: The runs that were reported for the time, and those that last.
       grouping: What the rows are; it must be the query's.
       more: Further fields of the answer.
+      memory: What was computed for the same query before.
     """
     kept = [each for each in dispatches if not query.types or each.type in query.types]
-    diagram = make_diagram(
-        kept,
-        Window(query.begin, query.end, now, UTC),
-        grouping,
-        resolution=query.resolution,
-        pulse=_PULSE * query.resolution,
-        max_lanes=_MAX_LANES,
-        max_rows=_MAX_ROWS,
-        max_bars=_MAX_BARS,
-    )
-    drawn = {bar.dispatch.id: bar.dispatch for bar in diagram.bars()}
+    members: dict[str, list[Dispatch]] = {}
+    for each in kept:
+        for label in grouping.labels(each):
+            members.setdefault(label, []).append(each)
+    planner = _Planner(query, memory or PlanMemory())
+    planned = planner.rows(members)
     known = {each.id: each for each in dispatches}
     reported = _Reported(query, now, known, grouping)
-    for run in _without_announcements([*runs]):
+    for run in _without_announcements(runs):
         if not query.types or run.type in query.types:
             reported.add(run)
-    drawn.update((id_, known[id_]) for id_ in reported.ids if id_ in known)
-    rows: dict[str, dict[str, Any]] = {row.label: _planned_row(row, query) for row in diagram.rows}
-    for label, content in reported.rows():
-        rows.setdefault(label, _row(label, query, 0, [])).update(content)
+    actual = dict(reported.rows())
+    labels = {label for label, row in planned.items() if row.ids} | actual.keys()
+    ordered = sorted(labels, key=lambda label: (natural_key(label), label))
+    drawn = reported.ids.union(*(row.ids for row in planned.values()))
+    described = {id_: known[id_] for id_ in sorted(drawn) if id_ in known}
     heights = {
         id_: None if query.height is None else number_in(each.payload, query.height)
-        for id_, each in drawn.items()
+        for id_, each in described.items()
     }
     answer = {
         "from": _millis(query.begin),
         "to": _millis(query.end),
         "now": _millis(now),
         "by": query.by,
-        "resolution": query.resolution // _MILLISECOND,
+        "resolution": planner.resolution // _MILLISECOND,
         "height_keys": _height_keys(kept),
         "height": _height(query.height, heights.values()),
         "types": sorted({clean(each.type) for each in dispatches}, key=natural_key),
-        "idle": [label for label in diagram.idle if label not in rows],
-        "left_out": diagram.left_out,
-        "dispatches": {
-            str(id_): _described(each, heights[id_]) for id_, each in sorted(drawn.items())
-        },
-        "rows": [
-            rows[label] for label in sorted(rows, key=lambda label: (natural_key(label), label))
-        ],
+        "idle": sorted(members.keys() - labels, key=natural_key),
+        "left_out": max(0, len(ordered) - _MAX_ROWS),
+        "dispatches": {str(id_): _described(each, heights[id_]) for id_, each in described.items()},
         **more,
     }
-    return json.dumps(answer, separators=(",", ":"), ensure_ascii=False).encode(
-        "utf-8", "surrogatepass"
-    )
+    rows = [
+        _row(label, query, planned.get(label), actual.get(label)) for label in ordered[:_MAX_ROWS]
+    ]
+    text = _dumps(answer)
+    return f'{text[:-1]},"rows":[{",".join(rows)}]}}'.encode("utf-8", "surrogatepass")
+
+
+def _dumps(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def _row(
+    label: str, query: PlanQuery, planned: _Planned | None, actual: Mapping[str, Any] | None
+) -> str:
+    head = {
+        "label": label,
+        "component": int(label.rpartition(" ")[2]) if query.by == "component" else None,
+        "lanes": 0 if planned is None else planned.lanes,
+        "actual_lanes": 0,
+        "actual": [],
+        "marks": [],
+        **(actual or {}),
+    }
+    bars = "[]" if planned is None else planned.bars
+    return f'{_dumps(head)[:-1]},"bars":{bars}}}'
 
 
 def _millis(moment: datetime) -> int:
@@ -152,63 +180,153 @@ def _described(dispatch: Dispatch, height: float | None) -> dict[str, Any]:
 # Planned runs.
 
 
-def _row(label: str, query: PlanQuery, lanes: int, bars: list[list[int | None]]) -> dict[str, Any]:
-    component = int(label.rpartition(" ")[2]) if query.by == "component" else None
-    return {
-        "label": label,
-        "component": component,
-        "lanes": lanes,
-        "bars": bars,
-        "actual_lanes": 0,
-        "actual": [],
-        "marks": [],
-    }
+@dataclass(slots=True)
+class PlanMemory:
+    """What one query has computed so far, for the next time: most of it does not change.
+
+    Attributes:
+      spans: The runs of each dispatch, by its id, with the dispatch.
+      rows: The bars of each row as JSON, by its label, with the dispatches that are in it.
+      coarseness: How much coarser than the query's the resolution is.
+    """
+
+    spans: dict[int, tuple[Dispatch, list[Span]]] = field(default_factory=dict)
+    rows: dict[str, tuple[list[Dispatch], _Planned]] = field(default_factory=dict)
+    coarseness: int = 1
 
 
-def _planned_row(row: Row, query: PlanQuery) -> dict[str, Any]:
-    conflicts = _conflicts(row.bars) if query.by == "component" else set()
-    bars = [
-        _bar(bar, CONFLICT if number in conflicts else 0) for number, bar in enumerate(row.bars)
-    ]
-    return _row(row.label, query, row.lanes, bars)
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    """The planned runs of a row.
+
+    Attributes:
+      lanes: The number of lanes.
+      number: The number of bars.
+      bars: The bars as JSON.
+      ids: The dispatches that have bars.
+    """
+
+    lanes: int
+    number: int
+    bars: str
+    ids: frozenset[int]
 
 
-def _bar(bar: Bar, flags: int) -> list[int | None]:
-    for flag, given in (
-        (CLIPPED_LEFT, bar.clipped_left),
-        (CLIPPED_RIGHT, bar.clipped_right),
-        (OVERRIDDEN, bar.overridden),
-        (MANY, bar.run.many),
-        (PULSE, bar.pulse),
-    ):
-        flags |= flag if given else 0
-    run = bar.run
-    end = None if run.end is None else _millis(run.end)
-    return [bar.dispatch.id, _millis(run.start), end, bar.lane, flags, bar.others]
+class _Planner:
+    """Lays out planned runs, remembering them."""
+
+    def __init__(self, query: PlanQuery, memory: PlanMemory) -> None:
+        self._query = query
+        self._memory = memory
+        self._begin, self._end = _millis(query.begin), _millis(query.end)
+
+    @property
+    def resolution(self) -> timedelta:
+        """The resolution of the rows: the query's, or a coarser one if there were many bars."""
+        return self._query.resolution * self._memory.coarseness
+
+    def rows(self, members: Mapping[str, list[Dispatch]]) -> dict[str, _Planned]:
+        """Return the rows of dispatches, by their labels."""
+        memory = self._memory
+        memory.rows = {label: item for label, item in memory.rows.items() if label in members}
+        while True:
+            rows = {label: self._row(label, members[label]) for label in members}
+            if sum(row.number for row in rows.values()) <= _MAX_BARS:
+                return rows
+            memory.coarseness *= 2
+            memory.rows.clear()
+            memory.spans.clear()
+
+    def _row(self, label: str, dispatches: list[Dispatch]) -> _Planned:
+        known = self._memory.rows.get(label)
+        if known is not None and _same(known[0], dispatches):
+            return known[1]
+        if self._query.by == "component":
+            lanes, bars = self._component(dispatches)
+        else:
+            lanes, bars = self._in_lanes(
+                [self._bar(each, span) for each in dispatches for span in self._spans(each)],
+                _MAX_LANES,
+            )
+        text = json.dumps([self._encoded(bar) for bar in bars], separators=(",", ":"))
+        row = _Planned(lanes, len(bars), text, frozenset(bar.id for bar in bars))
+        self._memory.rows[label] = dispatches, row
+        return row
+
+    def _spans(self, dispatch: Dispatch) -> list[Span]:
+        known = self._memory.spans.get(dispatch.id)
+        if known is not None and known[0] is dispatch:
+            return known[1]
+        begin, end = self._query.begin, self._query.end
+        spans = [
+            Span(
+                dispatch.id,
+                _millis(run.start),
+                FOREVER if run.end is None else _millis(run.end),
+                run.many,
+            )
+            for run in runs_of(dispatch, begin, end, self.resolution)
+        ]
+        self._memory.spans[dispatch.id] = dispatch, spans
+        return spans
+
+    def _bar(self, dispatch: Dispatch, span: Span) -> Bar:
+        flags = MANY if span.many else PULSE if dispatch.is_pulse else 0
+        return Bar(span.id, span.start, span.end, flags)
+
+    def _component(self, dispatches: list[Dispatch]) -> tuple[int, list[Bar]]:
+        """Lay out a component: what drives it on top, everything else below.
+
+        Dispatches of different types do not override each other: each type has an actor of its own.
+        Dry runs, pulses, and runs that are merged do not drive, and nothing overrides them.
+        """
+        resolution = self.resolution // _MILLISECOND
+        single: dict[str, list[Span]] = {}
+        driving: list[tuple[str, Bar]] = []
+        below: list[Bar] = []
+        for each in dispatches:
+            for span in self._spans(each):
+                if each.dry_run or each.is_pulse:
+                    below.append(self._bar(each, span))
+                elif span.many:
+                    driving.append((each.type, self._bar(each, span)))
+                else:
+                    single.setdefault(each.type, []).append(span)
+        exact: list[tuple[str, Bar]] = []
+        for type, spans in single.items():
+            parts: dict[int, list[tuple[int, int]]] = {}
+            for span, start, end in arbitrate(spans):
+                parts.setdefault(id(span), []).append((start, end))
+                exact.append((type, Bar(span.id, start, end)))
+            for span in spans:
+                for start, end in overridden(span, parts.get(id(span), ())):
+                    if end - start > resolution:
+                        below.append(Bar(span.id, start, end, OVERRIDDEN))
+        exact.sort(key=lambda item: item[1].start)
+        for bar in conflicts(exact):
+            bar.flags |= CONFLICT
+        top = [bar for _, bar in exact] + [bar for _, bar in driving]
+        lanes, bars = self._in_lanes(top, _MAX_LANES)
+        more, others = self._in_lanes(below, max(1, _MAX_LANES - lanes), first=lanes)
+        return lanes + more, bars + others
+
+    def _in_lanes(self, bars: list[Bar], lanes: int, *, first: int = 0) -> tuple[int, list[Bar]]:
+        resolution = self.resolution // _MILLISECOND
+        bars.sort(key=lambda bar: (bar.start, bar.id))
+        return in_lanes(told_apart(bars, resolution), resolution, lanes, first=first)
+
+    def _encoded(self, bar: Bar) -> tuple[int, int, int | None, int, int, int]:
+        flags = bar.flags
+        if bar.start < self._begin:
+            flags |= CLIPPED_LEFT
+        if bar.end > self._end:
+            flags |= CLIPPED_RIGHT
+        end = None if bar.end >= FOREVER else bar.end
+        return bar.id, bar.start, end, bar.lane, flags, bar.others
 
 
-def _conflicts(bars: Sequence[Bar]) -> set[int]:
-    """Return the numbers of the bars that drive a component while one of another type does."""
-    driving = [
-        (bar.run.start, number, bar)
-        for number, bar in enumerate(bars)
-        if not (bar.overridden or bar.dry_run or bar.dispatch.is_pulse)
-    ]
-    found: set[int] = set()
-    # Of each type the bar that ends last: bars of one type do not overlap.
-    latest: dict[str, tuple[datetime | None, int]] = {}
-    for start, number, bar in sorted(driving, key=lambda item: item[:2]):
-        for type, (end, other) in latest.items():
-            if type != bar.dispatch.type and (end is None or end > start):
-                found |= {number, other}
-        known = latest.get(bar.dispatch.type)
-        if known is None or _is_later(bar.run.end, known[0]):
-            latest[bar.dispatch.type] = bar.run.end, number
-    return found
-
-
-def _is_later(end: datetime | None, than: datetime | None) -> bool:
-    return than is not None and (end is None or end > than)
+def _same(some: Sequence[Dispatch], others: Sequence[Dispatch]) -> bool:
+    return len(some) == len(others) and all(map(operator.is_, some, others))
 
 
 # Reported runs.
@@ -276,11 +394,11 @@ class _Reported:
     def rows(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield what the reports add to each row."""
         resolution = self._query.resolution
-        for label, found in self._started.items():
-            lanes, bars = _in_lanes(_told_apart(found, resolution), self._now, resolution)
-            yield label, {"actual_lanes": lanes, "actual": bars}
-        for label, found in self._marks.items():
-            yield label, {"marks": [_mark(each) for each in _told_apart(found, resolution)]}
+        for label in self._started.keys() | self._marks.keys():
+            started = _told_apart(self._started.get(label, []), resolution)
+            lanes, bars = _in_lanes(started, self._now, resolution)
+            marks = [_mark(each) for each in _told_apart(self._marks.get(label, []), resolution)]
+            yield label, {"actual_lanes": lanes, "actual": bars, "marks": marks}
 
 
 def _without_announcements(runs: Sequence[ReportedRun]) -> Iterator[ReportedRun]:

@@ -7,11 +7,15 @@ from typing import Final
 
 import trio
 
-from .plan import PlanQuery
+from .plan import PlanMemory, PlanQuery
 
 __all__ = ["Plans"]
 
 _KEPT: Final = 16
+"""The most plans that are kept."""
+
+_MEMORIES: Final = 4
+"""The most queries of which more than the plan is kept."""
 
 Encoded = tuple[bytes, bytes]
 
@@ -31,6 +35,15 @@ class Plans:
         self._revision = revision
         self._known: dict[PlanQuery, tuple[int, Encoded]] = {}
         self._locks: dict[PlanQuery, trio.Lock] = {}
+        self._memories: dict[PlanQuery, PlanMemory] = {}
+
+    def memory(self, query: PlanQuery) -> PlanMemory:
+        """Return what was computed for a query, for one computation at a time to use."""
+        memory = self._memories.pop(query, PlanMemory())
+        self._memories[query] = memory
+        while len(self._memories) > _MEMORIES:
+            del self._memories[next(iter(self._memories))]
+        return memory
 
     async def get(self, query: PlanQuery, compute: Callable[[], Awaitable[Encoded]]) -> Encoded:
         """Return a plan that has every change so far, computing it if necessary."""

@@ -29,6 +29,8 @@ CONNECTIONS: Final = 500
 SEND_TIMEOUT: Final = 20.0
 HANDSHAKE_TIMEOUT: Final = 10.0
 IDLE_TIMEOUT: Final = 30.0
+GONE_TIMEOUT: Final = 3.0
+"""The seconds that a request has to finish when its client is gone."""
 
 
 class WebServer:
@@ -131,10 +133,11 @@ class WebServer:
         try:
             if isinstance(stream, trio.SSLStream) and not await _shake_hands(stream):
                 return
-            connection = _Connection(stream, self._send_timeout)
-            await TCPServer(
-                self._app, self._config, self._context, ConnectionState({}), connection
-            ).run()
+            with trio.CancelScope() as scope:
+                connection = _Connection(stream, self._send_timeout, scope)
+                await TCPServer(
+                    self._app, self._config, self._context, ConnectionState({}), connection
+                ).run()
         finally:
             self._open.discard(stream)
             self._one_closed.set()
@@ -174,22 +177,34 @@ class _NoSocket:
 
 
 class _Connection(anyio.abc.SocketStream):
-    """A Trio stream as Anycorn expects one.  A client that does not read is disconnected."""
+    """A Trio stream as Anycorn expects one.  A client that does not read is disconnected.
 
-    def __init__(self, stream: trio.abc.Stream, send_timeout: float) -> None:
+    Args:
+      scope: The scope of the connection, which ends soon after the client is gone.
+    """
+
+    def __init__(
+        self, stream: trio.abc.Stream, send_timeout: float, scope: trio.CancelScope
+    ) -> None:
         self._stream = stream
         self._send_timeout = send_timeout
+        self._scope = scope
 
     async def receive(self, max_bytes: int = 65536) -> bytes:
+        error: Exception
         try:
             data = await self._stream.receive_some(max_bytes)
-        except trio.BrokenResourceError as exc:
-            raise anyio.BrokenResourceError from exc
-        except trio.ClosedResourceError as exc:
-            raise anyio.ClosedResourceError from exc
-        if not data:
-            raise anyio.EndOfStream
-        return bytes(data)
+        except trio.BrokenResourceError:
+            error = anyio.BrokenResourceError()
+        except trio.ClosedResourceError:
+            error = anyio.ClosedResourceError()
+        else:
+            if data:
+                return bytes(data)
+            error = anyio.EndOfStream()
+        # Otherwise Anycorn keeps the connection until its idle timeout.
+        self._scope.deadline = trio.current_time() + GONE_TIMEOUT
+        raise error
 
     async def send(self, item: bytes) -> None:
         try:

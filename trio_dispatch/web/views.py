@@ -44,10 +44,6 @@ _HISTORY: Final = timedelta(days=400)
 _REFUSED: Final = {Status.UNAUTHENTICATED, Status.PERMISSION_DENIED}
 
 
-class _RefusedError(Exception):
-    """The service does not accept the key any more."""
-
-
 class View:
     """A live copy of a microgrid, as one key sees it.
 
@@ -137,8 +133,6 @@ class View:
                 self._opened.set()
                 await self._wait_idle()
                 nursery.cancel_scope.cancel()
-        except* _RefusedError:
-            self.error = PageError(401, "login_required", "the service does not accept the key")
         except* ServiceError as group:
             self.error = _first_error(group)
         except* DispatchError as other:
@@ -179,7 +173,7 @@ class View:
 
     async def _follow_runs(self, task_status: trio.TaskStatus[None]) -> None:
         task_status.started()
-        backoff = Backoff()
+        backoff, again = Backoff(), False
         while self.records_runs:
             began = trio.current_time()
             try:
@@ -187,7 +181,9 @@ class View:
                     self.dispatcher.client.stream_runs(self.microgrid_id) as runs,
                     trio.open_nursery() as nursery,
                 ):
-                    nursery.start_soon(self._reload_when_started, runs.started)
+                    if again:
+                        nursery.start_soon(self._reload_when_started, runs.started)
+                    again = True
                     async for run in runs:
                         if not isinstance(run, Undecodable):
                             self._pending.add_run(run)
@@ -209,7 +205,8 @@ class View:
         shown = None
         async for state in self.dispatcher.sync_state.eventual_values():
             if isinstance(state.error, ServiceError) and state.error.status in _REFUSED:
-                raise _RefusedError
+                self.error = PageError(401, "login_required", "the service does not accept the key")
+                self._used.cancel()
             record = sync_record(state)
             if record != shown:
                 shown = record

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import aclosing
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -48,10 +49,13 @@ async def read_body(request: Request) -> Mapping[str, Any]:
     body = bytearray()
     try:
         with trio.fail_after(_BODY_TIMEOUT):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > MAX_BODY:
-                    raise PageError(413, "too_large", f"the body has more than {MAX_BODY} bytes")
+            async with aclosing(request.stream()) as chunks:
+                async for chunk in chunks:
+                    body += chunk
+                    if len(body) > MAX_BODY:
+                        raise PageError(
+                            413, "too_large", f"the body has more than {MAX_BODY} bytes"
+                        )
     except (trio.TooSlowError, ClientDisconnect):
         raise PageError(408, "invalid", "the body did not come in time") from None
     try:

@@ -74,7 +74,15 @@ async def _compute(
     grouping = Grouping.by_component(components) if query.by == "component" else Grouping(query.by)
     more = {"version": version, "recorded": view.records_runs}
     return await clock.run_in_thread(
-        _encode, query, now, view.dispatches, runs, grouping, more, limiter=view.plans.limiter
+        _encode,
+        query,
+        now,
+        view.dispatches,
+        runs,
+        grouping,
+        more,
+        view.plans.memory(query),
+        limiter=view.plans.limiter,
     )
 
 
