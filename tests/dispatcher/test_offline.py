@@ -241,15 +241,16 @@ def test_killed_writer_leaves_a_whole_file(tmp_path: Path) -> None:
         assert writer.stdout is not None
         for _ in range(8):
             child = int(writer.stdout.readline())
+            while not cache.exists():
+                time.sleep(0.01)
             time.sleep(rng.uniform(0.01, 0.15))
             os.kill(child, signal.SIGKILL)
             assert writer.stdout.readline() == "killed\n"
             known = load(cache, 1)
-            if known is not None:
-                (number,) = known.running
-                assert len(known.dispatches) == 199
-                assert {dispatch.payload["n"] for dispatch in known.dispatches} == {number}
-    assert known is not None
+            assert known is not None
+            (number,) = known.running
+            assert len(known.dispatches) == 199
+            assert {dispatch.payload["n"] for dispatch in known.dispatches} == {number}
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -15,6 +16,7 @@ from ..actors.messages import what_is_on
 from ..errors import DispatchError
 from ..model.dispatch import Dispatch
 from .cache_file import SavedState, load, save
+from .file_writes import FileWrites
 from .journal import Journal
 from .pending_orphans import LeftOn
 
@@ -89,6 +91,7 @@ class FileCache:
         self._stale = trio.Event()
         self._stale.set()
         self._lock = trio.Lock()
+        self._writes = FileWrites()
         self._is_failing = False
         self._journal = Journal(path)
         self._sequence = 0 if saved is None else saved.sequence
@@ -183,8 +186,9 @@ class FileCache:
             left_on = self._left_on()
             sequence = self._being_written = self._sequence
             try:
-                encoded, recorded = await clock.run_in_thread(
-                    self._save, now, entries, left_on, sequence, abandon_on_cancel=abandon_on_cancel
+                encoded, recorded = await self._writes.run(
+                    partial(self._save, now, entries, left_on, sequence),
+                    abandon_on_cancel=abandon_on_cancel,
                 )
             except OSError as exc:
                 self._failed(exc)

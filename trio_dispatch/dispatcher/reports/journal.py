@@ -6,6 +6,7 @@ import logging
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -15,6 +16,7 @@ from ... import clock
 from ...concurrency.backoff import Backoff
 from ...errors import DispatchError
 from ...model.runs import RunReport
+from ..file_writes import FileWrites
 from .journal_file import JournalState, SavedReports, append, load, rewrite
 from .queue import ReportQueue
 
@@ -55,6 +57,7 @@ class Journal:
         # The file may end with an incomplete record, so the first write replaces it.
         self._records = math.inf
         self._lock = trio.Lock()
+        self._writes = FileWrites()
         self._is_failing = False
         self.put = AsyncValue(queue.stored)
         self.stored = AsyncValue(queue.stored)
@@ -113,7 +116,7 @@ class Journal:
                 self._records = 0
             before, self._records = self._records, math.inf
             try:
-                await clock.run_in_thread(write, path, reports, state, abandon_on_cancel=True)
+                await self._writes.run(partial(write, path, reports, state), abandon_on_cancel=True)
             except OSError as exc:
                 # It is tried again, and logged once.
                 if not self._is_failing:
