@@ -99,6 +99,15 @@ def test_an_unknown_log_format() -> None:
     assert "'xml' is not one of 'text', 'json'" in refused_to_serve("--log-format", "xml", status=2)
 
 
+def test_backups_need_a_database_in_a_file(tmp_path: Path) -> None:
+    for db in ([], ["--db", "postgresql://localhost/x"]):
+        line = refused_to_serve("--backup-dir", tmp_path / "backups", *db, status=2)
+        assert "--backup-dir requires --db FILE" in line
+    db = ["--db", str(tmp_path / "x.db")]
+    line = refused_to_serve("--backup-dir", tmp_path / "missing" / "backups", *db)
+    assert "backups" in line
+
+
 def test_keys_and_a_file_of_keys_exclude_each_other(tmp_path: Path) -> None:
     line = refused_to_serve("--keys", tmp_path / "keys.toml", "--key", SECRET, status=2)
     assert "--keys and --key (or DISPATCH_SERVICE_KEYS) exclude each other" in line

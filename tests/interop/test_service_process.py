@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -234,6 +235,10 @@ async def test_metrics_and_logs_report_calls(tmp_path: Path) -> None:
         open_client(service.url, key=KEY) as client,
         open_client(service.url, key="wrong") as stranger,
     ):
+        line = await service.logged("has started")
+        assert line["message"] == f"trio-dispatch {version('trio-dispatch')} has started"
+        assert (line["store"], line["keys"]) == (str(tmp_path / "x.db"), 1)
+        assert line["serving"] == service.url
         line = await service.logged("metrics are at")
         address = line["message"].split("//")[1].partition("/")[0]
         async with watching(client) as seen:

@@ -7,6 +7,7 @@ import select
 import signal
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -229,12 +230,15 @@ async def test_a_dispatcher_is_ready_when_it_knows_the_dispatches(tmp_path: Path
 
 
 @within(60)
-async def test_serve_is_ready_when_it_listens(tmp_path: Path) -> None:
+async def test_serve_is_ready_when_it_listens_and_again_after_each_reload(tmp_path: Path) -> None:
+    keys = tmp_path / "keys.toml"
+    keys.write_text('[[keys]]\nkey = "k"\n')
     environment = {**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify")}
     with trio.socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
         await listening.bind(str(tmp_path / "notify"))
         manager = Manager(listening, "")
         command = [sys.executable, "-m", "trio_dispatch.cli", "serve", "--listen", "127.0.0.1:0"]
+        command += ["--keys", str(keys)]
         process = await trio.lowlevel.open_process(
             command, env=environment, stdout=PIPE, stderr=PIPE
         )
@@ -242,6 +246,14 @@ async def test_serve_is_ready_when_it_listens(tmp_path: Path) -> None:
             assert await manager.message() == "READY=1"
             assert process.stdout is not None
             assert b"serving on grpc://127.0.0.1:" in await process.stdout.receive_some()
+            for text in ('[[keys]]\nkey = "new"\n', "invalid"):
+                keys.write_text(text)
+                before = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+                process.send_signal(signal.SIGHUP)
+                state, _, stamp = (await manager.message()).partition("\nMONOTONIC_USEC=")
+                assert state == "RELOADING=1"
+                assert before <= int(stamp) <= time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+                assert await manager.message() == "READY=1"
             process.terminate()
             assert await manager.message() == "STOPPING=1"
             assert await process.wait() == 0, "running calls have finished"
