@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.commanding import Cli
-from trio_dispatch.cli.app.config import KEYS, parse_config
-from trio_dispatch.cli.app.options import SHARED_OPTIONS
+from trio_dispatch.cli.app.config import OPTIONS, Config, parse_config
+from trio_dispatch.cli.app.options import shared_options_of
+from trio_dispatch.cli.commands.read import get
 
 # The zone in which times are printed shows which value was used.
 BERLIN, NEW_YORK, TOKYO = "Europe/Berlin", "America/New_York", "Asia/Tokyo"
@@ -63,21 +64,21 @@ def test_a_file_can_set_every_option(
     for name in ("DISPATCH_API_URL", "DISPATCH_API_KEY", "DISPATCH_MICROGRID_ID"):
         monkeypatch.delenv(name)
     config.write_text(
-        f'url = "{url}"\nkey = "{key}"\nmicrogrid = 7\ntimeout = 5\njson = true\n'
+        f'url = "{url}"\nkey = "{key}"\nmicrogrid = 7\ntimeout = 5\noutput = "json"\n'
         'verbose = false\ncolor = "never"\n'
     )
     config.chmod(0o600)
     result = cli("create", "A", "--target", "1", "--start", "now", "--duration", "1h")
     assert result.exit_code == 0, result.output
-    assert result.stderr == ""
+    assert "is the only dispatch of microgrid 7" in result.stderr
     assert result.stdout.startswith('{"id": ')
 
 
 def test_options_have_the_same_name_everywhere() -> None:
-    """Except for `config`, which cannot name itself."""
-    names = {each.opts[0].removeprefix("--"): each for each in SHARED_OPTIONS}
-    assert set(names) - {"config"} == set(KEYS)
-    for name in ("timezone", "timeout", "color", "config"):
+    """Except for those that select the values of the file, and for what is short for another."""
+    names = {each.opts[0].removeprefix("--"): each for each in shared_options_of(get)}
+    assert set(names) - {"config", "context", "json"} == set(OPTIONS)
+    for name in ("timezone", "timeout", "output", "color", "config"):
         assert names[name].envvar == f"DISPATCH_{name.upper()}"
     assert names["url"].envvar == "DISPATCH_API_URL"
 
@@ -89,13 +90,21 @@ def test_options_have_the_same_name_everywhere() -> None:
         ("sign_secret = 'x'", "unknown key 'sign_secret': did you mean sign-secret?"),
         ("microgird = 1", "unknown key 'microgird': did you mean microgrid?"),
         ("colour = 'x'", "unknown key 'colour': did you mean color?"),
-        ("x = 1", "unknown key 'x': use url, key, sign-secret"),
+        ("x = 1", "unknown key 'x': use "),
         ("url = 1", 'url = 1 is not a string, as in "..."'),
         ("microgrid = '1'", "microgrid = '1' is not an integer"),
         ("microgrid = true", "microgrid = True is not an integer"),
-        ("json = 'yes'", "json = 'yes' is not true or false"),
+        ("verbose = 'yes'", "verbose = 'yes' is not true or false"),
         ("timeout = 'long'", "timeout = 'long' is not a number"),
         ("[list]\njson = true", "unknown key 'list'"),
+        ("contexts = 1", "contexts is not a table of tables: use [contexts.NAME]"),
+        (
+            "[contexts.a]\nmicrogird = 1",
+            "contexts.a: unknown key 'microgird': did you mean microgrid?",
+        ),
+        ("[contexts.a]\nmicrogrid = 'x'", "contexts.a: microgrid = 'x' is not an integer"),
+        ("context = 'b'\n[contexts.a]", "unknown context 'b': use a"),
+        ("key = 'a'\nkey-file = 'b'", "key and key-file exclude each other: give one of them"),
     ],
 )
 def test_an_invalid_config_file(cli: Cli, config: Path, text: str, why: str) -> None:
@@ -148,7 +157,7 @@ def test_a_readable_secret_causes_a_warning(cli: Cli, config: Path) -> None:
 
 
 def test_an_empty_config_file() -> None:
-    assert parse_config("") == {}
+    assert parse_config("") == Config({}, {}, None)
 
 
 @pytest.mark.parametrize(

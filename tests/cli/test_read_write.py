@@ -229,7 +229,7 @@ def test_a_list_is_complete_without_a_terminal(cli: Cli, service_thread: Service
     )
     heading, *rows = cli.ok("list").splitlines()
     assert heading.split() == [
-        "ID", "TYPE", "TARGET", "START", "DURATION", "RECURS", "STATE", "NEXT", "RUN"
+        "ID", "TYPE", "TARGET", "START", "DURATION", "RECURS", "STATE", "NEXT", "RUN", "PAYLOAD",
     ]  # fmt: skip
     states = {row.split()[0]: row for row in rows}
     assert len(rows) == 4

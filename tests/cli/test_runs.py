@@ -291,7 +291,7 @@ async def _follow(service: LocalService, lines: Lines) -> None:
 async def test_follow_prints_json_with_announcements(autojump_clock: MockClock) -> None:
     lines = Lines()
     async with open_test_service() as service, trio.open_nursery() as nursery:
-        settings = replace(settings_for(service), json=True)
+        settings = replace(settings_for(service), output="json")
 
         @nursery.start_soon
         async def follow() -> None:

@@ -150,10 +150,10 @@ def test_an_invalid_input(cli: Cli) -> None:
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        (("-o", "plan.jpg"), 2, "'plan.jpg' must end with .svg, .png, .html or .txt"),
+        (("-o", "plan.jpg"), 2, "'plan.jpg' is neither table nor json nor a file"),
         (("-o", "/nonexistent/plan.svg"), 1, "/nonexistent/plan.svg cannot be written: No such"),
         (("--width", "9"), 2, "9 is not in the range 40<=x<=10000"),
-        (("--by", "id"), 2, "'id' is not one of 'type', 'target', 'component'"),
+        (("--by", "id"), 2, "'id' is not one of type, target, component"),
         (("--for", "forever"), 2, "--for cannot be forever: use a duration such as 12h or 7d"),
         (("--for", "0"), 2, "is not after the begin"),
         (("--for", "much"), 2, "'much'"),

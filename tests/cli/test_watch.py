@@ -114,7 +114,7 @@ async def test_json_begins_with_all_dispatches(autojump_clock: trio.testing.Mock
     async with open_test_service() as service:
         await service.put(make_dispatch(1))
         await service.put(make_dispatch(2, start_time=VIRTUAL_START + HOUR))
-        async with watching(service, json=True) as output:
+        async with watching(service, output="json") as output:
             events = output.take_json()
             assert sorted((e["event"], e.get("dispatch", {}).get("id")) for e in events[:3]) == [
                 ("known", 1), ("known", 2), ("sync", None),
@@ -132,7 +132,7 @@ async def test_watch_one_type(autojump_clock: trio.testing.MockClock) -> None:
     async with open_test_service() as service:
         await service.put(make_dispatch(1, type="A"))
         await service.put(make_dispatch(2, type="B"))
-        async with watching(service, "B", json=True) as output:
+        async with watching(service, "B", output="json") as output:
             ids = {e["dispatch"]["id"] for e in output.take_json() if "dispatch" in e}
             assert ids == {2}
 
@@ -142,7 +142,7 @@ async def test_a_lost_connection_is_shown_and_the_schedule_goes_on(
 ) -> None:
     async with open_test_service() as service:
         await service.put(make_dispatch(1, start_time=VIRTUAL_START + MINUTE))
-        async with watching(service, json=True) as output:
+        async with watching(service, output="json") as output:
             output.take()
             await service.stop()
             await trio.sleep(100)
@@ -173,7 +173,7 @@ async def test_the_same_error_is_shown_once(autojump_clock: trio.testing.MockClo
 
 async def test_a_slow_reader_holds_up_nothing(autojump_clock: trio.testing.MockClock) -> None:
     async with open_test_service() as service:
-        settings = Settings(microgrid=1, key=service.key, channel=service.channel, json=True)
+        settings = Settings(microgrid=1, key=service.key, channel=service.channel, output="json")
         events: list[Any] = []
 
         async def write(text: str) -> None:

@@ -82,9 +82,12 @@ def test_an_invalid_payload(cli: Cli, text: str, message: str) -> None:
     [
         (("list", "--url", "http://x"), "the scheme is 'http', expected 'grpc'"),
         (("list", "--colour", "red"), "No such option"),
-        (("--url", "grpc://x", "list"), "no such option here: --url; options follow the command"),
+        (
+            ("--sort", "start", "list"),
+            "no such option here: --sort; the options of a command follow",
+        ),
         (("list", "--key", "schl\u00fcssel"), "not printable ASCII"),
-        (("lst",), "No such command 'lst'"),
+        (("lst",), "no such command: 'lst': did you mean list?"),
         (("create", "A"), "Missing option '--target' / '-t'"),
         (("get",), "Missing argument 'ID...'"),
         (("update", "1-3", "--inactive"), "update one dispatch at a time"),

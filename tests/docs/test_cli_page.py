@@ -20,8 +20,9 @@ from click.testing import CliRunner
 
 from trio_dispatch.cli.app.config import parse_config
 from trio_dispatch.cli.app.group import cli
-from trio_dispatch.cli.app.options import SHARED_OPTIONS
+from trio_dispatch.cli.app.options import shared_options_of
 from trio_dispatch.cli.app.run import EXIT_STATUSES
+from trio_dispatch.cli.commands.read import get
 from trio_dispatch.service import Keys, open_service
 from trio_dispatch.text.records import COMPUTED, FIELDS
 
@@ -114,11 +115,18 @@ def with_service(function: Any) -> None:
 
 def test_the_config_file_of_the_page() -> None:
     (text,) = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
-    assert set(parse_config(text)) == {"url", "key", "microgrid", "timezone"}
+    assert set(parse_config(text).values) == {"url", "key", "microgrid", "timezone"}
+
+
+def test_the_contexts_of_the_page() -> None:
+    (text,) = [each for each in re.findall(r"```text\n(.*?)```", PAGE, re.DOTALL) if "[" in each]
+    config = parse_config(text)
+    assert config.context in config.contexts
+    assert [*config.contexts] == ["site-7", "test"]
 
 
 def test_the_table_of_options_is_complete() -> None:
-    for parameter in SHARED_OPTIONS:
+    for parameter in shared_options_of(get):
         (row,) = [line for line in PAGE.splitlines() if line.startswith(f"| `{parameter.opts[0]}`")]
         for name in (
             [parameter.envvar] if isinstance(parameter.envvar, str) else parameter.envvar or []

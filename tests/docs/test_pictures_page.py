@@ -39,7 +39,7 @@ def test_the_commands_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (tmp_path / "site.toml").write_text(site)
     assert len(parse_components(site)) == 4
     commands = re.findall(r"^\$ trio-dispatch (.*)$", PAGE, re.MULTILINE)
-    assert len(commands) == 4
+    assert len(commands) == 5
     for command in commands:
         name, *arguments = command.split()
         # The options are valid; only the service is missing.

@@ -60,6 +60,14 @@ def parse(text: str, now: datetime = SUNDAY, zone: tzinfo = BERLIN) -> datetime:
         ("sunday", "2026-11-28T23:00:00"),
         ("8:00", "2026-11-23T07:00:00"),
         ("13:00", "2026-11-22T12:00:00"),
+        ("6pm", "2026-11-22T17:00:00"),
+        ("6 AM", "2026-11-23T05:00:00"),
+        ("12am", "2026-11-22T23:00:00"),
+        ("12:30pm", "2026-11-22T11:30:00"),
+        ("tomorrow 6pm", "2026-11-23T17:00:00"),
+        ("tomorrow at 6:30 pm UTC", "2026-11-23T18:30:00"),
+        ("monday 7am", "2026-11-23T06:00:00"),
+        ("2026-12-01 6pm", "2026-12-01T17:00:00"),
         ("12:00:06", "2026-11-22T11:00:06"),
         ("13:00 UTC", "2026-11-22T13:00:00"),
         ("tomorrow 8:00Z", "2026-11-23T08:00:00"),
@@ -320,3 +328,20 @@ def test_a_rule_is_a_zone_like_any_other(moment: datetime) -> None:
     assert parse_absolute(format_moment(moment, zone), zone=zone) == moment
     if moment.year >= 1996:
         assert format_moment(moment, zone) == format_moment(moment, BERLIN)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("13pm", "before am and pm, use an hour from 1 to 12"),
+        ("0am", "before am and pm, use an hour from 1 to 12"),
+        ("6", "use now, "),
+        ("tomorrow 6", "use now, "),
+        ("2026-12-01 08", "use now, "),
+        ("6xm", "use now, "),
+        ("6:3pm", "use now, "),
+    ],
+)
+def test_hours_without_minutes_need_am_or_pm(text: str, why: str) -> None:
+    with pytest.raises(ValueError, match=f"{text!r} is not a time: {why}"):
+        parse_moment(text, now=SUNDAY, zone=BERLIN)

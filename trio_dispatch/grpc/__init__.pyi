@@ -33,7 +33,12 @@ from .channel import (
     ChannelStatistics as ChannelStatistics,
     open_channel as open_channel,
 )
-from .health import Health as Health, ServingStatus as ServingStatus
+from .health import (
+    Health as Health,
+    HealthAnswer as HealthAnswer,
+    ServingStatus as ServingStatus,
+    check_health as check_health,
+)
 from .server import (
     KEEPALIVE_INTERVAL as KEEPALIVE_INTERVAL,
     Server as Server,

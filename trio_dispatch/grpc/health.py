@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
+from typing import NamedTuple
 
 import trio
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 
-from ._generated.grpc.health.v1 import HealthBase, HealthCheckRequest, HealthCheckResponse
+from ._deadline import Deadline
+from ._generated.grpc.health.v1 import (
+    HealthBase,
+    HealthCheckRequest,
+    HealthCheckResponse,
+    HealthStub,
+)
 from ._generated.grpc.health.v1 import HealthCheckResponseServingStatus as ServingStatus
+from ._peer import Peer
 from ._status import printable
+from .calls import open_call
+from .channel import Channel
 
-__all__ = ["Health", "ServingStatus"]
+__all__ = ["Health", "HealthAnswer", "ServingStatus", "check_health"]
 
 
 class Health(HealthBase):
@@ -75,3 +85,36 @@ class Health(HealthBase):
                 return
             else:
                 await self._changes.park()
+
+
+class HealthAnswer(NamedTuple):
+    """What a server says about its health, and who it is.
+
+    Attributes:
+      status: The status of the service.
+      peer: The server's address and certificate.
+    """
+
+    status: ServingStatus
+    peer: Peer
+
+
+async def check_health(
+    channel: Channel, service: str = "", *, deadline: Deadline | None = None
+) -> HealthAnswer:
+    """Ask a server for the health of a service.
+
+    Args:
+      service: Its full name; the empty name stands for the whole server.
+      deadline: When the call has to end.
+
+    Raises:
+      GRPCError: the server does not answer, does not know the service (NOT_FOUND), or has no
+        health service (UNIMPLEMENTED).
+    """
+    request = HealthCheckRequest(service)
+    async with open_call(HealthStub(channel).check, request, deadline=deadline) as call:
+        reply = await call.recv_message()
+        assert reply is not None
+        assert isinstance(call.peer, Peer)
+        return HealthAnswer(reply.status, call.peer)

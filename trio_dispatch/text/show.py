@@ -6,7 +6,7 @@ text, see `Settings.paint`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, tzinfo
 from itertools import zip_longest
 from typing import NamedTuple
@@ -16,15 +16,16 @@ from rich.cells import cell_len, chop_cells
 from ..model.dispatch import Dispatch
 from ..model.formatting import format_duration, format_target
 from ..model.recurrence.description import describe_rule
-from .records import payload_json
-from .safe import printable
+from .records import payload_json, plain
+from .safe import dump_json, printable
 from .times import format_moment, format_near
 
 Paint = Callable[[str, str], str]
 
-_WHOLE = ("ID", "TYPE", "TARGET", "START", "DURATION", "RECURS", "STATE", "NEXT RUN")
+_WHOLE = ("ID", "TYPE", "TARGET", "START", "DURATION", "RECURS", "STATE", "NEXT RUN", "PAYLOAD")
 _FITTED = ("ID", "TYPE", "TARGET", "WHEN", "FOR", "RECURS")
 _NARROW = 80
+_LEAST_PAYLOAD, _BRIEF_PAYLOAD = 14, 40
 
 
 class Cell(NamedTuple):
@@ -77,20 +78,35 @@ def format_details(dispatch: Dispatch, now: datetime, zone: tzinfo, paint: Paint
 
 
 def format_table(
-    dispatches: Iterable[Dispatch], now: datetime, zone: tzinfo, paint: Paint, width: int | None
+    dispatches: Sequence[Dispatch],
+    now: datetime,
+    zone: tzinfo,
+    paint: Paint,
+    width: int | None,
+    *,
+    wide: bool = False,
 ) -> str:
     """Return a table, a row for each dispatch.
 
     Args:
       width: The columns of a terminal: the narrower it is, the fewer columns there are, and long
-        cells take several lines.  None is for a file: each row is one line, and complete.
+        cells take several lines.  None is for a file: each row is one line.
+      wide: Whether each row is one line, and complete, whatever the width; otherwise a long payload
+        is cut.
     """
-    if width is None:
-        rows = [_whole_row(dispatch, now, zone) for dispatch in dispatches]
+    if width is None or wide:
+        rows = [_whole_row(dispatch, now, zone, wide) for dispatch in dispatches]
         return "\n".join(columns(_WHOLE, rows, paint))
     narrow = width < _NARROW
-    heading = _FITTED[:5] if narrow else _FITTED
+    heading: tuple[str, ...] = _FITTED[:5] if narrow else _FITTED
     rows = [_fitted_row(dispatch, now, zone, narrow) for dispatch in dispatches]
+    payloads = [] if narrow else [brief_payload(dispatch) for dispatch in dispatches]
+    if any(payloads):
+        rest = width - sum(_widths(heading, rows)) - _GAP * len(heading)
+        room = max(rest, _LEAST_PAYLOAD)
+        for row, payload in zip(rows, payloads, strict=True):
+            row.append(Cell(cut(payload, room), "dim"))
+        heading = (*heading, "PAYLOAD")
     lines = fitted_columns(heading, rows, paint, width, {"TYPE", "TARGET", "WHEN", "RECURS"})
     if narrow:
         lines.append(paint("* recurs; a wider terminal shows how", "dim"))
@@ -115,7 +131,23 @@ def _state(dispatch: Dispatch, now: datetime, zone: tzinfo) -> Cell:
     return Cell("waits")
 
 
-def _whole_row(dispatch: Dispatch, now: datetime, zone: tzinfo) -> list[Cell]:
+def brief_payload(dispatch: Dispatch) -> str:
+    """Return a payload in a few words: ``power_kw=5, mode=eco``."""
+    parts = []
+    for name, value in dispatch.payload.items():
+        text = value if isinstance(value, str) else dump_json(plain(value))
+        parts.append(f"{name}={text}")
+    return printable(", ".join(parts))
+
+
+def cut(text: str, width: int) -> str:
+    """Return as much of a text as fits into a width."""
+    if cell_len(text) <= width:
+        return text
+    return f"{chop_cells(text, max(width - 1, 1))[0]}…"
+
+
+def _whole_row(dispatch: Dispatch, now: datetime, zone: tzinfo, wide: bool) -> list[Cell]:
     run = dispatch.next_run_after(now) if dispatch.active else None
     return [
         Cell(str(dispatch.id)),
@@ -126,6 +158,11 @@ def _whole_row(dispatch: Dispatch, now: datetime, zone: tzinfo) -> list[Cell]:
         Cell(describe_recurrence(dispatch, zone)),
         _state(dispatch, now, zone),
         Cell("" if run is None else format_moment(run, zone)),
+        Cell(
+            (payload_json(dispatch) if dispatch.payload else "")
+            if wide
+            else cut(brief_payload(dispatch), _BRIEF_PAYLOAD)
+        ),
     ]
 
 

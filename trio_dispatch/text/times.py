@@ -14,13 +14,16 @@ from .durations import parse_duration
 
 _WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _EXAMPLES = (
-    "use now, 'in 10 minutes', '5 minutes ago', 8:00, 'tomorrow 8:00', 'monday 14:00', "
+    "use now, 'in 10 minutes', '5 minutes ago', 8:00, 6pm, 'tomorrow 8:00', 'monday 14:00', "
     "'2026-12-01 08:00' or 2026-12-01T08:00Z"
 )
 _SECOND, _DAY = timedelta(seconds=1), timedelta(days=1)
 _NEAR = {"yesterday": -_DAY, "today": timedelta(), "tomorrow": _DAY}
 
-_CLOCK = r"(?P<hour>\d{1,2}):(?P<minute>\d\d)(?::(?P<second>\d\d)(?:\.(?P<fraction>\d{1,9}))?)?"
+_CLOCK = (
+    r"(?P<hour>\d{1,2})(?::(?P<minute>\d\d)(?::(?P<second>\d\d)(?:\.(?P<fraction>\d{1,9}))?)?)?"
+    r"(?:\s?(?P<half>am|pm))?"
+)
 _DATE = r"(?P<year>\d{4})-(?P<month>\d\d)-(?P<day>\d\d)"
 _ABSOLUTE = re.compile(rf"{_DATE}(?:(?:t|\s(?:at\s)?){_CLOCK})?", re.ASCII)
 _DAY_WORD = re.compile(rf"(?P<word>[a-z]+)(?:\s(?:at\s)?{_CLOCK})?", re.ASCII)
@@ -160,6 +163,12 @@ def _clock(match: re.Match[str], text: str) -> time | None:
         return None
     fraction = int((match["fraction"] or "").ljust(6, "0")[:6])
     hour, minute, second = (int(match[name] or 0) for name in ("hour", "minute", "second"))
+    if match["half"]:
+        if not 1 <= hour <= 12:
+            raise ValueError(f"{text!r} is not a time: before am and pm, use an hour from 1 to 12")
+        hour = hour % 12 + 12 * (match["half"] == "pm")
+    elif match["minute"] is None:
+        raise ValueError(f"{text!r} is not a time: {_EXAMPLES}")
     try:
         return time(hour, minute, second, fraction)
     except ValueError as exc:

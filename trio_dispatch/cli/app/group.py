@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 import click
 
+from .nearest import did_you_mean
 from .run import EXIT_STATUSES, INTERRUPTED, PIPE_CLOSED, Failure, run
 from .streams import close_pipe, tell
 
@@ -37,6 +38,8 @@ COMMANDS = {
     "purge": "serve",
     "migrate": "serve",
     "demo": "demo",
+    "ping": "ping",
+    "contexts": "contexts",
     "completion": "completion",
 }
 """The module of each command, which is the function of that name there."""
@@ -49,7 +52,7 @@ _EPILOG = "\b\nExit status:\n{}\n\n\b\nTo begin:\n{}".format(
 
 def find_command(name: str) -> click.Command:
     """Return a command.  Its function has its options, and in its docstring its help."""
-    from .options import SHARED_OPTIONS, Command, take_settings, takes_settings  # noqa: PLC0415
+    from .options import Command, shared_options_of, take_settings, takes_settings  # noqa: PLC0415
 
     module = import_module(f"trio_dispatch.cli.commands.{COMMANDS[name]}")
     function = getattr(module, name, None) or getattr(module, f"{name}_")
@@ -61,8 +64,7 @@ def find_command(name: str) -> click.Command:
         run(partial(function, *settings, **options), verbose=verbose)
 
     own = reversed(getattr(function, "__click_params__", []))
-    # The file is read before the zone that it may name.
-    params = [*own, *(reversed(SHARED_OPTIONS) if shared else ())]
+    params = [*own, *(shared_options_of(function) if shared else ())]
     return Command(name, callback=call, params=params, help=inspect.getdoc(function))
 
 
@@ -89,12 +91,14 @@ class _Group(click.Group):
             formatter.write_dl([(name, _summary(name)) for name in COMMANDS])
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        try:
-            return super().parse_args(ctx, args)
-        except click.NoSuchOption as exc:
-            raise click.UsageError(
-                f"no such option here: {exc.option_name}; options follow the command", ctx
-            ) from None
+        return super().parse_args(ctx, _with_options_last(args, ctx))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in COMMANDS and not ctx.resilient_parsing:
+            ctx.fail(f"no such command: {args[0]!r}{did_you_mean(args[0], COMMANDS)}")
+        return super().resolve_command(ctx, args)
 
     def main(  # type: ignore[override]
         self, args: Sequence[str] | None = None, prog_name: str | None = None, **options: Any
@@ -122,6 +126,32 @@ class _Group(click.Group):
             if text := _one_line(exc):
                 tell(f"Error: {text}")
             sys.exit(exc.status if isinstance(exc, Failure) else exc.exit_code)
+
+
+def _with_options_last(args: list[str], ctx: click.Context) -> list[str]:
+    """Move shared options that are before the command behind it, where the command takes them."""
+    if not args or not args[0].startswith("-") or args[0] in {"-h", "--help", "--version"}:
+        return args
+    from .options import shared_options_of  # noqa: PLC0415
+
+    shared = shared_options_of(_with_options_last)
+    takes_value = {name: not each.is_flag for each in shared for name in each.opts}
+    moved: list[str] = []
+    rest = [*args]
+    while rest and rest[0].startswith("-"):
+        word = rest.pop(0)
+        name, has_value, _ = word.partition("=")
+        if not name.startswith("--") and len(name) > 2:  # -m7
+            name, has_value = name[:2], "="
+        if name not in takes_value:
+            hint = did_you_mean(name, takes_value) or "; the options of a command follow it"
+            raise click.UsageError(f"no such option here: {name}{hint}", ctx)
+        moved.append(word)
+        if takes_value[name] and not has_value and rest:
+            moved.append(rest.pop(0))
+    if not rest and not ctx.resilient_parsing:
+        raise click.UsageError(f"no command after {' '.join(moved[:1])}", ctx)
+    return [*rest[:1], *moved, *rest[1:]]
 
 
 def _one_line(error: click.ClickException) -> str:

@@ -12,6 +12,6 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     import difflib  # noqa: PLC0415 - only for errors
 
     lowered = {each.lower(): each for each in known}
-    near = difflib.get_close_matches(name.lower(), lowered, 3, 0.6)
+    near = difflib.get_close_matches(name.lower(), lowered, 3, 0.72)
     near = near or [each for each in lowered if len(name) >= 3 and each.startswith(name.lower())]
     return f": did you mean {' or '.join(lowered[each] for each in near[:3])}?" if near else ""

@@ -9,22 +9,34 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import click
 from click.core import ParameterSource
 
-from .config import SECRETS, parse_config, readable_by_others
+from .config import Config, option_values, parse_config, readable_by_others
 from .files import decode_text
-from .params import FILE, MICROGRID, SECONDS, TEXT, ZONE
-from .settings import Settings
+from .params import FILE, MICROGRID, SECONDS, TEXT, ZONE, Choice
+from .settings import Settings, complete_url
 from .streams import tell
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _CONFIG_PATH = "trio_dispatch.config_path"
+_CONFIG, _CONTEXT = "trio_dispatch.file_option", "trio_dispatch.context_option"
+_CHOSEN = "trio_dispatch.chosen"
+
+CONFIG = "trio_dispatch.config"
+"""The key in `click.Context.meta` of the `Config`."""
 
 
 class SharedOption(click.Option):
     """An option of many commands, which the help lists after a command's own."""
+
+    def resolve_envvar_value(self, ctx: click.Context) -> str | None:
+        """Return the value in the environment, unless a context that was named has another."""
+        if self.name in ctx.meta.get(_CHOSEN, ()):
+            return None
+        return super().resolve_envvar_value(ctx)
 
 
 class Command(click.Command):
@@ -45,6 +57,8 @@ class Command(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         try:
             return super().parse_args(ctx, args)
+        except ValueError as exc:  # from a key-file or a key-command
+            raise click.UsageError(f"{exc} (from {ctx.meta[_CONFIG_PATH]})", ctx) from None
         except click.BadParameter as exc:
             if exc.param is None or exc.param.name is None:
                 raise
@@ -60,30 +74,50 @@ class Command(click.Command):
             raise click.BadParameter(f"{exc.message} (from {where})", ctx, exc.param) from None
 
 
-def _read_config(ctx: click.Context, parameter: click.Parameter, path: Path | None) -> None:
-    """Take the values of the configuration file as defaults."""
-    required = path is not None
-    if path is None:
-        path = Path(click.get_app_dir("trio-dispatch")) / "config.toml"
+# The file and the context are both read before everything else, in any order.
+
+
+def _take_config(ctx: click.Context, parameter: click.Parameter, path: Path | None) -> None:
+    ctx.meta[_CONFIG] = parameter, path
+    _read_config(ctx)
+
+
+def _take_context(ctx: click.Context, parameter: click.Parameter, name: str | None) -> None:
+    ctx.meta[_CONTEXT] = parameter, name
+    _read_config(ctx)
+
+
+def _read_config(ctx: click.Context) -> None:
+    """Take the values of the configuration file as defaults, once file and context are known."""
+    if not (_CONFIG in ctx.meta and _CONTEXT in ctx.meta):
+        return
+    (file_option, given), (context_option, name) = ctx.meta[_CONFIG], ctx.meta[_CONTEXT]
+    path = given or Path(click.get_app_dir("trio-dispatch")) / "config.toml"
     ctx.meta[_CONFIG_PATH] = path
     try:
-        content = parse_config(decode_text(path.read_bytes(), "the file"))
-        exposed = any(name in content for name in SECRETS) and readable_by_others(path)
+        config = parse_config(decode_text(path.read_bytes(), "the file"))
+        exposed = config.has_secrets and readable_by_others(path)
     except OSError as exc:
-        if not required and isinstance(exc, FileNotFoundError | NotADirectoryError):
-            return
-        raise click.BadParameter(f"{path} cannot be read: {exc.strerror}", ctx, parameter) from None
+        missing = isinstance(exc, FileNotFoundError | NotADirectoryError)
+        if given is not None or not missing:
+            reason = f"{path} cannot be read: {exc.strerror}"
+            raise click.BadParameter(reason, ctx, file_option) from None
+        config, exposed = Config({}, {}, None), False
     except ValueError as exc:
-        raise click.BadParameter(f"{path}: {exc}", ctx, parameter) from None
+        raise click.BadParameter(f"{path}: {exc}", ctx, file_option) from None
     if exposed:
         tell(f"Warning: {path} contains a secret that other users can read: chmod 600 {path}")
-    defaults = {_parameter_name(name): value for name, value in content.items()}
+    ctx.meta[CONFIG] = config._replace(context=name or config.context)
+    defaults = option_values(config.values, path.parent)
+    if chosen := name or config.context:
+        try:
+            own = option_values(config.of(chosen), path.parent)
+        except ValueError as exc:
+            raise click.BadParameter(f"{path}: {exc}", ctx, context_option) from None
+        defaults |= own
+        if name is not None:
+            ctx.meta[_CHOSEN] = frozenset(own)
     ctx.default_map = {**(ctx.default_map or {}), **defaults}
-
-
-def _parameter_name(key: str) -> str:
-    """The name of the parameter that a key of the configuration sets."""
-    return {"json": "as_json"}.get(key, key.replace("-", "_"))
 
 
 def option(declaration: str, type: Any, help: str, **more: Any) -> Callable[[_F], _F]:
@@ -100,7 +134,7 @@ def _attributes(type: Any, help: str, more: dict[str, Any]) -> dict[str, Any]:
     if type is None:
         more.setdefault("is_flag", True)
     elif isinstance(type, click.Choice):
-        more["type"] = type
+        more["type"] = Choice(type.choices)
     else:
         more = {"type": type, "metavar": type.name.upper(), **more}
     return {"help": help, "show_default": "default" in more, **more}
@@ -115,7 +149,9 @@ _FOLDER = click.get_app_dir("trio-dispatch")
 
 SHARED_OPTIONS = (
     _shared(
-        "--url -u", TEXT, "The service: grpc://HOST:PORT, with ?ssl=false if it has no TLS.",
+        "--url -u", TEXT,
+        "The service: grpc://HOST:PORT, with ?ssl=false if it has no TLS; HOST:PORT is short for "
+        "it, without TLS on this machine.",
         metavar="URL", envvar="DISPATCH_API_URL",
     ),
     _shared(
@@ -138,7 +174,7 @@ SHARED_OPTIONS = (
         "--timeout", SECONDS, "How long each call may take.",
         default="30", envvar="DISPATCH_TIMEOUT",
     ),
-    _shared("--json as_json", None, "Print JSON, one object per line."),
+    _shared("--json as_json", None, "Short for --output json."),
     _shared(
         "--color", click.Choice(["auto", "always", "never"]),
         "Print colours; auto prints them on a terminal, unless NO_COLOR is set.",
@@ -149,9 +185,18 @@ SHARED_OPTIONS = (
         "--config", FILE,
         'A TOML file with these options by name, as in url = "grpc://...".  '
         f"Default: {_FOLDER}/config.toml",
-        envvar="DISPATCH_CONFIG", is_eager=True, expose_value=False, callback=_read_config,
+        envvar="DISPATCH_CONFIG", is_eager=True, expose_value=False, callback=_take_config,
+    ),
+    _shared(
+        "--context", TEXT,
+        "Take the options of [contexts.NAME] in that file, before those of the environment.",
+        metavar="NAME", envvar="TRIO_DISPATCH_CONTEXT", is_eager=True, expose_value=False,
+        callback=_take_context,
     ),
 )  # fmt: skip
+
+
+_OUTPUT = ("table", "json")
 
 
 def shared_options(function: _F) -> _F:
@@ -160,16 +205,70 @@ def shared_options(function: _F) -> _F:
     return function
 
 
+def output_formats(*formats: str) -> Callable[[_F], _F]:
+    """Have a command with shared options write these formats, instead of a table and JSON."""
+
+    def declare(function: _F) -> _F:
+        function.output_formats = formats  # type: ignore[attr-defined]
+        return function
+
+    return declare
+
+
 def takes_settings(function: Callable[..., Any]) -> bool:
     """Whether a command takes the shared options."""
     return getattr(function, "takes_settings", False)
 
 
+def shared_options_of(function: Callable[..., Any]) -> list[SharedOption]:
+    """Return the shared options of a command, which may have its own in place of some."""
+    formats: tuple[str, ...] = getattr(function, "output_formats", _OUTPUT)
+    output = _shared(
+        "--output -o", click.Choice(formats), "What to print.",
+        default="table", envvar="DISPATCH_OUTPUT",
+    )  # fmt: skip
+    own = {name for each in getattr(function, "__click_params__", []) for name in each.opts}
+    # The file is read before the zone that it may name.
+    return [each for each in (*reversed(SHARED_OPTIONS), output) if not own & {*each.opts}]
+
+
 def take_settings(options: dict[str, Any]) -> Settings:
-    """Remove the values of the shared options from those of a command, and return them."""
-    names = ("microgrid", "url", "key", "sign_secret", "timeout", "color", "verbose")
+    """Remove the values of the shared options from those of a command, and return them.
+
+    Raises:
+      click.UsageError: the options contradict each other.
+    """
+    context = click.get_current_context()
+    as_json = options.pop("as_json")
+    output = "table"
+    if isinstance(context.command, Command) and any(
+        isinstance(each, SharedOption) and each.name == "output" for each in context.command.params
+    ):
+        output = options.pop("output")
+        given = context.get_parameter_source("output") is ParameterSource.COMMANDLINE
+        if as_json and given and output != "json":
+            raise click.UsageError(f"--json and --output {output} exclude each other")
+    names = ("microgrid", "key", "sign_secret", "timeout", "color", "verbose")
     return Settings(
         zone=options.pop("timezone"),
-        json=options.pop("as_json"),
+        url=_service_url(options.pop("url"), context),
+        output="json" if as_json else output,
         **{name: options.pop(name) for name in names},
     )
+
+
+def _service_url(url: str | None, context: click.Context) -> str | None:
+    """Return a URL with the certificate of the configuration, if the URL comes from there."""
+    ca = context.lookup_default("ca")
+    if not url:
+        return url
+    url = complete_url(url)
+    from_file = context.get_parameter_source("url") is ParameterSource.DEFAULT_MAP
+    if ca is None or not from_file:
+        return url
+    if "ssl_root_certificates_path=" in url or "ssl=false" in url:
+        raise click.UsageError(
+            f"ca = {ca!r} and url = {url!r} exclude each other: remove the parameter of the URL "
+            f"(from {context.meta[_CONFIG_PATH]})"
+        )
+    return f"{url}{'&' if '?' in url else '?'}ssl_root_certificates_path={quote(ca)}"

@@ -21,7 +21,9 @@ from ...text.safe import load_json
 from ...text.targets import complete_target, parse_ids, parse_target
 from ...text.times import parse_moment
 from ...text.zones import find_zone
+from .completing import complete_ids, complete_types
 from .files import read_text
+from .nearest import did_you_mean
 
 _T = TypeVar("_T")
 
@@ -37,10 +39,13 @@ class Parsed(click.ParamType, Generic[_T]):  # type: ignore[type-arg]
         name: str,
         parse: Callable[[str], _T],
         complete: Callable[[str], list[str]] | None = None,
+        *,
+        ask: Callable[[click.Context, str], list[CompletionItem]] | None = None,
     ) -> None:
         self.name = name
         self._parse = parse
         self._complete = complete
+        self._ask = ask
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if isinstance(value, int | float):  # from the configuration file
@@ -55,8 +60,19 @@ class Parsed(click.ParamType, Generic[_T]):  # type: ignore[type-arg]
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
+        if self._ask is not None:
+            return self._ask(ctx, incomplete)
         found = self._complete(incomplete) if self._complete else []
         return [CompletionItem(text) for text in found]
+
+
+class Choice(click.Choice[str]):
+    """One of several words; the message about another one says which may have been meant."""
+
+    def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
+        """Return the message about an invalid word."""
+        words = ", ".join(map(str, self.choices))
+        return f"{value!r} is not one of {words}{did_you_mean(str(value), self.choices)}"
 
 
 class _Moment(click.ParamType):  # type: ignore[type-arg]
@@ -129,7 +145,7 @@ def _parse_type(text: str) -> str:
 def _parse_number(text: str, low: int, high: int, what: str = "a number") -> int:
     if text.isascii() and text.isdigit() and len(text) <= 20 and low <= int(text) <= high:
         return int(text)
-    limits = f" from {low} to {high}" if high < 1 << 63 else ": use a number such as 1"
+    limits = f" from {low} to {high}" if high < 1 << 63 else f": ids begin at {low}"
     raise ValueError(f"{text!r} is not {what}{limits}")
 
 
@@ -156,7 +172,8 @@ def _parse_age(text: str) -> timedelta:
 
 def _parse_frequency(text: str) -> Any:
     if text.lower() not in FREQUENCIES:
-        raise ValueError(f"unknown frequency {text!r}: use {', '.join(FREQUENCIES)}")
+        hint = did_you_mean(text, FREQUENCIES) or f": use {', '.join(FREQUENCIES)}"
+        raise ValueError(f"unknown frequency {text!r}{hint}")
     return FREQUENCIES[text.lower()]
 
 
@@ -185,9 +202,9 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 DURATION = Parsed("duration", lambda text: Duration(parse_duration(text)))
 FREQUENCY = Parsed("unit", _parse_frequency, _complete_frequency)
 HOURS = _numbers("hours", 0, 23)
-IDS = Parsed("ids", parse_ids)
+IDS = Parsed("ids", parse_ids, ask=complete_ids)
 INTERVAL = Parsed("n", partial(_parse_number, low=1, high=10_000))
-MICROGRID = Parsed("id", partial(_parse_number, low=0, high=MAX_ID, what="a microgrid id"))
+MICROGRID = Parsed("id", partial(_parse_number, low=1, high=MAX_ID, what="a microgrid id"))
 MINUTES = _numbers("minutes", 0, 59)
 MOMENT = _Moment()
 MONTH_DAYS = _numbers("days", 1, 31, negative=True)
@@ -198,7 +215,7 @@ RULE = Parsed("rule", parse_rrule)
 SECONDS = Parsed("seconds", _parse_seconds)
 START = _Moment({"now": "NOW"})
 TARGET = Parsed("target", parse_target, complete_target)
-TYPE = Parsed("type", _parse_type)
+TYPE = Parsed("type", _parse_type, ask=complete_types)
 UNTIL = _Moment({"none": NONE})
 WEEKDAY_NAMES = _numbers("days", 1, 7, WEEKDAYS)
 ZONE = Parsed("zone", find_zone, _complete_zone)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import click
 
 from ... import clock
 from .output import paint, use_color
+from .streams import tell
 
 if TYPE_CHECKING:
     from ...client.client import DispatchClient
@@ -30,7 +32,7 @@ class Settings:
       url, key, sign_secret: The service, and the credentials.
       zone: The zone in which times are shown, and read if they name none.
       timeout: How many seconds each call may take.
-      json: Whether to print JSON, one object per line.
+      output: What to print: a table, or JSON with one object per line; ``list`` has more.
       color: Whether to print colours.
       verbose: Whether to log more.
       channel: A channel to use instead of the URL.
@@ -42,10 +44,15 @@ class Settings:
     sign_secret: str | None = None
     zone: tzinfo = UTC
     timeout: float = 30.0
-    json: bool = False
+    output: str = "table"
     color: Color = "auto"
     verbose: bool = False
     channel: Channel | None = None
+
+    @property
+    def json(self) -> bool:
+        """Whether to print JSON, one object per line."""
+        return self.output == "json"
 
     @property
     def microgrid_id(self) -> int:
@@ -93,9 +100,20 @@ class Settings:
             channel=self.channel,
         )
 
-    def _check(self) -> None:
-        if self.channel is None and not self.url:
+    @property
+    def service_url(self) -> str:
+        """The URL of the service.
+
+        Raises:
+          click.UsageError: none was given.
+        """
+        if not self.url:
             raise _missing("service", "--url grpc://HOST:PORT", "DISPATCH_API_URL", "url")
+        return self.url
+
+    def _check(self) -> None:
+        if self.channel is None:
+            _ = self.service_url
 
     @property
     def paint(self) -> Callable[[str, str], str]:
@@ -105,6 +123,34 @@ class Settings:
     def now(self) -> datetime:
         """The present moment, in UTC."""
         return clock.now()
+
+
+_HOST_AND_PORT = re.compile(r"(?P<host>[\w.-]+|\[[\da-fA-F:.]+\]):\d{1,5}")
+_LOOPBACK = re.compile(r"localhost|127(\.\d{1,3}){3}|\[::1\]", re.IGNORECASE)
+
+
+def complete_url(text: str, *, quiet: bool = False) -> str:
+    """Return the URL of a service that may have been given as HOST:PORT, which is then printed,
+    unless `quiet`.
+
+    Only on this machine a service is expected to have no TLS.
+
+    Raises:
+      click.UsageError: it is neither.
+    """
+    if "://" in text:
+        return text
+    match = _HOST_AND_PORT.fullmatch(text)
+    if match is None:
+        raise click.UsageError(
+            f"--url {text!r} is neither a URL nor HOST:PORT: use grpc://HOST:PORT, with ?ssl=false "
+            "for a service without TLS"
+        )
+    plain = _LOOPBACK.fullmatch(match["host"]) is not None
+    url = f"grpc://{text}?ssl=false" if plain else f"grpc://{text}"
+    if not quiet:
+        tell(f"Note: --url {text} is taken as {url}, {'without' if plain else 'with'} TLS")
+    return url
 
 
 def _plain(text: str, _: str) -> str:

@@ -126,7 +126,7 @@ async def apply(
             async def show(text: str) -> None:
                 tell(text.rstrip("\n"))
 
-            await _show(replace(plan.settings, json=False), found, show)
+            await _show(replace(plan.settings, output="table"), found, show)
             if found.changes and not yes:
                 if not sys.stdin.isatty():
                     raise click.UsageError("--yes is required to apply a plan without a terminal")

@@ -15,11 +15,11 @@ from ...client.client import DispatchClient
 from ...client.errors import ServiceError
 from ...grpc import Status
 from ...model.dispatch import Dispatch
-from ...model.explanation import acted
+from ...text.files import write_header, write_row
 from ...text.records import format_json
-from ...text.runs import format_run
+from ...text.safe import printable
 from ...text.show import format_details, format_table
-from ..app.options import option, shared_options
+from ..app.options import option, output_formats, shared_options
 from ..app.output import Progress, write, write_drawing
 from ..app.params import IDS, MOMENT, TARGET, TEXT, TYPE
 from ..app.run import NOT_FOUND, Failure, explain
@@ -34,6 +34,7 @@ _SORT_FIELDS = {"start": "start_time", "created": "create_time", "updated": "upd
 
 
 @shared_options
+@output_formats("table", "wide", "json", "csv")
 @option("--type types", TYPE, "Of this type; may be repeated.", multiple=True)
 @option("--query -q queries", TEXT, "With this text in the type, or #4 for id 4.", multiple=True)
 @option("--id ids", IDS, "With one of these ids: 1,2,5-9.")
@@ -66,32 +67,40 @@ async def list_(
 ) -> None:
     """List dispatches.
 
+    A table on a terminal fits it; --output wide has complete rows, and csv is a plan as export
+    writes it.
+
     \b
       trio-dispatch list --type CHARGE --start-from today
       trio-dispatch list --target battery,inverter:pv --active
-      trio-dispatch list --json | jq .id
+      trio-dispatch list --output json | jq .id
     """
     now = settings.now()
+    streams = settings.output in ("json", "csv")
     found: list[Dispatch] = []
     count = 0
     async with settings.client() as client:
         filters |= {"sort_by": _SORT_FIELDS[sort], "descending": not ascending, "ids": ids or ()}
         with Progress("listed") as progress:
             async with aclosing(list_pages(client, settings.microgrid_id, **filters)) as pages:
+                if settings.output == "csv":
+                    await write(write_header("csv", settings.microgrid_id))
                 async for dispatches, total in pages:
                     count += len(dispatches)
                     some = [d for d in dispatches if not running or d.running_at(now)]
-                    if settings.json:
+                    if streams:
                         progress.clear()
-                        await write("".join(f"{format_json(d, now)}\n" for d in some))
+                        await write(_rows(some, now, settings.output))
                     else:
                         found += some
                     progress.update(count, total)
-    if settings.json:
+    if streams:
         return
     if found:
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-        await write_drawing(f"{format_table(found, now, settings.zone, settings.paint, width)}\n")
+        wide = settings.output == "wide"
+        table = format_table(found, now, settings.zone, settings.paint, width, wide=wide)
+        await write_drawing(f"{table}\n")
     tell(
         f"{count_dispatches(len(found))} in microgrid {settings.microgrid_id}; "
         f"times in {settings.zone}"
@@ -128,6 +137,10 @@ async def get(settings: Settings, *, ids: Sequence[Sequence[int]]) -> None:
 
 async def _last_runs(settings: Settings, client: DispatchClient, id_: int, now: datetime) -> str:
     """Return lines for the last runs of a dispatch; none if the service does not tell."""
+    # `list` is to start fast.
+    from ...model.explanation import acted  # noqa: PLC0415
+    from ...text.runs import format_run  # noqa: PLC0415
+
     try:
         pages = client.list_runs(settings.microgrid_id, ids=[id_], page_size=_LAST_RUNS)
         async with aclosing(pages):
@@ -140,6 +153,12 @@ async def _last_runs(settings: Settings, client: DispatchClient, id_: int, now: 
         format_run(run, now, settings.zone, settings.paint) for run in acted([*page])[:_SHOWN_RUNS]
     )
     return "".join(f"{settings.paint('  run      ', 'dim')} {line}\n" for line in runs)
+
+
+def _rows(dispatches: Sequence[Dispatch], now: datetime, output: str) -> str:
+    if output == "csv":
+        return "".join(printable(write_row(d, "csv"), keep="\r\n") for d in dispatches)
+    return "".join(f"{format_json(d, now)}\n" for d in dispatches)
 
 
 async def list_pages(

@@ -41,15 +41,19 @@ from ..plans.plan import read_plan
 from .read import count_dispatches, list_pages
 
 _DAY = timedelta(days=1)
+_FORMATS = ("table", "json")
 _SUFFIXES = (".svg", ".png", ".html", ".htm", ".txt")
 _MAX_RUNS = 10_000
 _LEAST_COLUMNS, _PIPED_COLUMNS = 40, 100
 
 
 def _check_output(ctx: click.Context, parameter: click.Parameter, name: str | None) -> str | None:
-    if name is not None and Path(name).suffix.lower() not in _SUFFIXES:
+    if name in _FORMATS or name is None:
+        return name
+    if Path(name).suffix.lower() not in _SUFFIXES:
         raise click.BadParameter(
-            f"{name!r} must end with .svg, .png, .html or .txt, which selects the format",
+            f"{name!r} is neither table nor json nor a file whose name ends with .svg, .png, .html "
+            "or .txt",
             ctx,
             parameter,
         )
@@ -74,7 +78,7 @@ def _check_output(ctx: click.Context, parameter: click.Parameter, name: str | No
 @option(
     "--output -o",
     click.Path(dir_okay=False),
-    "Write a picture; .svg, .png, .html or .txt selects the format.",
+    "Write a picture; .svg, .png, .html or .txt selects the format.  Or table, or json.",
     metavar="FILE",
     callback=_check_output,
 )
@@ -127,6 +131,9 @@ async def timeline(
       trio-dispatch timeline --actual --by component
     """
     now = settings.now()
+    as_json = output == "json" or (settings.json and output is None)
+    if output in _FORMATS:
+        output = None
     if begin is None:
         begin = _begin_of_actual(now, end, length) if actual else now
         if actual and end is None and length is None:
@@ -151,7 +158,7 @@ async def timeline(
     components: dict[int, TargetCategory] | None = None
     if components_file is not None:
         components = parse_components(await clock.run_in_thread(read_text, components_file))
-    if settings.json and output is None:
+    if as_json:
         if by == "component":
             lines = _json_lines_by_component(found, begin, end, components)
         else:

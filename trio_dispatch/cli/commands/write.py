@@ -25,6 +25,7 @@ from ..app.rule_options import RuleOptions, rule_options
 from ..app.run import NOT_FOUND, USAGE, Failure, explain
 from ..app.settings import Settings
 from ..app.streams import tell
+from .advice import tell_advice
 
 _SOON = timedelta(seconds=2)
 
@@ -83,7 +84,8 @@ async def create(
             payload=payload,
             recurrence=recurrence,
         )
-    await _print_result(settings, "created", dispatch)
+        await _print_result(settings, "created", dispatch)
+        await tell_advice(settings, client, dispatch)
 
 
 @shared_options
@@ -137,7 +139,8 @@ async def update(
                 before = (await client.get(settings.microgrid_id, ids[0])).recurrence
             changes["recurrence"] = rule.build(before)
         dispatch = await client.update(settings.microgrid_id, ids[0], **changes)
-    await _print_result(settings, "updated", dispatch, warn="recurrence" in changes)
+        await _print_result(settings, "updated", dispatch, warn="recurrence" in changes)
+        await tell_advice(settings, client, dispatch)
 
 
 async def _print_result(
