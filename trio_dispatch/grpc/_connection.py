@@ -38,7 +38,7 @@ _MAX_OUTGOING = 1024 * 1024
 _CREDIT_STEP = CONNECTION_WINDOW // 4
 # The time for a GOAWAY to be written, and for the transport to close.
 _CLOSE_TIMEOUT = 1.0
-# Headers of a response or trailers that are remembered: the number of lists, and the size of each.
+# Headers that are remembered, in the form that was checked: the number of lists, and their size.
 _MAX_KNOWN, _MAX_KNOWN_SIZE = 32, 512
 _PING = b"\0\0\0alive"
 

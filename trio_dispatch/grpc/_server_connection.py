@@ -35,7 +35,7 @@ from ._headers import MalformedError, check_request
 from ._http2 import HTTP2
 from ._interceptors import Proceed
 from ._limits import Limits
-from ._metadata import Headers, text_headers
+from ._metadata import Headers
 from ._server_stream import ServerStream, enter_call
 from ._servicers import GenericRpcHandler, find_method
 from ._services import Method
@@ -242,9 +242,8 @@ class ServerConnection(Connection):
 
     def _request_received(self, event: events.RequestReceived) -> None:
         stream = self.streams[event.stream_id] = HTTP2Stream(self, event.stream_id)
-        headers = text_headers(event.headers)
         try:
-            check_request(headers)
+            headers = self._checked(event.headers, check_request)
         except MalformedError as exc:
             self._malformed(stream, exc)
             return

@@ -307,7 +307,8 @@ class ServerStream(grpclib.server.Stream[R, S], Generic[R, S]):
         if status is Status.OK and not self.has_all_messages:
             raise ProtocolError("a call with a single reply cannot end with OK before it is sent")
         headers = status_headers(status, status_message, status_details, self._status_details_codec)
-        headers.extend(encode_metadata(metadata or self._trailing_metadata))
+        if metadata := metadata or self._trailing_metadata:
+            headers.extend(encode_metadata(metadata))
         if not self._http2.headers_sent:
             headers = [*self._response_headers(), *headers]
         self._send_trailing_metadata_done = True
