@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,11 +12,11 @@ import trio
 from trio.testing import MockClock
 
 from tests.helpers.service import START, OpenStore, Wired, wired
-from trio_dispatch import ConnectionState, DispatcherInfo, DispatcherStatus
+from trio_dispatch import ConnectionState, DispatcherInfo, DispatcherStatus, clock
 from trio_dispatch.api import runs_wire
 from trio_dispatch.grpc import Cardinality, GRPCError, Status
 from trio_dispatch.model.runs import ReportKind, RunReport
-from trio_dispatch.service import Store
+from trio_dispatch.service import Store, open_store, purge_file
 from trio_dispatch.service.errors import StoreUnavailableError
 from trio_dispatch.service.statuses import STORE_DELAY
 from trio_dispatch.service.store.runs import ToldStatus
@@ -136,6 +137,21 @@ async def test_status_does_not_hide_what_must_be_stored_at_once(
         assert await tell(service, lost=2) == 4
         [info] = await store.runs.dispatchers(1)
         assert info.lost == 2
+
+
+async def test_dispatcher_that_was_removed_is_listed_again(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    path = tmp_path / "x.db"
+    async with open_store(path) as store, wired(store) as service:
+        await tell(service)
+        await trio.sleep(60)
+        purge_file(path, clock.now())
+        assert await listed(service) == []
+        await trio.sleep(600)
+        await tell(service)
+        [info] = await listed(service)
+        assert (info.name, info.status) == ("site-7", LIVE)
 
 
 async def test_status_that_cannot_be_stored_is_stored_later(

@@ -28,6 +28,7 @@ STORE_DELAY: Final = 30.0
 """A status is stored at most this number of seconds later."""
 
 _LAST_STORE_TIMEOUT: Final = 2.0
+_TRUSTED: Final = 600 * 10**9  # nanoseconds
 
 _Name: TypeAlias = tuple[int, str]  # microgrid, dispatcher
 
@@ -93,7 +94,12 @@ class Statuses:
     def _differs(self, delivery: Delivery) -> bool:
         """Whether a delivery without reports has something that is not stored."""
         known = self._delivered.get((delivery.microgrid_id, delivery.dispatcher))
-        return known is None or replace(known, now=delivery.now) != delivery
+        return (
+            known is None
+            or replace(known, now=delivery.now) != delivery
+            # It may have been removed, since it had been silent for long.
+            or delivery.now - known.now > _TRUSTED
+        )
 
     async def _store(self) -> None:
         some = [*self._unstored.values()]
