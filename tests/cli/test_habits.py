@@ -70,6 +70,24 @@ def test_the_environment_chooses_the_output(
     assert json.loads(cli.ok("list"))["id"] == 1
 
 
+def test_list_says_that_a_microgrid_has_no_dispatches(
+    cli: Cli, service_thread: ServiceThread
+) -> None:
+    service_thread.put(make_dispatch(1))
+    said = cli("list", "-m", "404").stderr
+    assert said.startswith("Note: microgrid 404 has no dispatches at all: check --microgrid\n")
+    assert cli("list", "--type", "NONE").stderr.startswith("0 dispatches in microgrid 1; ")
+    assert cli("list", "--id", "7").stderr.startswith("0 dispatches in microgrid 1; ")
+
+
+def test_the_help_lists_the_connection_once_and_last(cli: Cli) -> None:
+    for command in ([], ["list"], ["create"], ["timeline"]):
+        help = cli.ok(*command, "--help")
+        sections = re.findall(r"^(\w[^\n]*):$", help, re.MULTILINE)
+        assert sections[-1].startswith("Connection and output")
+        assert len(re.findall(r"^ +-u, --url", help, re.MULTILINE)) == 1
+
+
 # Options before the command.
 
 

@@ -228,8 +228,10 @@ def shared_options_of(function: Callable[..., Any]) -> list[SharedOption]:
         default="table", envvar="DISPATCH_OUTPUT",
     )  # fmt: skip
     own = {name for each in getattr(function, "__click_params__", []) for name in each.opts}
+    every = [*SHARED_OPTIONS]
+    every.insert([each.name for each in every].index("as_json"), output)
     # The file is read before the zone that it may name.
-    return [each for each in (*reversed(SHARED_OPTIONS), output) if not own & {*each.opts}]
+    return [each for each in reversed(every) if not own & {*each.opts}]
 
 
 def take_settings(options: dict[str, Any]) -> Settings:

@@ -79,6 +79,7 @@ async def list_(
     streams = settings.output in ("json", "csv")
     found: list[Dispatch] = []
     count = 0
+    given = filters | {"ids": ids}
     async with settings.client() as client:
         filters |= {"sort_by": _SORT_FIELDS[sort], "descending": not ascending, "ids": ids or ()}
         with Progress("listed") as progress:
@@ -101,6 +102,8 @@ async def list_(
         wide = settings.output == "wide"
         table = format_table(found, now, settings.zone, settings.paint, width, wide=wide)
         await write_drawing(f"{table}\n")
+    if not count and not any(value not in (None, (), []) for value in given.values()):
+        tell(f"Note: microgrid {settings.microgrid_id} has no dispatches at all: check --microgrid")
     tell(
         f"{count_dispatches(len(found))} in microgrid {settings.microgrid_id}; "
         f"times in {settings.zone}"
