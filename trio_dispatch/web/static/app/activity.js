@@ -49,8 +49,8 @@ on("changes", ({ created, updated, deleted, status, runs }) => {
     ...updated.map((each) => entry(time, "change", false, each.id,
       each.active ? "was updated" : "was updated, and is paused")),
     ...deleted.map((id) => entry(time, "change", false, id, "was deleted")),
-    ...status.map((each) => entry(time, "status", false, each.id, each.running
-      ? `is due to run${each.until ? ` until ${timeText(each.until)}` : ""}` : "is over")),
+    ...status.map((each) => entry(time, "status", false, each.id, each.pulse ? "has a pulse"
+      : each.running ? `is due to run${each.until ? ` until ${timeText(each.until)}` : ""}` : "does not run any more")),
     ...runs.map(runEntry),
   ]);
 });

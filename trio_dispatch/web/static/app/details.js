@@ -112,11 +112,11 @@ export const closeDetails = () => {
   emit("details", null);
 };
 
-on("changes", ({ created, updated, deleted, status, runs }) => {
+on("changes", ({ created, updated, deleted, status, runs, reload_runs: reloadRuns }) => {
   if (shown === null) return;
   if (deleted.includes(shown)) closeDetails();
   else if ([...created, ...updated, ...status].some((each) => each.id === shown)
-    || runs.some((run) => run.dispatch_id === shown)) load();
+    || reloadRuns || runs.some((run) => run.dispatch_id === shown)) load();
 });
 on("reload", () => shown !== null && load());
 on("zone", () => shown !== null && load());

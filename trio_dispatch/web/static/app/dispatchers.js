@@ -13,13 +13,17 @@ const cards = make("div", { class: "cards" });
 section.append(cards);
 const KINDS = { live: "good", offline: "bad", unknown: "" };
 
+const secondsText = (seconds) => seconds === null || seconds === undefined ? "unknown"
+  : seconds < 1 ? `${Math.round(seconds * 1000)} ms` : durationText(seconds * 1000);
+
 const cardOf = (each) => make("article", { class: "card" },
   make("h2", {}, each.name),
   badge(each.state === "offline" && each.offline_since
     ? `offline since ${timeText(each.offline_since)}` : each.state, KINDS[each.state] ?? ""),
   definitions([["Version", each.version || "unknown"],
-    ["Lateness", each.lateness === null ? "unknown" : each.lateness < 1
-      ? `${Math.round(each.lateness * 1000)} ms` : durationText(each.lateness * 1000)],
+    ["Connection", each.connection ?? "unknown"],
+    ["Lateness", secondsText(each.lateness) + (each.worst_lateness ? `, at worst ${secondsText(each.worst_lateness)}` : "")],
+    ...(each.waiting ? [["Waiting", `${each.waiting} reports`]] : []),
     ["Last report", `${timeText(each.last_report_time)} (${agoText(each.last_report_time, now())})`],
     ["First report", timeText(each.first_report_time)],
     ...(each.lost ? [["Lost reports", String(each.lost)]] : [])]));

@@ -6,6 +6,14 @@ const WEEKDAYS = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 const modulo = (value, size) => ((value % size) + size) % size;
 const dayOf = (moment) => Math.floor(moment / DAY);
 
+const LONG = new Set(["monthly", "yearly"]);
+/** Whether two days are as far apart in each month. */
+const isSameInEachMonth = (from, to) => {
+  const [first, second] = [new Date(from), new Date(to)];
+  return first.getUTCMonth() === second.getUTCMonth()
+    && Math.max(first.getUTCDate(), second.getUTCDate()) <= 28;
+};
+
 /** The rule cannot be moved by so much. */
 export class CannotMove extends Error {}
 
@@ -33,6 +41,8 @@ export const movedRule = (rule, from, to) => {
       .map((day) => WEEKDAYS[day]);
   if (days && (rule.bymonthdays.length || rule.bymonths.length))
     throw new CannotMove("The rule names days of the month or months: edit the rule instead.");
+  if (days && LONG.has(rule.frequency) && !isSameInEachMonth(from, to))
+    throw new CannotMove("Months differ in length: edit the rule instead.");
   return moved;
 };
 

@@ -9,8 +9,15 @@ const STAYS = 6000;
 /** Show a notice for some seconds; screen readers read it. */
 export const notify = (text, kind = "") => {
   const toast = make("p", { class: `toast ${kind}` }, text);
-  document.getElementById("toasts").append(toast);
-  setTimeout(() => toast.remove(), STAYS);
+  const toasts = document.getElementById("toasts");
+  toasts.append(toast);
+  // Shown again, it is above a dialog that was opened meanwhile.
+  toasts.hidePopover();
+  toasts.showPopover();
+  setTimeout(() => {
+    toast.remove();
+    if (!toasts.children.length) toasts.hidePopover();
+  }, STAYS);
 };
 
 /** Show an error that no field or dialog shows. */

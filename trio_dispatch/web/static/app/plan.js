@@ -16,9 +16,12 @@ const element = (id) => document.getElementById(id);
 const SPANS = [["Hour", HOUR], ["6 h", 6 * HOUR], ["Day", DAY], ["Week", 7 * DAY], ["Month", 31 * DAY],
   ["Year", 366 * DAY]];
 const PARTS = 8; // a window begins at a multiple of this part of a screen, so that pages share it
-const BETWEEN = 1000, SOON = 120;
+const STEPS = [];
+for (let step = MINUTE; step < 100 * DAY; step *= 2) STEPS.push(step, 1.5 * step);
+const BETWEEN = 1000, AGAIN = 3000, SOON = 120, LONG = 8 * DAY;
 
-let chart = null, loaded = null, stale = false, timer = 0, last = 0, abort = null, detailed = null;
+let chart = null, loaded = null, loading = null, abort = null, detailed = null;
+let timer = 0, ended = 0, took = 0;
 
 const section = element("plan"), by = element("by"), only = element("only");
 const height = element("height"), actual = element("actual");
@@ -94,45 +97,57 @@ const tick = () => {
 
 // Loading.
 
+/** Return what to ask for, so that pages with similar views ask for the same and share the answer. */
 const windowOf = (view) => {
-  let screen = 8 * MINUTE;
-  while (screen < view.end - view.begin) screen *= 2;
-  const part = screen / PARTS;
-  return { screen, from: Math.floor((view.begin - screen) / part) * part,
-    to: Math.ceil((view.end + screen) / part) * part };
+  const span = view.end - view.begin;
+  const part = STEPS.find((step) => PARTS * step >= span) ?? STEPS.at(-1);
+  const screen = PARTS * part;
+  const more = screen * (span > LONG ? 1 / 4 : 1);
+  return { screen, more, from: Math.floor((view.begin - more) / part) * part,
+    to: Math.ceil((view.end + more) / part) * part };
 };
 const options = () => ({ by: by.value, height: height.value, type: only.value, actual: actual.checked ? 1 : 0 });
 
-const enough = (view) => {
-  if (!loaded || loaded.options !== JSON.stringify(options())) return false;
-  const margin = (view.end - view.begin) / 4;
-  return loaded.screen === windowOf(view).screen
-    && loaded.from <= view.begin - margin && loaded.to >= view.end + margin;
+/** Whether a view is within what was loaded, or is being loaded. */
+const covers = (found, view) => {
+  if (!found || found.options !== JSON.stringify(options())) return false;
+  const { screen, more } = windowOf(view);
+  const margin = Math.min(more, view.end - view.begin) / 4;
+  return found.screen === screen && found.from <= view.begin - margin && found.to >= view.end + margin;
 };
 
-/** Load what the view needs: at once if a second has passed since the last time. */
+/** Load what is to be shown, unless that is under way; changes at most once a second. */
 const want = (urgent = false) => {
-  if (section.hidden || !chart || (enough(chart.view) && !stale)) return;
+  if (section.hidden || !chart || covers(loading, chart.view)) return;
+  const there = covers(loaded, chart.view);
+  if (there && loaded.version === state.version) return;
   clearTimeout(timer);
-  const pause = stale && enough(chart.view) ? Math.max(0, last + BETWEEN - Date.now()) : SOON;
+  // A plan that takes long to compute is not asked for all the time.
+  const pause = there ? Math.max(0, ended + Math.max(BETWEEN, 3 * took) - Date.now()) : SOON;
   timer = setTimeout(load, urgent ? 0 : pause);
 };
 
 const load = async () => {
-  const asked = windowOf(chart.view), chosen = options();
+  const chosen = options(), began = Date.now();
   abort?.abort();
   abort = new AbortController();
-  stale = false;
-  last = Date.now();
+  const own = loading = { ...windowOf(chart.view), options: JSON.stringify(chosen) };
+  let failed = false;
   try {
-    const plan = await get("plan", { from: asked.from, to: asked.to,
-      resolution: Math.round(asked.screen / 300), ...chosen }, abort.signal);
-    loaded = { ...asked, options: JSON.stringify(chosen) };
+    const plan = await get("plan", { from: own.from, to: own.to,
+      resolution: Math.round(own.screen / 300), ...chosen }, abort.signal);
+    loaded = { ...own, version: plan.version };
     show(plan);
   } catch (error) {
-    if (error.name !== "AbortError") stale = true;
+    failed = true;
     report(error);
   }
+  if (loading !== own) return; // another one was asked for meanwhile
+  loading = null;
+  ended = Date.now();
+  took = ended - began;
+  if (failed) timer = setTimeout(want, AGAIN);
+  else want();
 };
 
 const show = (plan) => {
@@ -189,12 +204,9 @@ by.value = settings.get("by", "component");
 by.addEventListener("change", () => settings.set("by", by.value));
 for (const each of [by, only, height, actual]) each.addEventListener("change", () => want(true));
 
-on("changes", () => {
-  stale = true;
-  want();
-});
+on("changes", () => want());
 on("reload", () => {
-  stale = true;
+  if (loaded) loaded.version = -1;
   want(true);
 });
 /** Choose the run of a dispatch that is nearest, unless one is chosen already. */
@@ -223,7 +235,8 @@ export const openPlan = () => {
 
 /** Forget what was loaded: another microgrid was chosen. */
 export const resetPlan = () => {
-  loaded = null;
+  abort?.abort();
+  loaded = loading = null;
   only.value = height.value = "";
   chart?.choose(null);
   chart?.setPlan({ rows: [], dispatches: {}, types: [], height: null });

@@ -136,7 +136,7 @@ const paintBar = (pen, shown, item, first, last) => {
   if (item.flags & CONFLICT) paintConflict(pen, theme, first, y, width);
   const whole = !(dry || many || plan.height || item.flags & OVERRIDDEN);
   paintCaption(pen, shown, item, first, width, y, height,
-    item.others ? theme.ground : whole ? theme.on[number] : null);
+    whole ? (item.others ? theme.ground : theme.on[number]) : null);
 };
 
 const heightOf = (plan, dispatch, item, y, height) => {
