@@ -10,5 +10,5 @@ export const occurrencesOf = (occurrences) => occurrences.length
   ? make("ol", { class: "occurrences" }, ...occurrences.map((each) => {
     const [time, offset] = occurrenceText(each);
     return make("li", {}, make("span", {}, time), make("span", { class: "muted" }, offset),
-      each.change ? badge(`clocks change, before UTC${each.change}`, "warn") : null);
+      each.change ? badge(`clocks change: before, it was UTC${each.change}`, "warn") : null);
   })) : make("p", { class: "muted" }, "It has no further occurrence.");

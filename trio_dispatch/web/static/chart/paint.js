@@ -17,7 +17,7 @@ export const fitted = (pen, text, room) => {
   }
   if (width <= room) return text;
   const letters = [...text];
-  const kept = Math.floor(letters.length * (room - 8) / width);
+  const kept = Math.floor(letters.length * (room - 12) / width);
   return kept >= 3 ? `${letters.slice(0, kept).join("")}…` : "";
 };
 
