@@ -88,7 +88,9 @@ class Witness:
       kills: When processes were killed.
       tolerance: How exact the times of notes are: zero on virtual time.
       delay: How long before a kill something may have happened that was not reported any more.
-      lag: How long after it was recorded something may be seen: by a process that starts, say.
+      lag: How long after it was recorded something may be seen, on a busy machine.
+      openings: From when until when dispatchers were opened, if that took time: what is announced
+        then is recorded, but nobody can see it yet.
     """
 
     seen: dict[Key, Seen] = field(default_factory=dict)
@@ -97,6 +99,7 @@ class Witness:
     tolerance: timedelta = timedelta()
     delay: timedelta = timedelta()
     lag: timedelta = timedelta()
+    openings: list[tuple[datetime, datetime]] = field(default_factory=list)
 
     def disturb(self, now: datetime) -> None:
         """What happens at this moment may be reported or not."""
@@ -154,7 +157,7 @@ class Witness:
                 continue
             if run is None:
                 yield f"the service has no record of {key}, {seen}"
-            else:
+            elif seen.how != "killed" or not self._is_opening(run.ended_time):
                 for problem in self._compare(seen, run):
                     yield f"{problem}: {key}, {seen}, {run}"
         for key, run in runs.items():
@@ -165,7 +168,11 @@ class Witness:
         if run.state is not _STATES[seen.how]:
             yield "another end was recorded"
         started = run.started_time
-        if started is None or not (self._agree(started, seen.started) or self._is_kill(started)):
+        if not (
+            self._agree(started, seen.started)
+            or self._is_kill(started)
+            or self._is_opening(started)
+        ):
             yield "another start was recorded"
         if run.actor and not seen.attempts - seen.short_calls <= run.attempts <= seen.calls:
             yield "another number of attempts was recorded"
@@ -185,11 +192,17 @@ class Witness:
             run.state is ReportedState.MISSED
             or (run.state is ReportedState.SKIPPED and run.dry_run)
             or self._same(run.started_time, run.ended_time)
-            or (run.started_time is not None and self._is_kill(run.started_time))
+            or self._is_kill(run.started_time)
+            or self._is_opening(run.started_time)
         )
 
-    def _is_kill(self, moment: datetime) -> bool:
-        return any(
+    def _is_opening(self, moment: datetime | None) -> bool:
+        return moment is not None and any(
+            begin - self.tolerance <= moment <= end + self.tolerance for begin, end in self.openings
+        )
+
+    def _is_kill(self, moment: datetime | None) -> bool:
+        return moment is not None and any(
             -self.tolerance <= kill - moment <= self.delay + self.tolerance for kill in self.kills
         )
 

@@ -22,7 +22,7 @@ import trio
 import trio_dispatch
 from tests.helpers.witness import Key, watch_statuses
 from tests.soak.site import act
-from trio_dispatch import ActorRun, Dispatch, open_dispatcher
+from trio_dispatch import ActorRun, Dispatch, clock, open_dispatcher
 
 
 @dataclass
@@ -41,6 +41,10 @@ class WrittenNotes:
     ) -> None:
         """See `Notes`."""
         self._write("end", key, now, until=None if until is None else until.isoformat(), how=how)
+
+    def opened(self, now: datetime) -> None:
+        """Note that the dispatcher has been opened."""
+        self.write({"what": "opened", "site": self.site, "now": now.isoformat()})
 
     def switch(self, what: str, dispatch_id: int) -> None:
         """Note that a battery is switched."""
@@ -88,7 +92,8 @@ async def run_site(
         trio.open_nursery() as nursery,
     ):
         nursery.start_soon(watch_statuses, notes, 0, dispatcher)
-        nursery.start_soon(partial(dispatcher.run_actors, "CHARGE", drive, on_orphan=stop_orphan))
+        await nursery.start(partial(dispatcher.run_actors, "CHARGE", drive, on_orphan=stop_orphan))
+        notes.opened(clock.now())
 
 
 async def run_sites(options: argparse.Namespace) -> None:

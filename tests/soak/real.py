@@ -94,6 +94,7 @@ class Dispatchers:
         self._sites = {site.name: site for site in sites}
         self._notes = notes
         self._position = 0
+        self._opening: dict[str, datetime] = {}
         self._log = log
         self._complain = complain
         self._command = [
@@ -110,6 +111,8 @@ class Dispatchers:
           lasts: How long a process lasts on average.
         """
         while not closing.is_set():
+            now = clock.now()
+            self._opening = dict.fromkeys(self._sites, now)
             self.process = await trio.lowlevel.open_process(
                 self._command, stdout=self._log, stderr=self._log
             )
@@ -139,8 +142,10 @@ class Dispatchers:
 
     def _take(self, note: Mapping[str, str | int | bool | None]) -> None:
         site = self._sites[str(note["site"])]
-        witness, id_, what = site.witness, int(note["id"] or 0), note["what"]
+        witness, id_, what = site.witness, int(note.get("id") or 0), note["what"]
         match what:
+            case "opened":
+                self._end_opening(site, datetime.fromisoformat(str(note["now"])))
             case "on":
                 site.batteries.switch_on(witness.process, id_)
             case "off":
@@ -162,6 +167,11 @@ class Dispatchers:
                         str(note["how"]),
                     )
 
+    def _end_opening(self, site: RealSite, now: datetime) -> None:
+        began = self._opening.pop(site.name, None)
+        if began is not None:
+            site.witness.openings.append((began, now))
+
     async def _kill(self) -> None:
         assert self.process is not None
         now = clock.now()
@@ -170,6 +180,7 @@ class Dispatchers:
         self.process = None
         self.read()
         for site in self._sites.values():
+            self._end_opening(site, now)
             site.witness.kill(now)
         self.kills += 1
 
@@ -184,6 +195,8 @@ class Dispatchers:
         self.process = None
         self.read()
         self.stops += 1
+        for site in self._sites.values():
+            self._end_opening(site, clock.now())
         if last:
             # A busy machine does not deliver every report before the end, and nobody does later.
             for site in self._sites.values():
