@@ -10,18 +10,21 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks.harness import OURS, PEERS, Child, ChildError
-from tests.benchmarks.report import table
+from tests.benchmarks.harness import OURS, PEERS, PER_SECOND, Child, ChildError, Measured
+from tests.benchmarks.report import Section, compare, table
 from tests.benchmarks.rows_service import KEY, WITHIN, WRITERS, Target
 from tests.helpers.postgres import PostgresServer
 
 WATCHERS = 500
+SQLITE, ONE, TWO, PEER = "SQLite", "PostgreSQL", "PostgreSQL, two services", "PostgreSQL, the peer"
+COUNTS = {SQLITE: 1, ONE: 1, TWO: 2, PEER: 1}
+"""How many services there are on each database."""
 
 
 @contextmanager
@@ -83,51 +86,83 @@ def load(targets: list[Target], seconds: float) -> list[dict[str, Any]]:
     return found
 
 
-def main(seconds: float) -> None:
-    rows = []
+def measure(seconds: float) -> dict[str, list[dict[str, Any]]]:
+    """Return what was measured at each service, by kind of database."""
+    found: dict[str, list[dict[str, Any]]] = {}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="trio-dispatch-")))
         server = PostgresServer(synced=True)
-        for name, count in (
-            ("SQLite", 1),
-            ("PostgreSQL", 1),
-            ("PostgreSQL, two services", 2),
-            ("PostgreSQL, the peer", 1),
-        ):
+        for name, count in COUNTS.items():
             with ExitStack() as running:
                 database: str | Path = folder / "dispatches.db"
-                if name != "SQLite":
+                if name != SQLITE:
                     database = running.enter_context(server.database())
-                if name.endswith("the peer"):
+                if name == PEER:
                     targets = [running.enter_context(peer(str(database)))]
                 else:
                     targets = [
                         running.enter_context(service(database, folder / f"log{number}"))
                         for number in range(count)
                     ]
-                found = load(targets, seconds)
-            rows.append(
-                [
-                    name,
-                    f"{sum(each['value'] for each in found):,.0f}",
-                    *(
-                        f"{max(each[key] for each in found):,.0f}"
-                        for key in ("call_50", "call_99", "event_50", "event_99")
-                    ),
-                    f"{sum(each['lost'] + each['cut'] for each in found):,.0f}",
-                ]
-            )
-            print(rows[-1], flush=True)
-    print(
-        table(
-            [
-                *("database", "creates/s", "create, 50%, ms", "99%"),
-                *("event, 50%, ms", "99% ", "lost or cut off"),
-            ],
-            rows,
-        )
+                found[name] = load(targets, seconds)
+    return found
+
+
+def table_of(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """Return the results as a table."""
+    rows = [
+        [
+            name,
+            f"{sum(each['value'] for each in measured):,.0f}",
+            *(
+                f"{max(each[key] for each in measured):,.0f}"
+                for key in ("call_50", "call_99", "event_50", "event_99")
+            ),
+            f"{sum(each['lost'] + each['cut'] for each in measured):,.0f}",
+        ]
+        for name, measured in found.items()
+    ]
+    return table(
+        [
+            *("database", "creates/s", "create, 50%, ms", "99%"),
+            *("event, 50%, ms", "99% ", "lost or cut off"),
+        ],
+        rows,
+    )
+
+
+def replicas(quick: bool) -> Section:
+    """Services on PostgreSQL."""
+    found = measure(1.0 if quick else 5.0)
+    rates = {
+        name: Measured(name, [sum(each["value"] for each in measured)])
+        for name, measured in found.items()
+    }
+    events = {
+        name: Measured(name, [sum(each["events"] for each in measured)])
+        for name, measured in found.items()
+    }
+    peer = "grpc.aio and asyncpg"
+    theirs, their_events = Measured(peer, rates[PEER].values), Measured(peer, events[PEER].values)
+    return Section(
+        "Services on PostgreSQL",
+        f"{WRITERS} tasks create dispatches in 200 microgrids, while {WATCHERS} watchers at each "
+        "service watch them.  Each service is loaded by a process of its own.  The peer makes the "
+        "same transactions with asyncpg.  Commits are synced.",
+        [
+            compare(
+                "service on PostgreSQL: creates, 200 at a time", rates[ONE], theirs, PER_SECOND
+            ),
+            compare(
+                "service on PostgreSQL: events to 500 watchers",
+                events[ONE],
+                their_events,
+                PER_SECOND,
+            ),
+        ],
+        table_of(found),
     )
 
 
 if __name__ == "__main__":
-    main(float(sys.argv[1]) if len(sys.argv) > 1 else 60.0)
+    print(table_of(measure(float(sys.argv[1]) if len(sys.argv) > 1 else 60.0)))

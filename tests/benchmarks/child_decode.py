@@ -59,5 +59,14 @@ def official(rows: list[str]) -> float:
     return repeated(decode, rows)
 
 
+def upb(rows: list[str]) -> float:
+    """Parse with the C++ protobuf runtime, and look at nothing."""
+    from frequenz.api.dispatch.v1 import dispatch_pb2 as pb
+    from google.protobuf.internal import api_implementation
+
+    assert api_implementation.Type() == "upb"
+    return repeated(pb.Dispatch.FromString, rows)
+
+
 if __name__ == "__main__":
-    obey(ours, ours_with_payload, betterproto2, official)
+    obey(ours, ours_with_payload, betterproto2, official, upb)

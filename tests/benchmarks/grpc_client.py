@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import sys
 import time
 from abc import ABC, abstractmethod
@@ -239,6 +240,38 @@ class GrpcAio(OnAsyncio):
         return received
 
 
+class Bare(Contender):
+    """Sends as many bytes, and waits until as many are back."""
+
+    def __init__(self, connection: socket.socket, kind: Kind) -> None:
+        self.message = kind.codec.encode(kind.message, kind.type)
+        self.connection = connection
+
+    @classmethod
+    @asynccontextmanager
+    async def connected(cls, port: int, kind: Kind) -> AsyncIterator[Contender]:
+        with socket.create_connection((HOST, port)) as connection:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            yield cls(connection, kind)
+
+    async def together(self, work: Callable[[], Any], tasks: int) -> int:
+        done = 0
+        while time.perf_counter() < self.end:
+            for _ in range(tasks):
+                self.connection.sendall(self.message)
+            left = len(self.message) * tasks
+            while left:
+                left -= len(self.connection.recv(65536))
+            done += tasks
+        return done
+
+    async def call(self) -> int:
+        raise NotImplementedError
+
+    async def stream(self) -> int:
+        raise NotImplementedError
+
+
 def run_on_asyncio(main: Callable[..., Any], *args: Any) -> None:
     asyncio.run(main(*args))
 
@@ -256,6 +289,7 @@ CONTENDERS: dict[str, tuple[Any, Callable[..., None]]] = {
     "grpclib on asyncio": (GrpclibOnAsyncio, run_on_asyncio),
     "grpclib through trio-asyncio": (GrpclibOnTrioAsyncio, run_on_both),
     "grpc.aio": (GrpcAio, run_on_asyncio),
+    "bare send and recv": (Bare, trio.run),
 }
 
 

@@ -43,7 +43,7 @@ class Aim:
 
 @dataclass(frozen=True)
 class Line:
-    """A line of the table: ours, with or without a peer."""
+    """A line of the table: ours, with or without a peer and a limit."""
 
     work: str
     ours: str
@@ -52,10 +52,14 @@ class Line:
     ratio: str = ""
     aim: str = ""
     met: bool | None = None
+    limit: str = ""
 
     def cells(self) -> list[str]:
         met = {True: "yes", False: "**no**", None: ""}[self.met]
-        return [self.work, self.ours, self.peer, self.theirs, self.ratio, self.aim, met]
+        return [
+            *(self.work, self.ours, self.peer, self.theirs),
+            *(self.ratio, self.aim, met, self.limit),
+        ]
 
 
 @dataclass(frozen=True)
@@ -75,13 +79,23 @@ class Section:
     table: str = ""
 
 
-HEAD = ["work", "ours", "peer", "the peer's", "ours is better by", "aim", "met"]
+HEAD = ["work", "ours", "peer", "the peer's", "ours is better by", "aim", "met", "limit"]
 
 
 def compare(
-    work: str, ours: Measured, peer: Measured | None, unit: Unit, aim: Aim | None = None
+    work: str,
+    ours: Measured,
+    peer: Measured | None,
+    unit: Unit,
+    aim: Aim | None = None,
+    *,
+    limit: Measured | None = None,
 ) -> Line:
-    """Compare ours with a peer.  A peer that was stopped counts with its time limit."""
+    """Compare ours with a peer.  A peer that was stopped counts with its time limit.
+
+    Args:
+      limit: What cannot be surpassed, since ours does the same and more.
+    """
     aim = aim or Aim()
     ratio = None
     ratio_shown = peer_name = theirs = ""
@@ -93,7 +107,10 @@ def compare(
     met = None
     if aim != Aim():
         met = bool(ours.values) and aim.is_met(ours.median, ratio)
-    return Line(work, ours.show(unit), peer_name, theirs, ratio_shown, aim.show(unit), met)
+    most = ""
+    if limit is not None:
+        most = f"{limit.name}: {limit.show(unit)}, {better_by(ours, limit, unit):.0%} reached"
+    return Line(work, ours.show(unit), peer_name, theirs, ratio_shown, aim.show(unit), met, most)
 
 
 def _significant(ratio: float) -> str:
@@ -121,7 +138,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], left: Collection[i
 def main_table(sections: Sequence[Section]) -> str:
     """Return the table of all lines."""
     rows = [line.cells() for section in sections for line in section.lines]
-    return table(HEAD, rows, left=(0, 2, 5, 6)) if rows else ""
+    return table(HEAD, rows, left=(0, 2, 5, 6, 7)) if rows else ""
 
 
 def page(sections: Sequence[Section], began: datetime, load: float, *, quick: bool) -> str:
@@ -131,7 +148,8 @@ def page(sections: Sequence[Section], began: datetime, load: float, *, quick: bo
         "`make bench` measured these values and wrote this page.  In each line, ours and the peer "
         "took turns in one run.  A value is the median of its rounds.  A ratio is the median of "
         "the ratios in each round, and greater than 1 where ours is better.  Compare ratios: the "
-        "values depend on the machine."
+        "values depend on the machine.  A limit is a part of the same work, done by something that "
+        "does nothing else."
     )
     when = (
         f"Measured on {began:%d %B %Y, %H:%M} UTC, in {minutes:.0f} minutes; the load average "

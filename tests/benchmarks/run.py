@@ -17,10 +17,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.benchmarks import (
+    bench_replicas,
     machine,
     rows_channels,
     rows_decode,
     rows_grpc,
+    rows_many,
     rows_service,
     rows_start,
     rows_sync,
@@ -34,6 +36,8 @@ BENCHMARKS: dict[str, Callable[[bool], Section]] = {
     "sync": rows_sync.first_sync,
     "growth": rows_sync.growth,
     "burst": rows_sync.burst,
+    "many": rows_many.many,
+    "calls": rows_many.calls,
     "decode": rows_decode.decode,
     "recurrence": rows_time.recurrence,
     "grpc": rows_grpc.grpc,
@@ -45,6 +49,7 @@ BENCHMARKS: dict[str, Callable[[bool], Section]] = {
     "actors": rows_tables.actors,
     "lateness": rows_tables.lateness,
     "service": rows_service.service,
+    "postgres": bench_replicas.replicas,
 }
 
 
@@ -79,7 +84,7 @@ def main() -> int:
         except Exception as exc:
             # The other benchmarks still run.
             failed.append(name)
-            print(f"{name} failed: {exc}\n", file=sys.stderr, flush=True)
+            print(f"{name} failed: {exc!r}\n", file=sys.stderr, flush=True)
             continue
         sections.append(section)
         print(f"{section.title} ({time.monotonic() - started:.0f} s)\n")
