@@ -81,7 +81,8 @@ def test_list_says_that_a_microgrid_has_no_dispatches(
 
 
 def test_the_help_lists_the_connection_once_and_last(cli: Cli) -> None:
-    for command in ([], ["list"], ["create"], ["timeline"]):
+    assert "--url, --microgrid and --output" in cli.ok("--help")
+    for command in (["list"], ["create"], ["timeline"]):
         help = cli.ok(*command, "--help")
         sections = re.findall(r"^(\w[^\n]*):$", help, re.MULTILINE)
         assert sections[-1].startswith("Connection and output")

@@ -6,7 +6,7 @@ import pytest
 import trio.testing
 
 from tests.helpers.greeting import serve
-from trio_dispatch.grpc import GRPCError, Server, Status, open_call
+from trio_dispatch.grpc import Deadline, GRPCError, Server, Status, check_health, open_call
 from trio_dispatch.grpc._generated.grpc.health.v1 import HealthCheckRequest, HealthStub
 from trio_dispatch.grpc.health import Health, ServingStatus
 
@@ -40,3 +40,15 @@ async def test_watch() -> None:
                 assert reply is not None
                 assert reply.status is status
                 await trio.testing.wait_all_tasks_blocked()
+
+
+async def test_asking_for_the_health_says_who_answers() -> None:
+    health = Health({"a.Service": ServingStatus.NOT_SERVING})
+    async with serve(Server([health])) as channel:
+        assert (await check_health(channel)).status is ServingStatus.SERVING
+        answer = await check_health(channel, "a.Service", deadline=Deadline.from_timeout(5))
+        assert answer.status is ServingStatus.NOT_SERVING
+        assert answer.peer.cert() is None
+        with pytest.raises(GRPCError) as caught:
+            await check_health(channel, "unknown")
+        assert caught.value.status is Status.NOT_FOUND

@@ -44,7 +44,10 @@ COMMANDS = {
 }
 """The module of each command, which is the function of that name there."""
 
-_EPILOG = "\b\nExit status:\n{}\n\n\b\nTo begin:\n{}".format(
+_EPILOG = (
+    "The connection and output options, such as --url, --microgrid and --output, come before or "
+    "after the command; COMMAND --help lists them at its end.\n\n"
+) + "\b\nExit status:\n{}\n\n\b\nTo begin:\n{}".format(
     "\n".join(f"  {status:3}  {text}" for status, text in EXIT_STATUSES.items()),
     "  trio-dispatch demo\n  trio-dispatch COMMAND --help",
 )
@@ -89,11 +92,6 @@ class _Group(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, _summary(name)) for name in COMMANDS])
-        from .options import shared_options_of  # noqa: PLC0415
-
-        records = [each.get_help_record(ctx) for each in shared_options_of(_with_options_last)]
-        with formatter.section("Connection and output, before or after a command"):
-            formatter.write_dl([each for each in reversed(records) if each is not None])
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         return super().parse_args(ctx, _with_options_last(args, ctx))
