@@ -225,20 +225,30 @@ def read_each(name: str, rows: Iterable[Row], read: Callable[[Row, str], _T]) ->
     found: list[_T] = []
     problems: list[str] = []
     for number, row in enumerate(rows, 1):
-        if "" not in row.problems:
-            try:
-                result = read(row, place(name, row, number).rstrip(" :"))
-            except InvalidRecordError as exc:
-                row.problems = {**exc.problems, **row.problems}
-            except ValueError as exc:
-                row.problems.setdefault("", str(exc))
-            else:
-                found.append(result)
-        for key, text in row.problems.items():
-            problems.append(f"{place(name, row, number, key)}{text}")
+        try:
+            found.append(_read_row(row, place(name, row, number).rstrip(" :"), read))
+        except InvalidRecordError as exc:
+            for key, text in exc.problems.items():
+                problems.append(f"{place(name, row, number, key)}{text}")
     if problems:
         raise InvalidFileError(problems)
     return found
+
+
+def _read_row(row: Row, where: str, read: Callable[[Row, str], _T]) -> _T:
+    problems: Mapping[str, str] = {}
+    if "" not in row.problems:
+        try:
+            result = read(row, where)
+        except InvalidRecordError as exc:
+            problems = exc.problems
+        except ValueError as exc:
+            problems = {"": str(exc)}
+        else:
+            if not row.problems:
+                return result
+    # What is wrong with the text of a field comes before what that makes of the record.
+    raise InvalidRecordError({**problems, **row.problems})
 
 
 def place(name: str, row: Row, number: int, key: str = "") -> str:
@@ -248,6 +258,19 @@ def place(name: str, row: Row, number: int, key: str = "") -> str:
     entry = row.record.get("name") if isinstance(row.record, dict) else None
     which = f" {entry!r}:" if isinstance(entry, str) else "" if line else f" {TABLE} {number}:"
     return f"{name}{line}{column}:{which}{f' {key}:' if key else ''} "
+
+
+def read_table(text: str, *, zone: tzinfo) -> Dispatch:
+    """Return the dispatch in a text that `write_table` has written and a person has edited.
+
+    Raises:
+      InvalidFileError: values are invalid; the message names them.
+    """
+    file = _read_toml(f"[[{TABLE}]]\n{text}", "TOML")
+    try:
+        return _read_row(file.rows[0], "", lambda row, _: read_record(row.record, zone=zone))
+    except InvalidRecordError as exc:
+        raise InvalidFileError([f"{key}: {each}" for key, each in exc.problems.items()]) from None
 
 
 def read_copies(text: str, format: FileFormat, name: str, *, zone: tzinfo) -> list[Dispatch]:

@@ -29,6 +29,8 @@ COMMANDS = {
     "dispatchers": "dispatchers",
     "watch": "watch",
     "timeline": "timeline",
+    "edit": "edit",
+    "skip": "skip",
     "diff": "plans",
     "apply": "plans",
     "export": "transfer",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -219,3 +219,10 @@ TYPE = Parsed("type", _parse_type, ask=complete_types)
 UNTIL = _Moment({"none": NONE})
 WEEKDAY_NAMES = _numbers("days", 1, 7, WEEKDAYS)
 ZONE = Parsed("zone", find_zone, _complete_zone)
+
+
+def single(ctx: click.Context, parameter: click.Parameter, ids: Sequence[int]) -> int:
+    """The callback of an argument that is one id."""
+    if len(ids) != 1:
+        raise click.BadParameter("give one id", ctx, parameter)
+    return ids[0]

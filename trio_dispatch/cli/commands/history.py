@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 
 import click
@@ -20,20 +19,14 @@ from ...text.safe import dump_json
 from ...text.show import format_headline
 from ..app.options import option, shared_options
 from ..app.output import write
-from ..app.params import IDS, MOMENT, NUMBER
+from ..app.params import IDS, MOMENT, NUMBER, single
 from ..app.run import NOT_FOUND, Failure
 from ..app.settings import Settings
 from ..app.streams import tell
 
 
-def _single(ctx: click.Context, parameter: click.Parameter, ids: Sequence[int]) -> int:
-    if len(ids) != 1:
-        raise click.BadParameter("give one id", ctx, parameter)
-    return ids[0]
-
-
 @shared_options
-@click.argument("id", metavar="ID", type=IDS, callback=_single)
+@click.argument("id", metavar="ID", type=IDS, callback=single)
 @option("--from time_from", MOMENT, "Only changes at this time or later.")
 @option("--to time_to", MOMENT, "Only changes before this time.")
 @option("--limit", NUMBER, "Show at most this many, the latest.", default="100")
@@ -68,7 +61,7 @@ async def history(
 
 
 @shared_options
-@click.argument("id", metavar="ID", type=IDS, callback=_single)
+@click.argument("id", metavar="ID", type=IDS, callback=single)
 async def explain(settings: Settings, *, id: int) -> None:
     """Explain why a dispatch runs or does not run.
 

@@ -7,16 +7,17 @@ from collections.abc import Awaitable, Callable, Sequence
 from ...client.client import DispatchClient
 from ...client.errors import ServiceError
 from ...grpc import Status
+from ...model.content import DispatchContent
 from ...model.dispatch import Dispatch
 from ..app.run import explain_refusal
 from .matching import Change, Create, Delete, Update
 
-__all__ = ["Done", "carry_out"]
+__all__ = ["REFUSALS", "Done", "carry_out", "create"]
 
 Done = Callable[[Change, "Dispatch | None", "str | None"], Awaitable[None]]
 
 # The service has looked at the dispatch and refused it; any other error may pass, or concerns all.
-_REFUSALS = {
+REFUSALS = {
     Status.INVALID_ARGUMENT,
     Status.OUT_OF_RANGE,
     Status.FAILED_PRECONDITION,
@@ -44,7 +45,7 @@ async def carry_out(
         try:
             result = await _do(client, microgrid_id, change)
         except ServiceError as exc:
-            if exc.status not in _REFUSALS:
+            if exc.status not in REFUSALS:
                 raise
             if exc.status is not Status.NOT_FOUND:
                 await done(change, None, explain_refusal(exc.message or exc.status.name))
@@ -61,19 +62,30 @@ async def carry_out(
 async def _do(client: DispatchClient, microgrid_id: int, change: Change) -> Dispatch | None:
     match change:
         case Create(_, content, at_once):
-            return await client.create(
-                microgrid_id,
-                type=content.type,
-                start_time="NOW" if at_once else content.start_time,
-                duration=content.duration,
-                target=content.target,  # type: ignore[arg-type]  # the service refuses None
-                active=content.active,
-                dry_run=content.dry_run,
-                payload=content.payload,
-                recurrence=content.recurrence,
-            )
+            return await create(client, microgrid_id, content, at_once=at_once)
         case Update(_, before, values):
             return await client.update(microgrid_id, before.id, **values)
         case Delete(before):
             await client.delete(microgrid_id, before.id)
             return None
+
+
+async def create(
+    client: DispatchClient,
+    microgrid_id: int,
+    content: Dispatch | DispatchContent,
+    *,
+    at_once: bool = False,
+) -> Dispatch:
+    """Create a dispatch with this content, or one that starts at once."""
+    return await client.create(
+        microgrid_id,
+        type=content.type,
+        start_time="NOW" if at_once else content.start_time,
+        duration=content.duration,
+        target=content.target,  # type: ignore[arg-type]  # the service refuses None
+        active=content.active,
+        dry_run=content.dry_run,
+        payload=content.payload,
+        recurrence=content.recurrence,
+    )

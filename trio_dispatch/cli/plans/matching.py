@@ -30,6 +30,7 @@ __all__ = [
     "Matching",
     "Update",
     "Wanted",
+    "differing",
     "is_over",
     "match",
 ]
@@ -243,9 +244,14 @@ def match(
 # Comparing contents.
 
 
+def differing(want: Dispatch, have: Dispatch) -> dict[str, Any]:
+    """Return the fields that an update can change and that differ, and the wanted values."""
+    return {name: getattr(want, name) for name in _FIELDS if _key(name, want) != _key(name, have)}
+
+
 def _needed(want: Dispatch, have: Dispatch, now: datetime) -> dict[str, Any]:
     """The fields of a present dispatch to change, and their values."""
-    values = {name: getattr(want, name) for name in _FIELDS if _key(name, want) != _key(name, have)}
+    values = differing(want, have)
     if "start_time" not in values or want.start_time >= now:
         return values
     del values["start_time"]
