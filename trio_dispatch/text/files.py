@@ -163,7 +163,7 @@ def _read_json(text: str) -> Iterator[Row]:
             except ValueError as exc:
                 match = _JSON_COLUMN.fullmatch(str(exc))
                 columns = {"": int(match[2])} if match else {}
-                yield Row(number, {}, {"": match[1] if match else str(exc)}, columns)
+                yield Row(number, None, {"": match[1] if match else str(exc)}, columns)
                 continue
             if isinstance(record, dict):
                 record = {key: each for key, each in record.items() if key not in IGNORED}
@@ -190,6 +190,8 @@ def _read_toml(text: str, name: str) -> File:
 
 def _read_table(line: int, table: dict[str, Any]) -> Row:
     row = Row(line, {key: _plain(value) for key, value in table.items() if key != "payload"})
+    if row.record.get("target") == "none":
+        row.record["target"] = None
     payload = table.get("payload", {})
     try:
         row.record["payload"] = load_json(payload) if isinstance(payload, str) else payload
@@ -237,7 +239,7 @@ def read_each(name: str, rows: Iterable[Row], read: Callable[[Row, str], _T]) ->
 
 def _read_row(row: Row, where: str, read: Callable[[Row, str], _T]) -> _T:
     problems: Mapping[str, str] = {}
-    if "" not in row.problems:
+    if row.record is not None:
         try:
             result = read(row, where)
         except InvalidRecordError as exc:
@@ -248,7 +250,10 @@ def _read_row(row: Row, where: str, read: Callable[[Row, str], _T]) -> _T:
             if not row.problems:
                 return result
     # What is wrong with the text of a field comes before what that makes of the record.
-    raise InvalidRecordError({**problems, **row.problems})
+    both = {**problems, **row.problems}
+    raise InvalidRecordError(
+        dict(sorted(both.items(), key=lambda item: row.columns.get(item[0], 0)))
+    )
 
 
 def place(name: str, row: Row, number: int, key: str = "") -> str:

@@ -238,7 +238,9 @@ def _check_keys(record: Mapping[str, object], *known: str) -> None:
 
 def unknown_key(name: object, known: Sequence[str]) -> str:
     """Return what to write in place of a key that is unknown."""
-    near = difflib.get_close_matches(str(name).strip().lower(), known, 1)
+    word = str(name).strip().lower()
+    near = [each for each in known if word and each.startswith(word)]
+    near = near or difflib.get_close_matches(word, known, 1)
     return (
         f"unknown key: did you mean {near[0]}?" if near else f"unknown key: use {', '.join(known)}"
     )

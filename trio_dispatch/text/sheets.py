@@ -50,7 +50,7 @@ class Row:
 
     Attributes:
       line: The number of its first line, from 1.
-      record: The record, as in JSON.
+      record: The record, as in JSON; None if the row is no record at all.
       problems: What is wrong with the text of a field; of the whole, with an empty name.
       columns: In CSV, the number of the column of each field, from 1.
     """
@@ -130,11 +130,13 @@ def read_rows(text: str, known: Sequence[str]) -> Iterator[Row]:
             if header is None:
                 header = [*map(_column_name, row)]
                 if problems := _check_header(header, row, known):
-                    yield Row(first, {}, problems, {cell: n for n, cell in enumerate(row, 1)})
+                    yield Row(first, None, problems, {cell: n for n, cell in enumerate(row, 1)})
+                    # So that no cell of these columns is wrong, too.
+                    header = [IGNORED[0] if cell in problems else cell for cell in header]
             else:
                 yield _read_row(first, header, row)
     except csv.Error as exc:
-        yield Row(line + skipped, {}, {"": f"invalid CSV: {exc}"})
+        yield Row(line + skipped, None, {"": f"invalid CSV: {exc}"})
 
 
 def _find_separator(text: str, known: Sequence[str]) -> str:
@@ -184,6 +186,7 @@ def _read_row(line: int, header: Sequence[str], cells: Sequence[str]) -> Row:
         row.problems[""] = (
             f"{len(cells)} cells, but the header names {len([*filter(None, header)])}"
         )
+        row.record = None
         return row
     payload: dict[str, Any] = {}
     # Spreadsheets may leave out the empty cells at the end of a row.

@@ -214,6 +214,8 @@ def _entry(row: Row, where: str, zone: tzinfo, types: Collection[str] | None) ->
             row.problems["name"] = f"{name!r} is not a name: use a word such as noon"
         local = {key: record.pop(key) for key in _LOCAL if record.get(key) is not None}
         zone = _local_zone(row, local, record) or zone
+        if record.get("type") == "":
+            row.problems["type"] = "'' is not a type: use a word such as CHARGE"
     dispatch = read_record(record, zone=zone)
     if types is not None and dispatch.type not in types:
         row.problems["type"] = (
@@ -246,7 +248,7 @@ def _local_zone(
     try:
         return load_zone(str(local["timezone"]))
     except ValueError as exc:
-        row.problems["timezone"] = str(exc)
+        row.problems["timezone"] = str(exc).removeprefix("timezone ")
         return None
 
 
