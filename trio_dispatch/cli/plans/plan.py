@@ -28,7 +28,9 @@ AHEAD = timedelta(days=366)
 """For how long ahead local times are expanded by default."""
 
 _LOCAL = ("timezone", "except", "holidays")
-_KEYS = (*FIELDS, *COMPUTED, "name", *_LOCAL)
+KEYS = (*FIELDS, *COMPUTED, "name", *_LOCAL)
+"""The keys of an entry."""
+
 _HEADING = ("microgrid", "types", "ahead")
 
 
@@ -133,7 +135,7 @@ def read_plan(
     Raises:
       InvalidFileError: values are invalid; the message names them all, and their places.
     """
-    file = read_file(text, format, name, _KEYS)
+    file = read_file(text, format, name, KEYS)
     problems: list[str] = []
     heading = _Heading(file.heading, problems, name)
     entries: list[Entry] = []
@@ -273,7 +275,7 @@ def _schedule(
     except ValueError as exc:
         field, _, text = str(exc).partition(" ")
         key = {"start": "start_time", "except_": "except"}.get(field.rstrip(":"), field.rstrip(":"))
-        row.problems.setdefault(key if key in _KEYS else "", text if key in _KEYS else str(exc))
+        row.problems.setdefault(key if key in KEYS else "", text if key in KEYS else str(exc))
         return dispatch
 
 
