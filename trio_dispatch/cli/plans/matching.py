@@ -185,8 +185,12 @@ def match(
         content, other = wanted[index].dispatch, free[id_]
         if (content.type, content.dry_run) != (other.type, other.dry_run):
             return False
-        # What is over cannot be had from something that is not.
-        return aheads[index] is not None or _from(other, now) is None or not _moved(content, other)
+        # A start that has passed cannot be set: one that does not start again is had or not.
+        return (
+            aheads[index] is not None
+            or not _moved(content, other)
+            or (is_over(content, now) and is_over(other, now))
+        )
 
     def content_ahead(dispatch: Dispatch) -> Hashable:
         return _content(_from(dispatch, now) or dispatch)
@@ -259,7 +263,7 @@ def _needed(want: Dispatch, have: Dispatch, now: datetime) -> dict[str, Any]:
     values.pop("recurrence", None)
     ahead, theirs = _from(want, now), _from(have, now)
     if ahead is None:
-        return {} if is_over(have, now) else values
+        return {}  # both are over, see `match`
     if theirs is None or _key("recurrence", ahead) != _key("recurrence", theirs):
         values["recurrence"] = ahead.recurrence
     after = _from(replace(have, **values), now)
