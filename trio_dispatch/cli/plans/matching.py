@@ -140,10 +140,10 @@ def match(
 ) -> Matching:
     """Return what has to change.
 
-    A dispatch that is wanted is, if there is one of its type, and a dry run or not: the one with
-    its id; one of equal content that the plan had before; the one that it was before; any of equal
-    content; and at last one with equal target that the plan had before and no
-    longer wants, or with `prune` any.  So a dispatch is created only if nothing can become it.
+    What is wanted is one of those present that has its type and is a dry run or not like it: the
+    one with its id; one of equal content that was the plan's before; the one that it was before;
+    any of equal content; at last one with the same target that was the plan's and is no longer
+    wanted, or with `prune` any.  What matches nothing is created.
     Equal ones are counted: two that are wanted are two dispatches.
 
     Updates and creations come first, in the order of the plan, and deletions last.
@@ -192,12 +192,21 @@ def match(
             or (is_over(content, now) and is_over(other, now))
         )
 
+    def known_id(index: int) -> int | None:
+        """The dispatch that it was before, if that is there and can become it."""
+        known = wanted[index].known
+        if known is None or known not in own or known.id not in free:
+            return None
+        return known.id if fits(index, known.id) else None
+
     def content_ahead(dispatch: Dispatch) -> Hashable:
         return _content(_from(dispatch, now) or dispatch)
 
+    # What an entry has become counts more than an id, which a service may give to another one.
+    known_ids = [known_id(index) for index in range(len(wanted))]
+    taken = {*known_ids}
     for index, each in enumerate(wanted):
-        # What it has become counts more than an id, which the service may give to another one.
-        if each.known in own or each.id is None:
+        if each.id is None or known_ids[index] is not None or each.id in taken:
             continue
         if each.id in free and fits(index, each.id):
             created = Known.of(free[each.id]).created // 1_000_000_000
@@ -205,14 +214,8 @@ def match(
                 pair(index, each.id)
     pair_by(_content, ours, open_ones())
     for index in open_ones():
-        known = wanted[index].known
-        if (
-            known
-            and known.id in free
-            and Known.of(free[known.id]) == known
-            and fits(index, known.id)
-        ):
-            pair(index, known.id)
+        if (id_ := known_id(index)) is not None:
+            pair(index, id_)
     pair_by(_content, free.keys(), open_ones())
     begun = [index for index in open_ones() if wanted[index].dispatch.start_time < now]
     if begun:
