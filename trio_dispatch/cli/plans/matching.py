@@ -185,12 +185,8 @@ def match(
         content, other = wanted[index].dispatch, free[id_]
         if (content.type, content.dry_run) != (other.type, other.dry_run):
             return False
-        # A start that has passed cannot be set: one that does not start again is had or not.
-        return (
-            aheads[index] is not None
-            or not _moved(content, other)
-            or (is_over(content, now) and is_over(other, now))
-        )
+        # A start that has passed cannot be set.
+        return aheads[index] is not None or not _moved(content, other)
 
     def known_id(index: int) -> int | None:
         """The dispatch that it was before, if that is there and can become it."""
@@ -265,8 +261,7 @@ def _needed(want: Dispatch, have: Dispatch, now: datetime) -> dict[str, Any]:
     # A rule may count from its start, which is another one here.
     values.pop("recurrence", None)
     ahead, theirs = _from(want, now), _from(have, now)
-    if ahead is None:
-        return {}  # both are over, see `match`
+    assert ahead is not None, "`match` pairs it only with one of the same start"
     if theirs is None or _key("recurrence", ahead) != _key("recurrence", theirs):
         values["recurrence"] = ahead.recurrence
     after = _from(replace(have, **values), now)
