@@ -39,7 +39,6 @@ from ...process import wait_stopping
 from ...service import DispatchService, Key, Keys, Right, open_service, open_store
 from ..app.output import write
 from ..serving.addresses import TcpAddress
-from ..serving.keys import TlsFiles
 from ..serving.page import PageOptions, serve_own_page
 
 if TYPE_CHECKING:
@@ -88,7 +87,7 @@ async def show_site(address: TcpAddress) -> None:
         open_service(store, keys=_KEYS) as service,
         trio.open_nursery() as nursery,
     ):
-        await nursery.start(serve_own_page, options, service, TlsFiles(None, None, None))
+        await nursery.start(serve_own_page, options, service, None)
         await write(
             "Log in with the key demo, or with demo-viewer, which can only read.  Ctrl-C ends it.\n"
         )

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 
 import click
 import trio
 
 from ..app import output
 from ..app.options import option, shared_options
-from ..app.params import TYPE
+from ..app.params import FILE, TYPE
 from ..app.settings import Settings
+from ..serving.addresses import TcpAddress
+from ..serving.page import PageOptions, page_options, serve_page_of
 from .events import News, follow, format_json_line, format_line, next_events
 from .read import count_dispatches
 
@@ -19,11 +22,19 @@ from .read import count_dispatches
 @shared_options
 @option("--type", TYPE, "Only dispatches of this type.")
 @option("--screen", None, "Show on the whole terminal what runs and comes next.")
+@page_options
+@option("--tls-cert", FILE, "For the page, use TLS: the certificate and its chain, in PEM.")
+@option("--tls-key", FILE, "Its private key, without a password.")
 async def watch(
     settings: Settings,
     *,
     type: str | None = None,
     screen: bool = False,
+    web: TcpAddress | None = None,
+    web_hosts: Sequence[str] = (),
+    components_file: Path | None = None,
+    tls_cert: Path | None = None,
+    tls_key: Path | None = None,
     write: Callable[[str], Awaitable[None]] | None = None,
 ) -> None:
     """Follow dispatches as they change, start and stop.
@@ -31,7 +42,21 @@ async def watch(
     A line is printed for each event.  The output begins with what runs now; with --json, with all
     dispatches.  If the connection is lost, the schedule goes on with what was last known.  Ctrl-C
     ends it.
+
+    With --web, a live page is served instead, on which people log in with their own API keys.
     """
+    try:
+        page = PageOptions.read(web, web_hosts, components_file)
+        if page is not None:
+            from ..serving.keys import TlsFiles, load_context  # noqa: PLC0415
+
+            if screen or settings.json or type is not None:
+                raise click.UsageError("--web excludes --screen, --json and --type")
+            context = load_context(TlsFiles(tls_cert, tls_key, None))
+            await serve_page_of(page, settings, context)
+            return
+    except ValueError as exc:
+        raise click.UsageError(str(exc)) from None
     if screen:
         if settings.json:
             raise click.UsageError("--screen and --json exclude each other")

@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import logging
 import socket
+import ssl
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 
-from ...grpc import open_channel
 from ...model.target import TargetCategory
 from ...process import wait_stopping
-from ...service import DispatchService
 from ...text.targets import parse_components
 from ..app.files import read_text
 from ..app.options import option
 from ..app.output import Results
 from ..app.params import FILE, TEXT, Parsed
+from ..app.settings import Settings
 from .addresses import TcpAddress, parse_tcp
-from .keys import TlsFiles, load_context
 
 if TYPE_CHECKING:
-    from ...web.sessions import KeyInfo
+    from ...grpc import Channel
+    from ...service import DispatchService
     from ...web.site import Backend
 
 log = logging.getLogger("trio_dispatch.web")
@@ -86,6 +88,9 @@ class PageOptions:
             if hosts or components is not None:
                 raise ValueError("--web-host and --components require --web")
             return None
+        for package in ("anycorn", "starlette"):
+            if find_spec(package) is None:
+                raise ValueError(f"--web requires {package}: pip install 'trio-dispatch[web]'")
         found = None if components is None else parse_components(read_text(str(components)))
         return cls(address, [address.host, *hosts], found)
 
@@ -105,10 +110,11 @@ class PageOptions:
 async def serve_own_page(
     options: PageOptions,
     service: DispatchService,
-    tls: TlsFiles,
+    context: ssl.SSLContext | None,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve the page of a service in this process, until a signal stops it."""
+    from ...grpc import open_channel  # noqa: PLC0415
     from ...web.sessions import KeyInfo  # noqa: PLC0415
     from ...web.site import Backend  # noqa: PLC0415
 
@@ -134,23 +140,63 @@ async def serve_own_page(
                 components=options.components,
                 microgrids=options.microgrids,
             )
-            await serve_page(options, backend, tls, task_status=task_status)
+            await serve_page(options, backend, context, task_status=task_status)
         nursery.cancel_scope.cancel()
+
+
+async def serve_page_of(
+    options: PageOptions, settings: Settings, context: ssl.SSLContext | None
+) -> None:
+    """Serve the page of a service elsewhere, until a signal stops it.
+
+    Raises:
+      ValueError: the service requires no key, and other machines would be served.
+      click.UsageError: no service was given.
+    """
+    from ...client.client import open_service_channel  # noqa: PLC0415
+    from ...web.site import Backend  # noqa: PLC0415
+
+    # The key of the command line is not for people with a browser: each logs in.
+    async with open_service_channel(settings.service_url, signed=True) as channel:
+        required = await _requires_key(channel, settings.microgrid or 1)
+        options.check(keys_required=required)
+        backend = Backend(
+            channel=channel,
+            keys_required=required,
+            components=options.components,
+            microgrids=[] if settings.microgrid is None else [settings.microgrid],
+        )
+        await serve_page(options, backend, context)
+
+
+async def _requires_key(channel: Channel, microgrid_id: int) -> bool:
+    """Whether a service requires a key; if it cannot be reached, that is assumed."""
+    from ...client.client import DispatchClient  # noqa: PLC0415
+    from ...client.errors import ServiceError  # noqa: PLC0415
+
+    try:
+        async with aclosing(DispatchClient(channel).list(microgrid_id, page_size=1)) as pages:
+            async for _ in pages:
+                break
+    except ServiceError:
+        return True
+    return False
 
 
 async def serve_page(
     options: PageOptions,
     backend: Backend,
-    tls: TlsFiles,
+    context: ssl.SSLContext | None,
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve a page until a signal stops it."""
-    try:
-        from ...web.page import open_page  # noqa: PLC0415
-    except ModuleNotFoundError as exc:
-        raise OSError(f"--web requires {exc.name}: pip install 'trio-dispatch[web]'") from None
-    context = load_context(tls)
+    """Serve a page until a signal stops it.
+
+    Args:
+      context: For TLS.
+    """
+    from ...web.page import open_page  # noqa: PLC0415
+
     async with open_page(backend, hosts=options.hosts) as page, trio.open_nursery() as nursery:
         address = options.address
         try:

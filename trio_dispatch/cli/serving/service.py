@@ -95,7 +95,7 @@ async def run_service(options: ServeOptions) -> None:
       DispatchError: the database cannot be used.
     """
     keys = options.keys.load()
-    context = load_context(options.tls)
+    context, page_context = load_context(options.tls), load_context(options.tls)
     health = Health({_SERVICE: ServingStatus.SERVING})
     metrics = Metrics()
     metrics.certificate_expiry = options.tls.expiry()
@@ -117,9 +117,10 @@ async def run_service(options: ServeOptions) -> None:
             metrics.watch(service)
             readiness = Readiness(service)
             background.start_soon(_stop_on_signal, service, health, readiness)
-            background.start_soon(_reload_on_hangup, options, service, context, metrics)
+            contexts = [each for each in (context, page_context) if each is not None]
+            background.start_soon(_reload_on_hangup, options, service, contexts, metrics)
             if options.page is not None:
-                await background.start(serve_own_page, options.page, service, options.tls)
+                await background.start(serve_own_page, options.page, service, page_context)
             if options.backups is not None:
                 metrics.backups = BackupStatistics()
                 background.start_soon(keep_backups, store, options.backups, metrics.backups)
@@ -169,7 +170,7 @@ async def _stop_on_signal(service: DispatchService, health: Health, readiness: R
 async def _reload_on_hangup(
     options: ServeOptions,
     service: DispatchService,
-    context: ssl.SSLContext | None,
+    contexts: Sequence[ssl.SSLContext],
     metrics: Metrics,
 ) -> None:
     """Load keys and certificate at each SIGHUP; if they are invalid, keep the old ones."""
@@ -180,10 +181,11 @@ async def _reload_on_hangup(
             with reloading():
                 try:
                     keys = await clock.run_in_thread(options.keys.load)
-                    if context is not None:
+                    if contexts:
                         # Into another context first, to see whether they are valid.
                         await clock.run_in_thread(load_context, options.tls)
-                        options.tls.load_into(context)
+                        for context in contexts:
+                            options.tls.load_into(context)
                         metrics.certificate_expiry = options.tls.expiry()
                 except (OSError, ValueError) as exc:
                     log.error("the old keys and certificate are kept: %s", exc)  # noqa: TRY400
