@@ -65,17 +65,6 @@ class Settings:
             raise _missing("microgrid", "--microgrid ID", "DISPATCH_MICROGRID_ID", "microgrid")
         return self.microgrid
 
-    @property
-    def service_url(self) -> str:
-        """The URL of the service.
-
-        Raises:
-          click.UsageError: none was given.
-        """
-        if not self.url:
-            raise _missing("service", "--url grpc://HOST:PORT", "DISPATCH_API_URL", "url")
-        return self.url
-
     def client(self) -> AbstractAsyncContextManager[DispatchClient]:
         """Open a client: ``async with settings.client() as client``.
 
