@@ -161,7 +161,6 @@ const show = (plan) => {
   element("idle").textContent = left + (idle.length ? `Nothing planned: ${idle.join(", ")}` : "");
   fill(only, "All", plan.types);
   fill(height, "Equal", plan.height_keys);
-  section.classList.toggle("unrecorded", !plan.recorded);
   actual.disabled = !plan.recorded;
 };
 
