@@ -1,8 +1,14 @@
 """Configuration of the documentation."""
 
+import ast
+import inspect
+import textwrap
 import zlib
 from importlib.metadata import version as version_of
 from pathlib import Path
+
+from sphinx.application import Sphinx
+from sphinx.util import logging
 
 project = "trio-dispatch"
 author = "the trio-dispatch developers"
@@ -14,6 +20,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.intersphinx",
     "sphinx.ext.napoleon",
+    "sphinx_copybutton",
     "sphinxcontrib_trio",
 ]
 exclude_patterns = ["_build", "*-objects.txt"]
@@ -28,6 +35,11 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_default_options = {"members": True}
 napoleon_google_docstring = True
+# `annotate_attributes` below does it, also for attributes that `__init__` sets.
+napoleon_attr_annotations = False
+# Of a block with prompts only the commands are copied.
+copybutton_prompt_text = "$ "
+copybutton_line_continuation_character = "\\"
 
 
 def inventory(name: str) -> str:
@@ -51,3 +63,56 @@ intersphinx_mapping = {
 
 html_theme = "furo"
 html_title = f"trio-dispatch {release}"
+html_css_files = ["custom.css"]
+
+
+def types_of_attributes(cls: type) -> dict[str, str]:
+    """Return the types of the attributes of a class, as its source and that of its bases say."""
+    types: dict[str, str] = {}
+    for each in reversed(cls.__mro__[:-1]):
+        try:
+            (node,) = ast.parse(textwrap.dedent(inspect.getsource(each))).body
+        except (OSError, TypeError):  # a class without Python source
+            continue
+        arguments = {
+            inner.arg: ast.unparse(inner.annotation)
+            for inner in ast.walk(node)
+            if isinstance(inner, ast.arg) and inner.annotation
+        }
+        for inner in ast.walk(node):
+            match inner:
+                case ast.AnnAssign(target=ast.Name(id=name) | ast.Attribute(attr=name)):
+                    types[name] = ast.unparse(inner.annotation)
+                case ast.Assign(targets=[ast.Attribute(attr=name)], value=ast.Name(id=argument)):
+                    if argument in arguments:
+                        types.setdefault(name, arguments[argument])
+                case ast.Assign(targets=[ast.Attribute(attr=name)], value=ast.Call(func=made)):
+                    if ast.unparse(made).rpartition(".")[2][0].isupper():  # a class
+                        types.setdefault(name, ast.unparse(made))
+                case ast.FunctionDef(name=name, returns=ast.expr() as returns):
+                    if any(ast.unparse(each) == "property" for each in inner.decorator_list):
+                        types[name] = ast.unparse(returns)
+    return types
+
+
+def annotate_attributes(
+    app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]
+) -> None:
+    """Add the types of attributes to what napoleon has made of a docstring."""
+    if not isinstance(obj, type):
+        return
+    types = types_of_attributes(obj)
+    for number in reversed(range(len(lines))):
+        head, found, attributes = lines[number].partition(".. attribute:: ")
+        if not found or head:
+            continue
+        attribute = attributes.partition(",")[0]
+        if attribute in types:
+            lines.insert(number + 1, f"   :type: {types[attribute]}")
+        else:
+            logging.getLogger(__name__).warning("%s.%s has no type", name, attribute)
+
+
+def setup(app: Sphinx) -> None:
+    """Register what this file adds."""
+    app.connect("autodoc-process-docstring", annotate_attributes, priority=900)

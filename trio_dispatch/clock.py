@@ -73,7 +73,8 @@ class VirtualClock:
     """
 
     def __init__(self) -> None:
-        self.start = self._origin = VIRTUAL_START
+        self.start: datetime = VIRTUAL_START
+        self._origin = VIRTUAL_START
         self._stepped = trio.Event()
 
     def now(self) -> datetime:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ import trio
 from trio_dispatch.api import wire
 from trio_dispatch.service import Keys, open_service
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
 EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
@@ -61,8 +63,69 @@ def without_rule(data: wire.DispatchData) -> wire.DispatchData:
 
 
 def test_the_make_commands_exist() -> None:
-    makefile = (Path(__file__).parents[2] / "Makefile").read_text()
+    makefile = (ROOT / "Makefile").read_text()
     commands = re.findall(r"^\$ make (\w+)", README, re.MULTILINE)
     assert commands[:2] == ["demo", "test"]
     for command in commands:
         assert f"\n{command}:" in makefile
+
+
+def test_links_are_absolute_and_point_to_files_of_the_repository() -> None:
+    """PyPI shows the README, too, and has none of the files beside it."""
+    urls = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]
+    source, pages = urls["Source"], urls["Documentation"]
+    raw = source.replace("https://github.com/", "https://raw.githubusercontent.com/")
+    links = re.findall(r"\]\(([^)]+)\)|^\[[\w-]+\]: (\S+)$", README, re.MULTILINE)
+    ours = 0
+    for link in ("".join(each) for each in links):
+        assert link.startswith("https://"), link
+        for url, folder in (
+            (f"{pages}/en/latest/", "docs/"),
+            (f"{source}/blob/main/", ""),
+            (f"{raw}/main/", ""),
+        ):
+            if link.startswith(url):
+                ours += 1
+                path = folder + link.removeprefix(url)
+                assert (ROOT / re.sub(r"\.html$", ".md", path)).is_file(), link
+    assert ours > 15
+
+
+def test_links_by_name_have_an_address() -> None:
+    named = set(re.findall(r"\]\[([\w-]+)\]", README))
+    given = set(re.findall(r"^\[([\w-]+)\]: ", README, re.MULTILINE))
+    assert named <= given
+    for name in given - named:
+        assert f"[{name}]" in README.lower().replace(f"[{name}]:", "")
+
+
+def test_the_comparison_has_the_figures_of_the_benchmarks() -> None:
+    measured = {
+        row[0]: row[1:]
+        for line in (ROOT / "docs/benchmarks.md").read_text().splitlines()
+        if len(row := [cell.strip() for cell in line.split("|")][1:-1]) > 3
+    }
+    rows = dict(re.findall(r"^\| ([^|]+) \| (.+) \|$", README, re.MULTILINE))
+    first, daily, burst, seek = (
+        "first sync of 10,000 one-shot dispatches",
+        "first sync of 10,000 dispatches that have recurred daily for 30 days",
+        "2,000 updates in a burst over 10,000 dispatches, at the receiver",
+        "`next_after`, a minutely rule that is a year old",
+    )
+    for row, source in (
+        ("first sync of 10,000 dispatches", first),
+        ("the same, each recurring daily for 30 days", daily),
+    ):
+        ours, _, theirs, *_ = measured[source]
+        assert rows[row] == f"{ours} | {theirs}"
+    ours, _, theirs, *_ = measured[burst]
+    lost, _, their_loss, *_ = measured["lost of them"]
+    assert lost == "0%"
+    assert rows["2,000 updates in a burst, over 10,000 dispatches"] == (
+        f"{ours}, none lost | {theirs}, {their_loss} lost".replace(" /s", " per second")
+    )
+    ours, _, theirs, *_ = measured[seek]
+    seconds = float(theirs.removesuffix(" µs").replace(",", "")) / 1e6
+    assert rows["next run of a minutely rule that is a year old"] == (
+        f"{ours} | {seconds:.1f} s, during which nothing else runs"
+    )

@@ -151,7 +151,7 @@ class ActorRun(Generic[P_co]):
     def __init__(self, state: RunState[P_co]) -> None:
         self._state = state
         self.changes = Changes(state)
-        self.name = state.name
+        self.name: str = state.name
 
     def __repr__(self) -> str:
         return f"<ActorRun of {self._state.about}>"

@@ -28,6 +28,7 @@ from ._framing import (
     frame_message,
 )
 from ._metadata import Headers, Metadata, MetadataLike, decode_metadata, encode_metadata
+from ._peer import Peer
 from ._status import Failure, status_headers
 from ._stream import HTTP2Stream
 
@@ -94,7 +95,7 @@ class ServerStream(grpclib.server.Stream[R, S], Generic[R, S]):
         self.metadata: Metadata = decode_metadata(headers)
         self.deadline = None if deadline is None else Deadline.at(deadline)
         self.user_agent = fields.get("user-agent")
-        self.peer = stream.connection.peer
+        self.peer: Peer = stream.connection.peer
         self.messages_received = 0
         self.messages_sent = 0
         self._http2 = stream
