@@ -112,12 +112,12 @@ def test_the_comparison_has_the_figures_of_the_benchmarks() -> None:
         "2,000 updates in a burst over 10,000 dispatches, at the receiver",
         "`next_after`, a minutely rule that is a year old",
     )
-    for row, source in (
+    for title, source in (
         ("first sync of 10,000 dispatches", first),
         ("the same, each recurring daily for 30 days", daily),
     ):
         ours, _, theirs, *_ = measured[source]
-        assert rows[row] == f"{ours} | {theirs}"
+        assert rows[title] == f"{ours} | {theirs}"
     ours, _, theirs, *_ = measured[burst]
     lost, _, their_loss, *_ = measured["lost of them"]
     assert lost == "0%"
