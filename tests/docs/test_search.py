@@ -1,0 +1,79 @@
+"""What people search for leads somewhere: Sphinx's search index has it in a heading."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sphinx.application import Sphinx
+from sphinx.search.en import SearchEnglish
+
+DOCS = Path(__file__).parents[2] / "docs"
+SEARCHED = {
+    "audit": {"faq"},
+    "backup": {"faq", "howto/operating"},
+    "certificate": {"faq", "howto/security"},
+    "container": {"howto/deploying", "howto/operating"},
+    "cron": {"faq"},
+    "daylight": {"faq"},
+    "Docker": {"faq"},
+    "DST": {"faq"},
+    "failover": {"faq"},
+    "Grafana": {"faq"},
+    "high availability": {"faq"},
+    "holiday": {"faq", "howto/local-time"},
+    "install": {"faq", "install"},
+    "Kubernetes": {"faq"},
+    "logs": {"faq", "howto/service"},
+    "Prometheus": {"faq"},
+    "restore": {"faq"},
+    "rotate": {"faq"},
+    "systemd": {"faq", "howto/operating"},
+    "timezone": {"faq"},
+    "TLS": {"faq", "howto/security"},
+    "troubleshooting": {"troubleshooting"},
+    "upgrade": {"faq", "howto/operating"},
+}
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The search index of all pages but the reference, which takes longest."""
+    folder = tmp_path_factory.mktemp("html")
+    extensions = {
+        "extensions": ["myst_parser"],
+        "myst_heading_anchors": 3,
+        "myst_enable_extensions": ["colon_fence", "deflist"],
+    }
+    app = Sphinx(
+        DOCS,
+        None,
+        folder,
+        folder / "doctrees",
+        "html",
+        {**extensions, "html_theme": "basic", "exclude_patterns": ["reference", "_build"]},
+        status=None,
+        warning=io.StringIO(),
+    )
+    app.build()
+    found = re.fullmatch(
+        r"Search\.setIndex\((.*)\)\s*", (folder / "searchindex.js").read_text(), re.DOTALL
+    )
+    assert found
+    return json.loads(found[1])
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::PendingDeprecationWarning")
+def test_what_people_search_for_is_in_a_heading(index: Any) -> None:
+    stem = SearchEnglish({}).stem
+    for words, pages in SEARCHED.items():
+        found = set(index["docnames"])
+        for word in words.split():
+            titles = index["titleterms"].get(stem(word.lower()), [])
+            numbers = titles if isinstance(titles, list) else [titles]
+            found &= {index["docnames"][number] for number in numbers}
+        assert pages <= found, words
