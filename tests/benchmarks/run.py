@@ -49,6 +49,7 @@ BENCHMARKS: dict[str, Callable[[bool], Section]] = {
     "actors": rows_tables.actors,
     "lateness": rows_tables.lateness,
     "service": rows_service.service,
+    "page": rows_tables.page,
     "postgres": bench_replicas.replicas,
 }
 
