@@ -4,7 +4,8 @@
 
 With names, only these benchmarks run; ``--list`` lists them.  ``--quick`` does less work in fewer
 rounds, for a first look.  ``--write`` writes the results to a page, by default
-``docs/benchmarks.md``.  ``make bench`` does that, and also creates the environment of the peers.
+``docs/benchmarks.md``, whose figures then go to the README, too.  ``make bench`` does that, and
+also creates the environment of the peers.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from tests.benchmarks import (
     rows_tables,
     rows_time,
 )
+from tests.benchmarks.comparison import with_figures
 from tests.benchmarks.harness import PEERS, ROOT
 from tests.benchmarks.report import Section, main_table, page
 
@@ -53,6 +55,8 @@ BENCHMARKS: dict[str, Callable[[bool], Section]] = {
     "postgres": bench_replicas.replicas,
 }
 
+PAGE = ROOT / "docs" / "benchmarks.md"
+
 
 def main() -> int:
     """Run the requested benchmarks, and return 1 if any of them failed."""
@@ -60,9 +64,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help="run only these benchmarks")
     parser.add_argument("--list", action="store_true", help="list the benchmarks")
     parser.add_argument("--quick", action="store_true", help="less work, fewer rounds")
-    parser.add_argument(
-        "--write", nargs="?", type=Path, const=ROOT / "docs" / "benchmarks.md", metavar="PAGE"
-    )
+    parser.add_argument("--write", nargs="?", type=Path, const=PAGE, metavar="PAGE")
     options = parser.parse_args()
     if options.list:
         print("\n".join(BENCHMARKS))
@@ -98,7 +100,11 @@ def main() -> int:
         if failed:
             print(f"{options.write} was not written", file=sys.stderr)
         else:
-            options.write.write_text(page(sections, began, load, quick=options.quick))
+            written = page(sections, began, load, quick=options.quick)
+            options.write.write_text(written)
+            if options.write == PAGE:
+                readme = ROOT / "README.md"
+                readme.write_text(with_figures(readme.read_text(), written))
     return bool(failed)
 
 
