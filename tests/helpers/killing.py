@@ -38,13 +38,38 @@ class Network:
             raise OSError("the network is cut")
         stream = await self._service.connect()
         self._streams.append(stream)
-        return stream
+        return _Cable(stream, self)
 
     async def cut(self) -> None:
-        """Close all connections for good: nothing more reaches the service."""
+        """Close all connections for good: nothing more reaches the service, from this call on."""
         self.is_cut = True
         for stream in self._streams:
             await trio.aclose_forcefully(stream)
+
+
+class _Cable(trio.abc.Stream):
+    """A connection through a network that may be cut."""
+
+    def __init__(self, stream: trio.abc.Stream, network: Network) -> None:
+        self._stream = stream
+        self._network = network
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        if self._network.is_cut:
+            raise trio.BrokenResourceError("the network is cut")
+        await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        data = await self._stream.receive_some(max_bytes)
+        if self._network.is_cut:
+            raise trio.BrokenResourceError("the network is cut")
+        return data
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
 
 
 class Machine:
@@ -100,10 +125,12 @@ class Machine:
     async def kill(self) -> None:
         """Kill the process: what it does from now on neither reaches the service nor the disk."""
         if self._files is None:
+            # The network first, since a thread may be writing: what is delivered is on the disk.
+            self.network.is_cut = True
             # In this order: a journal is shortened after the file was written.
             self._files = {}
             for path in sorted(self._folder.iterdir(), reverse=True):
-                with suppress(FileNotFoundError):  # a thread may be writing
+                with suppress(FileNotFoundError):
                     self._files[path] = path.read_bytes()
             with trio.CancelScope(shield=True):
                 await self.network.cut()

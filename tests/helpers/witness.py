@@ -50,7 +50,6 @@ class Seen:
     short_calls: int = 0
     attempts: int = 1
     calls_since_pause: int = 1
-    process: int = 0
     ended: datetime | None = None
     how: str = ""
     by_itself: bool = False
@@ -85,7 +84,7 @@ class Witness:
     Attributes:
       seen: By run.
       process: The number of the present process.
-      kills: When processes were killed.
+      ends: When processes ended, or something happened to them.
       tolerance: How exact the times of notes are: zero on virtual time.
       delay: How long before a kill something may have happened that was not reported any more.
       lag: How long after it was recorded something may be seen, on a busy machine.
@@ -95,7 +94,7 @@ class Witness:
 
     seen: dict[Key, Seen] = field(default_factory=dict)
     process: int = 0
-    kills: list[datetime] = field(default_factory=list)
+    ends: list[datetime] = field(default_factory=list)
     tolerance: timedelta = timedelta()
     delay: timedelta = timedelta()
     lag: timedelta = timedelta()
@@ -103,7 +102,7 @@ class Witness:
 
     def disturb(self, now: datetime) -> None:
         """What happens at this moment may be reported or not."""
-        self.kills.append(now)
+        self.ends.append(now)
         for seen in self.seen.values():
             seen.unsure |= now - seen.touched <= self.delay
 
@@ -115,22 +114,25 @@ class Witness:
             if seen.ended is None:
                 seen.ended, seen.how = now, "killed"
 
+    def close(self, now: datetime) -> None:
+        """The present process ends: what it announces at this moment may not be seen."""
+        self.ends.append(now)
+
     def begin(self, process: int, key: Key, now: datetime) -> None:
         if process != self.process:
             return
         seen = self.seen.get(key)
         if seen is None:
-            self.seen[key] = Seen(now, now, process=process)
+            self.seen[key] = Seen(now, now)
             return
-        # A dispatch that is extended after its run was over runs again.
-        paused = (seen.how == "over" and not seen.by_itself) or (
-            seen.how == "early" and seen.process == process
-        )
+        # A dispatch that is extended after its run was over runs again.  A run that ended early may
+        # also have ended with its process, and its count goes on: `calls` is the limit.
+        may_begin_count = seen.how in {"over", "early"} and not seen.by_itself
         seen.touched = now
         seen.calls += 1
-        seen.calls_since_pause = 1 if paused else seen.calls_since_pause + 1
+        seen.calls_since_pause = 1 if may_begin_count else seen.calls_since_pause + 1
         seen.attempts = max(seen.attempts, seen.calls_since_pause)
-        seen.ended, seen.how, seen.process = None, "", process
+        seen.ended, seen.how = None, ""
 
     def end(
         self, process: int, key: Key, now: datetime, until: datetime | None, how: str = ""
@@ -169,9 +171,7 @@ class Witness:
             yield "another end was recorded"
         started = run.started_time
         if not (
-            self._agree(started, seen.started)
-            or self._is_kill(started)
-            or self._is_opening(started)
+            self._agree(started, seen.started) or self._is_end(started) or self._is_opening(started)
         ):
             yield "another start was recorded"
         if run.actor and not seen.attempts - seen.short_calls <= run.attempts <= seen.calls:
@@ -192,7 +192,7 @@ class Witness:
             run.state is ReportedState.MISSED
             or (run.state is ReportedState.SKIPPED and run.dry_run)
             or self._same(run.started_time, run.ended_time)
-            or self._is_kill(run.started_time)
+            or self._is_end(run.started_time)
             or self._is_opening(run.started_time)
         )
 
@@ -201,9 +201,9 @@ class Witness:
             begin - self.tolerance <= moment <= end + self.tolerance for begin, end in self.openings
         )
 
-    def _is_kill(self, moment: datetime | None) -> bool:
+    def _is_end(self, moment: datetime | None) -> bool:
         return moment is not None and any(
-            -self.tolerance <= kill - moment <= self.delay + self.tolerance for kill in self.kills
+            -self.tolerance <= end - moment <= self.delay + self.tolerance for end in self.ends
         )
 
     def _agree(self, recorded: datetime | None, seen: datetime | None) -> bool:

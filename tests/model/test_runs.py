@@ -74,6 +74,16 @@ def test_a_later_attempt_reopens_a_failed_run() -> None:
     assert (run.started_time, run.ended_time) == (START, None)
 
 
+def test_a_run_that_has_started_cannot_be_missed() -> None:
+    completed = None
+    for kind in (ReportKind.STARTED, ReportKind.COMPLETED):
+        completed = apply_report(completed, report(kind=kind), dispatcher="d")
+    missed = apply_report(completed, report(kind=ReportKind.MISSED), dispatcher="d")
+    assert missed == completed
+    first = apply_report(None, report(kind=ReportKind.MISSED), dispatcher="d")
+    assert first.state is ReportedState.MISSED
+
+
 def test_merged_details_drop_the_oldest_names_beyond_the_limit() -> None:
     run = None
     for number in range(6):

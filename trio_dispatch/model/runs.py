@@ -57,7 +57,7 @@ class ReportKind(Enum):
     """The actor raised an exception; it is called again while the run lasts."""
 
     MISSED = 6
-    """The run was over before it could be announced."""
+    """The run was over before it could be announced.  Ignored for a run that has started."""
 
     REJECTED = 7
     """The actor does not accept the dispatch, for example because its payload is invalid."""
@@ -255,6 +255,9 @@ _ENDS = {ReportKind.COMPLETED, ReportKind.STOPPED, ReportKind.FAILED}
 def apply_report(run: ReportedRun | None, report: RunReport, *, dispatcher: str) -> ReportedRun:
     """Return a run after a further report about it.
 
+    A run that has started stays as it is when it is reported as missed: a dispatcher that was
+    killed has its last reports, but not always the last state of its cache.
+
     Args:
       run: The run after the reports so far; None if this is the first one.
       report: The report.
@@ -282,6 +285,8 @@ def apply_report(run: ReportedRun | None, report: RunReport, *, dispatcher: str)
             report_time=report.time,
         )
     kind = report.kind
+    if kind is ReportKind.MISSED and run.started_time is not None:
+        return run
     is_change = kind in _STATES
     started, ended = run.started_time, run.ended_time
     if kind is ReportKind.STARTED:

@@ -95,6 +95,7 @@ async def live(machine: Machine, witness: Witness, rng: random.Random, disturb: 
         if killed:
             await machine.kill()
             witness.kill(clock.now())
+        witness.close(clock.now())
         nursery.cancel_scope.cancel()
 
 
@@ -135,8 +136,8 @@ async def test_service_has_of_each_run_what_was_seen_of_it(
             process = witness.process
             nursery.start_soon(watch_statuses, witness, process, dispatcher)
             nursery.start_soon(dispatcher.run_actors, "CHARGE", partial(act, witness, process, rng))
-            # Long enough to connect and to deliver everything.
-            await trio.sleep(150.5)
+            # Long enough to connect and to deliver everything; at this moment nothing happens.
+            await trio.sleep(150.5137)
             assert dispatcher.statistics().reports_waiting == 0
             assert [*witness.problems(witness.seen, await runs_of(service))] == []
             nursery.cancel_scope.cancel()
