@@ -234,16 +234,15 @@ def test_size_and_work_of_a_plan_are_bounded(
     )
 
 
-def test_many_bars_make_the_resolution_coarser() -> None:
+def test_many_bars_make_the_resolution_coarser(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page_plan, "_MAX_BARS", 200)
+    hourly = RecurrenceRule(Frequency.HOURLY)
     found = [
-        charge(id_, recurrence=RecurrenceRule(Frequency.HOURLY), duration=30 * MINUTE)
-        for id_ in range(1, 400)
+        charge(id_, target=TargetIds(id_), recurrence=hourly, duration=30 * MINUTE)
+        for id_ in range(1, 10)
     ]
-    found = [replace(each, target=TargetIds(each.id)) for each in found]
-    memory = PlanMemory()
-    query = PlanQuery(BEGIN, BEGIN + 10 * DAY, MINUTE, "component")
-    answer = json.loads(encode_plan(query, BEGIN, found, [], Grouping.by_component(), {}, memory))
-    assert sum(len(each["bars"]) for each in answer["rows"]) < 20_000
+    answer = drawn(found, length=2 * DAY, resolution=MINUTE)
+    assert sum(len(each["bars"]) for each in answer["rows"]) <= 200
     assert answer["resolution"] == 32 * 60_000
 
 
