@@ -202,6 +202,51 @@ async def test_view_closes_when_its_last_page_is_gone(
             assert (await events.next("hello")).data["sync"]["phase"] == "live"
 
 
+async def test_many_microgrids_of_one_key_lock_nobody_out(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(views, "_MOST_VIEWS", 3)
+    async with paged() as site:
+        browser = await site.browser()
+        async with browser.events() as events:
+            for microgrid in range(1, 9):
+                await browser.ask("/api/dispatches", microgrid=microgrid)
+                assert len(site.page.site._views) <= 3
+            await create(site)
+            await events.next("changes")
+            async with browser.events(microgrid=2), browser.events(microgrid=3):
+                refused = await browser.get("/api/dispatches", microgrid=4)
+                assert refused.status_code == 503
+
+
+async def test_views_close_while_the_service_is_away(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with paged() as site:
+        browser = await site.browser()
+        await site.line.cut()
+        assert (await browser.get("/api/dispatches", microgrid=1)).status_code == 503
+        await trio.sleep(61)
+        assert len(site.page.site._views) == 0
+
+
+async def test_error_in_a_view_does_not_stop_the_service(
+    autojump_clock: trio.testing.MockClock,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with paged() as site:
+        browser = await site.browser()
+        with monkeypatch.context() as patch:
+            patch.setattr(views, "page_record", None)
+            async with browser.events() as events:
+                await create(site)
+                await events.next("end")
+        assert "the view of microgrid 1 has failed" in caplog.text
+        async with browser.events() as events:
+            assert (await events.next("hello")).data["sync"]["phase"] == "live"
+
+
 @pytest.mark.parametrize("how", ["log out", "stop", "revoke"])
 async def test_stream_says_why_it_ends(autojump_clock: trio.testing.MockClock, how: str) -> None:
     async with paged() as site:

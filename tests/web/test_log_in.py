@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from datetime import timedelta
 
+import httpx
 import pytest
 import trio
 import trio.testing
@@ -158,12 +159,43 @@ async def test_service_without_keys_needs_no_log_in(autojump_clock: trio.testing
         assert (await browser.send("POST", "/api/dispatches", CHARGE)).status_code == 201
 
 
+async def test_service_that_has_no_keys_after_all_lets_nobody_in(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    # The page assumes keys if the service is away when the page starts.
+    async with paged(own=False) as site:
+        site.service.keys = None
+        browser = await site.browser(None)
+        response = await browser.log_in("anything")
+        assert response.status_code == 503
+        assert "has no keys" in response.json()["error"]["message"]
+
+
 async def test_log_in_when_the_service_is_away(autojump_clock: trio.testing.MockClock) -> None:
     async with paged() as site:
         await site.line.cut()
         browser = await site.browser(None)
         response = await browser.log_in()
         assert (response.status_code, response.json()["error"]["code"]) == (503, "unavailable")
+
+
+async def test_pages_on_two_ports_have_a_cookie_each(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    # Browsers send the cookies of one port to all ports of the host.
+    async with paged() as site:
+        app = make_app(site.page.site)
+        cookies: dict[str, str] = {}
+        for port in (8080, 8081):
+            transport = httpx.ASGITransport(app)
+            async with httpx.AsyncClient(
+                transport=transport, base_url=f"http://127.0.0.1:{port}", cookies=cookies
+            ) as http:
+                body = {"key": "operator-key"}
+                response = await http.post("/api/login", json=body, headers={"X-CSRF": "1"})
+                cookies |= dict(response.cookies)
+        assert cookies.keys() == {"trio-dispatch-8080", "trio-dispatch-8081"}
+        assert len(site.page.site.sessions) == 2
 
 
 async def test_cookie_behind_a_proxy_with_tls(autojump_clock: trio.testing.MockClock) -> None:
@@ -183,6 +215,19 @@ async def test_cookie_behind_a_proxy_with_tls(autojump_clock: trio.testing.MockC
 
 
 # Every route.
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a" * 300, "a/" * 3000, "%00", "/etc/passwd", "..%2fapp.py", "%2e%2e/app.py", "app", ""],
+)
+async def test_only_files_of_the_folder_are_served(
+    autojump_clock: trio.testing.MockClock, name: str
+) -> None:
+    async with paged() as site:
+        browser = await site.browser(None)
+        response = await browser.get(f"/static/{name}")
+        assert (response.status_code, response.json()["error"]["code"]) == (404, "not_found")
 
 
 async def test_headers_of_every_route(autojump_clock: trio.testing.MockClock) -> None:
@@ -260,6 +305,8 @@ async def test_other_sites_read_nothing(autojump_clock: trio.testing.MockClock) 
         ("plan.example@evil.example", False),
         ("127.0.0.1.evil.example", False),
         ("", False),
+        ("[", False),
+        ("[plan.example]", False),
     ],
 )
 async def test_host_names(

@@ -246,6 +246,12 @@ def test_many_bars_make_the_resolution_coarser(monkeypatch: pytest.MonkeyPatch) 
     assert answer["resolution"] == 32 * 60_000
 
 
+def test_more_rows_than_bars_are_drawn_nevertheless(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page_plan, "_MAX_BARS", 20)
+    answer = drawn([charge(1, target=TargetIds(*range(1, 31)))], length=DAY, resolution=MINUTE)
+    assert len(answer["rows"]) == 30
+
+
 async def test_plan_is_computed_in_a_thread_once_for_all_pages(
     autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -92,11 +92,12 @@ class Guard:
             raise PageError(403, "csrf", "the request comes from another site")
 
     def _is_own(self, host: str) -> bool:
-        name = (urlsplit(f"//{host}").hostname or "") if _is_plain(host) else ""
-        if name == "localhost" or name in self._hosts:
-            return True
+        if not _is_plain(host):
+            return False
         try:
-            ipaddress.ip_address(name)
+            name = urlsplit(f"//{host}").hostname or ""
+            if name != "localhost" and name not in self._hosts:
+                ipaddress.ip_address(name)
         except ValueError:
             return False
         return True

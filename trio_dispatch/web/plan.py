@@ -231,7 +231,9 @@ class _Planner:
         memory.rows = {label: item for label, item in memory.rows.items() if label in members}
         while True:
             rows = {label: self._row(label, members[label]) for label in members}
-            if sum(row.number for row in rows.values()) <= _MAX_BARS:
+            # Nothing is merged any more when nothing in the window can be told apart.
+            most = self._query.end - self._query.begin
+            if sum(row.number for row in rows.values()) <= _MAX_BARS or self.resolution >= most:
                 return rows
             memory.coarseness *= 2
             memory.rows.clear()

@@ -6,7 +6,6 @@ import logging
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
 
 import trio
 from starlette.requests import Request
@@ -24,9 +23,6 @@ from .views import View, Views, open_views
 __all__ = ["Backend", "Site", "open_site"]
 
 log = logging.getLogger("trio_dispatch.web")
-
-_COOKIE: Final = "trio-dispatch"
-_SECURE_COOKIE: Final = f"__Host-{_COOKIE}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,18 +90,28 @@ class Site:
     async def _accepts(self, credentials: Credentials, info: KeyInfo) -> bool:
         """Whether the service accepts a key, which need not permit anything."""
         microgrid_id = min(info.microgrids or self.backend.microgrids or (1,))
+        # A service without keys, which was away when the page started, would accept any text.
+        if (
+            self.backend.find_key is None
+            and await self._status(Credentials(), microgrid_id) is Status.OK
+        ):
+            raise PageError(503, "unavailable", "the service has no keys: restart the page")
+        return await self._status(credentials, microgrid_id) is not Status.UNAUTHENTICATED
+
+    async def _status(self, credentials: Credentials, microgrid_id: int) -> Status:
+        """Return how the service answers credentials, without calling it if they are invalid."""
         try:
             client = self._client(credentials)
             async with aclosing(client.list(microgrid_id, page_size=1)) as pages:
                 async for _ in pages:
                     break
         except ValueError:
-            return False
+            return Status.UNAUTHENTICATED
         except ServiceError as exc:
             if exc.status in {Status.UNAUTHENTICATED, Status.PERMISSION_DENIED}:
-                return exc.status is Status.PERMISSION_DENIED
+                return exc.status
             raise page_error_of(exc) from exc
-        return True
+        return Status.OK
 
     def begin_open(self) -> Session:
         """Begin a session at a service without keys."""
@@ -114,9 +120,9 @@ class Site:
     def find_session(self, request: Request) -> Session | None:
         """Return the session of a request, if it has one."""
         cookies = request.cookies
-        id_ = cookies.get(_SECURE_COOKIE)
-        if id_ is None and request.url.scheme == "http":
-            id_ = cookies.get(_COOKIE)
+        id_ = cookies.get(_cookie(request, secure=True))
+        if id_ is None and request.scope["scheme"] == "http":
+            id_ = cookies.get(_cookie(request, secure=False))
         session = None if id_ is None else self.sessions.find(id_)
         if session is not None and not self._is_valid(session):
             log.info("the session of key %r ends: the key is not valid any more", session.info.name)
@@ -143,7 +149,7 @@ class Site:
         """Give the browser the id of its session."""
         secure = is_secure(request.scope)
         response.set_cookie(
-            _SECURE_COOKIE if secure else _COOKIE,
+            _cookie(request, secure=secure),
             session.id,
             path="/",
             secure=secure,
@@ -156,8 +162,8 @@ class Site:
         session = self.find_session(request)
         if session is not None:
             self.sessions.end(session)
-        secure = is_secure(request.scope)
-        for name in {_COOKIE, _SECURE_COOKIE} if secure else {_COOKIE}:
+        for secure in {False, is_secure(request.scope)}:
+            name = _cookie(request, secure=secure)
             response.delete_cookie(name, path="/", secure=secure, httponly=True, samesite="strict")
 
     # What sessions see.
@@ -179,6 +185,13 @@ class Site:
         return DispatchClient(
             self.backend.channel, key=credentials.key, sign_secret=credentials.secret
         )
+
+
+def _cookie(request: Request, *, secure: bool) -> str:
+    """Return the name of the cookie; browsers share cookies between the ports of a host."""
+    server = request.scope.get("server")
+    port = "" if server is None or server[1] is None else f"-{server[1]}"
+    return f"{'__Host-' if secure else ''}trio-dispatch{port}"
 
 
 def require(session: Session, right: str, microgrid_id: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -30,6 +31,8 @@ from .records import page_record, sync_record
 from .sessions import Credentials
 
 __all__ = ["View", "Views", "open_views"]
+
+log = logging.getLogger("trio_dispatch.web")
 
 PAUSE: Final = 0.2
 """The seconds for which changes are collected into one message."""
@@ -108,42 +111,53 @@ class View:
         """Keep the view open for a while, or as long as it has readers."""
         self._used.deadline = math.inf if self._readers else trio.current_time() + _IDLE
 
+    @property
+    def deadline(self) -> float:
+        """When the view closes unless it is used; infinite while pages read it."""
+        return self._used.deadline
+
+    def close(self) -> None:
+        """End the view."""
+        self._used.cancel()
+
     async def run(self) -> None:
         """Follow the microgrid until the service refuses the key or no page is left."""
         try:
-            async with (
-                open_dispatcher(
-                    self.microgrid_id,
-                    channel=self._channel,
-                    key=self._credentials.key,
-                    sign_secret=self._credentials.secret,
-                    history=_HISTORY,
-                ) as dispatcher,
-                trio.open_nursery() as nursery,
-            ):
-                self.dispatcher = dispatcher
-                for task in (
-                    self._follow_dispatches,
-                    self._follow_statuses,
-                    self._follow_runs,
-                    self._follow_sync,
-                    self._send,
-                ):
-                    await nursery.start(task)
-                self._opened.set()
-                await self._wait_idle()
-                nursery.cancel_scope.cancel()
+            with self._used:
+                await self._run()
         except* ServiceError as group:
             self.error = _first_error(group)
         except* DispatchError as other:
             self.error = PageError(503, "unavailable", str(other.exceptions[0]), retry_after=2)
+        except* Exception:
+            # The service in this process goes on without its page.
+            log.exception("the view of microgrid %d has failed", self.microgrid_id)
+            self.error = PageError(500, "internal", "the server made an error, see its log")
         finally:
             self.closed.set()
             self._opened.set()
 
-    async def _wait_idle(self) -> None:
-        with self._used:
-            await trio.sleep_forever()
+    async def _run(self) -> None:
+        async with (
+            open_dispatcher(
+                self.microgrid_id,
+                channel=self._channel,
+                key=self._credentials.key,
+                sign_secret=self._credentials.secret,
+                history=_HISTORY,
+            ) as dispatcher,
+            trio.open_nursery() as nursery,
+        ):
+            self.dispatcher = dispatcher
+            for task in (
+                self._follow_dispatches,
+                self._follow_statuses,
+                self._follow_runs,
+                self._follow_sync,
+                self._send,
+            ):
+                await nursery.start(task)
+            self._opened.set()
 
     # What happens is collected, and sent at intervals.
 
@@ -206,7 +220,7 @@ class View:
         async for state in self.dispatcher.sync_state.eventual_values():
             if isinstance(state.error, ServiceError) and state.error.status in _REFUSED:
                 self.error = PageError(401, "login_required", "the service does not accept the key")
-                self._used.cancel()
+                self.close()
             record = sync_record(state)
             if record != shown:
                 shown = record
@@ -314,13 +328,20 @@ class Views:
         view = self._open.get((credentials, microgrid_id))
         if view is None:
             if len(self._open) >= _MOST_VIEWS:
-                raise PageError(503, "unavailable", "too many pages are open", retry_after=10)
+                self._close_unread()
             view = self._open[credentials, microgrid_id] = View(
                 self.channel, credentials, microgrid_id
             )
             self._nursery.start_soon(self._run, view, (credentials, microgrid_id))
         await view.wait_open()
         return view
+
+    def _close_unread(self) -> None:
+        """Close the view that no page reads and that was not used for the longest time."""
+        key = min(self._open, key=lambda key: self._open[key].deadline)
+        if self._open[key].deadline == math.inf:
+            raise PageError(503, "unavailable", "too many pages are open", retry_after=10)
+        self._open.pop(key).close()
 
     async def _run(self, view: View, key: tuple[Credentials, int]) -> None:
         try:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.helpers.counting import calls
+from trio_dispatch.model.recurrence.rfc5545 import parse_rrule
 from trio_dispatch.model.recurrence.rule import EndCriteria, Frequency, RecurrenceRule, Weekday
 
 MINUTELY, HOURLY, DAILY, WEEKLY, MONTHLY, YEARLY = list(Frequency)[1:]
@@ -84,3 +85,8 @@ def test_long_lists_cost_only_the_first_question() -> None:
     rule = RecurrenceRule(DAILY, byhours=(12,) * 100_000)
     assert rule.next_after(MONDAY_NOON, MONDAY_NOON, inclusive=True) == MONDAY_NOON
     assert calls(rule.next_after, MONDAY_NOON, MONDAY_NOON) < 50
+
+
+def test_long_lists_are_read_quickly() -> None:
+    text = "FREQ=DAILY;BYHOUR=" + ",".join(["1"] * 1000)
+    assert calls(parse_rrule, text) < 20_000

@@ -173,12 +173,15 @@ async def _requires_key(channel: Channel, microgrid_id: int) -> bool:
     """Whether a service requires a key; if it cannot be reached, that is assumed."""
     from ...client.client import DispatchClient  # noqa: PLC0415
     from ...client.errors import ServiceError  # noqa: PLC0415
+    from ...grpc import Status  # noqa: PLC0415
 
     try:
         async with aclosing(DispatchClient(channel).list(microgrid_id, page_size=1)) as pages:
             async for _ in pages:
                 break
-    except ServiceError:
+    except ServiceError as exc:
+        if exc.status is not Status.UNAUTHENTICATED:
+            log.warning("%s", exc)
         return True
     return False
 

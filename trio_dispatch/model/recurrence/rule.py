@@ -355,6 +355,8 @@ def _weekdays(numbers: Iterable[int]) -> tuple[Weekday, ...]:
 
 
 def _integer(name: str, value: object) -> int:
+    if type(value) is int:  # much quicker than the check of a protocol
+        return value
     if isinstance(value, bool) or not isinstance(value, SupportsIndex):
         raise ValueError(f"{name} {shown(value)} is not an integer")
     return value.__index__()

@@ -16,7 +16,7 @@ from ..errors import PageError
 
 __all__ = ["favicon", "file", "index"]
 
-FOLDER: Final = Path(__file__).parents[1] / "static"
+FOLDER: Final = Path(__file__).resolve().parents[1] / "static"
 _TYPES: Final = {
     ".css": "text/css",
     ".html": "text/html",
@@ -64,9 +64,12 @@ def _read(name: str) -> tuple[bytes, str] | None:
     """Return the content of a file, and a tag that is different for each content."""
     path = FOLDER / name
     # Only what is in the folder has a name there: no link, and no way out.
-    if "\0" in name or not path.is_file() or not path.resolve().is_relative_to(FOLDER):
+    try:
+        if "\0" in name or not path.is_file() or not path.resolve().is_relative_to(FOLDER):
+            return None
+        state = path.stat()
+    except OSError:  # for example, the name is too long
         return None
-    state = path.stat()
     return _content(path, state.st_mtime_ns, state.st_size)
 
 
