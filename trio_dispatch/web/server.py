@@ -62,6 +62,7 @@ class WebServer:
         self._most = connections
         self._send_timeout = send_timeout
         self._open: set[trio.abc.Stream] = set()
+        self._full = False
         self._one_closed = trio.Event()
         self._stopping = trio.Event()
 
@@ -126,9 +127,12 @@ class WebServer:
     async def serve_stream(self, stream: trio.abc.Stream) -> None:
         """Serve one connection until it ends; the stream is closed then."""
         if len(self._open) >= self._most:
-            log.warning("refused a connection to the page: %d are open", self._most)
+            if not self._full:  # one line, however many clients try
+                log.warning("refused a connection to the page: %d are open", self._most)
+            self._full = True
             await trio.aclose_forcefully(stream)
             return
+        self._full = False
         self._open.add(stream)
         try:
             if isinstance(stream, trio.SSLStream) and not await _shake_hands(stream):
