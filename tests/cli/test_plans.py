@@ -295,7 +295,7 @@ def test_prune_deletes_within_the_scope(
     service_thread.put(*(make_dispatch(id_, type=type_) for id_, type_ in enumerate("XY", 901)))
     service_thread.put(make_dispatch(903, type="HEAT", duration=HOUR))
     result = cli("apply", str(plan), "--yes")
-    assert "1 dispatch that the plan does not have would be deleted with --prune" in result.stderr
+    assert "1 dispatch not in the plan would be deleted with --prune" in result.stderr
     assert {901, 902, 903} <= service_thread.dispatches().keys()
     assert "- #903 HEAT on 1\n" in cli("diff", str(plan), "--prune").stdout
     assert "deleted #903" in cli.ok("apply", str(plan), "--yes", "--prune")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 
 import trio
@@ -206,7 +207,7 @@ class ConnectionPool:
             return
         self._not_before = trio.current_time() + self._backoff.delay()
         self.attempts_failed += 1
-        reasons = "; ".join(f"{where}{exc}" for where, exc in errors)
+        reasons = "; ".join(f"{where}{_reason(exc)}" for where, exc in errors)
         self.last_error = f"cannot connect to {self.dialer.authority}: {reasons}"
         log.debug("%s", self.last_error)  # the calls that fail report it
         self._failure = Failure(Status.UNAVAILABLE, self.last_error, errors[-1][1])
@@ -232,6 +233,13 @@ class ConnectionPool:
             self.dialer.authority,
             self._keepalive_interval,
         )
+
+
+def _reason(exc: Exception) -> str:
+    """Return the text of an error without the address that Trio adds, which the message has."""
+    if isinstance(exc, ConnectionError) and exc.errno:
+        return os.strerror(exc.errno)
+    return str(exc)
 
 
 def _closed() -> Failure:

@@ -11,7 +11,7 @@ from .dispatch import Dispatch
 from .payload import EMPTY, JSON
 from .recurrence.rule import EndCriteria, RecurrenceRule
 from .target import Target
-from .validation import shown, utc
+from .validation import utc
 
 __all__ = ["DispatchContent", "Skipped", "skip_occurrence"]
 
@@ -137,10 +137,11 @@ def skip_occurrence(dispatch: Dispatch, occurrence: datetime) -> Skipped:
     before = dispatch.last_start(moment - _INSTANT)
     after = dispatch.first_after(moment)
     if dispatch.last_start(moment) != moment:
-        near = [f"{each:%Y-%m-%dT%H:%M:%SZ}" for each in (before, after) if each is not None]
-        nearest = f": the nearest are {' and '.join(near)}" if near else ", which has none"
+        near = [_iso(each) for each in (before, after) if each is not None]
+        nearest = f"the nearest {'are' if len(near) > 1 else 'is'} {' and '.join(near)}"
         raise ValueError(
-            f"occurrence {shown(occurrence)} is not one of dispatch {dispatch.id}{nearest}"
+            f"{_iso(moment)} is not an occurrence of dispatch {dispatch.id}"
+            f"{f': {nearest}' if near else ', which has none'}"
         )
     content = DispatchContent.of(dispatch)
     following = None if after is None else content.starting_at(after)
@@ -149,6 +150,10 @@ def skip_occurrence(dispatch: Dispatch, occurrence: datetime) -> Skipped:
         return Skipped(following, None)
     ended = replace(rule, end_criteria=EndCriteria(until=before))
     return Skipped(replace(content, recurrence=ended), following)
+
+
+def _iso(moment: datetime) -> str:
+    return moment.isoformat().replace("+00:00", "Z")
 
 
 def _number_before(rule: RecurrenceRule, start: datetime, moment: datetime) -> int:

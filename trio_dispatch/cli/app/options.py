@@ -21,12 +21,13 @@ from .settings import Settings, complete_url
 from .streams import tell
 
 _F = TypeVar("_F", bound=Callable[..., Any])
-_CONFIG_PATH = "trio_dispatch.config_path"
 _CONFIG, _CONTEXT = "trio_dispatch.file_option", "trio_dispatch.context_option"
 _CHOSEN = "trio_dispatch.chosen"
 
 CONFIG = "trio_dispatch.config"
 """The key in `click.Context.meta` of the `Config`."""
+CONFIG_PATH = "trio_dispatch.config_path"
+"""The key of its path, whether or not the file exists."""
 
 
 class SharedOption(click.Option):
@@ -58,13 +59,13 @@ class Command(click.Command):
         try:
             return super().parse_args(ctx, args)
         except ValueError as exc:  # from a key-file or a key-command
-            raise click.UsageError(f"{exc} (from {ctx.meta[_CONFIG_PATH]})", ctx) from None
+            raise click.UsageError(f"{exc} (from {ctx.meta[CONFIG_PATH]})", ctx) from None
         except click.BadParameter as exc:
             if exc.param is None or exc.param.name is None:
                 raise
             source = ctx.get_parameter_source(exc.param.name)
             if source is ParameterSource.DEFAULT_MAP:
-                where = str(ctx.meta[_CONFIG_PATH])
+                where = str(ctx.meta[CONFIG_PATH])
             elif source is ParameterSource.ENVIRONMENT:
                 names = exc.param.envvar or ()
                 where = names if isinstance(names, str) else " or ".join(names)
@@ -93,7 +94,7 @@ def _read_config(ctx: click.Context) -> None:
         return
     (file_option, given), (context_option, name) = ctx.meta[_CONFIG], ctx.meta[_CONTEXT]
     path = given or Path(click.get_app_dir("trio-dispatch")) / "config.toml"
-    ctx.meta[_CONFIG_PATH] = path
+    ctx.meta[CONFIG_PATH] = path
     try:
         config = parse_config(decode_text(path.read_bytes(), "the file"))
         exposed = config.has_secrets and readable_by_others(path)
@@ -271,6 +272,6 @@ def _service_url(url: str | None, context: click.Context) -> str | None:
     if "ssl_root_certificates_path=" in url or "ssl=false" in url:
         raise click.UsageError(
             f"ca = {ca!r} and url = {url!r} exclude each other: remove the parameter of the URL "
-            f"(from {context.meta[_CONFIG_PATH]})"
+            f"(from {context.meta[CONFIG_PATH]})"
         )
     return f"{url}{'&' if '?' in url else '?'}ssl_root_certificates_path={quote(ca)}"

@@ -7,7 +7,7 @@ import click
 from ...text.safe import dump_json, printable
 from ...text.show import Cell, columns
 from ..app.config import Config
-from ..app.options import CONFIG, shared_options
+from ..app.options import CONFIG, CONFIG_PATH, shared_options
 from ..app.output import write
 from ..app.settings import Settings
 from ..app.streams import tell
@@ -45,4 +45,5 @@ async def contexts(settings: Settings) -> None:
     if rows:
         await write("\n".join(columns(_HEADING, rows, settings.paint)) + "\n")
     else:
-        tell("no contexts: add tables such as [contexts.site-7] to the configuration file")
+        path = click.get_current_context().meta[CONFIG_PATH]
+        tell(f"no contexts: add tables such as [contexts.site-7] to {path}")

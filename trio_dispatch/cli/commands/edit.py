@@ -16,6 +16,7 @@ from ...client.client import DispatchClient
 from ...client.errors import ServiceError
 from ...model.dispatch import Dispatch
 from ...text.files import InvalidFileError, read_table, write_table
+from ...text.records import format_json
 from ...text.runs import differences
 from ...text.safe import printable
 from ...text.show import format_headline
@@ -42,9 +43,9 @@ _HEADING = """\
 async def edit(settings: Settings, *, id: int) -> None:
     """Change a dispatch in an editor.
 
-    The editor is that of the environment variable VISUAL or EDITOR.  It gets the dispatch as TOML.
-    When it is closed, only what differs is changed.  If a value is invalid, it is opened again,
-    with the error in a comment.
+    The environment variable VISUAL or EDITOR names the editor, which opens the dispatch as TOML.
+    When you close it, the fields that you changed are updated.  If a value is invalid, the editor
+    opens again, with the error in a comment.
 
     \b
       EDITOR=nano trio-dispatch edit 7
@@ -68,6 +69,9 @@ async def edit(settings: Settings, *, id: int) -> None:
         Path(name).unlink(missing_ok=True)  # noqa: ASYNC240
     if after is None:
         tell("nothing was changed")
+        return
+    if settings.json:
+        await write(f"{format_json(after, settings.now())}\n")
         return
     await write(f"updated {format_headline(after)}\n")
     for field, old, new in differences(dispatch, after, settings.zone):

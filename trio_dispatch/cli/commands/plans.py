@@ -51,10 +51,8 @@ _plan_options = (
         click.Choice(FORMATS),
         "TOML, CSV, or JSON, one object per line [default: by the end of the name, else JSON].",
     ),
-    option(
-        "--type types", TYPE, "The plan speaks for this type, too; may be repeated.", multiple=True
-    ),
-    option("--prune", None, "Delete dispatches of the plan's types that the plan does not have."),
+    option("--type types", TYPE, "The plan also covers this type; may be repeated.", multiple=True),
+    option("--prune", None, "Delete dispatches of the plan's types that are not in the plan."),
     option(
         "--ahead", AHEAD_TIME, "For how long ahead local times become dispatches [default: 1y]."
     ),
@@ -108,12 +106,12 @@ async def apply(
     yes: bool = False,
     **options: Any,
 ) -> None:
-    """Create, update and delete dispatches until the service has what a plan says.
+    """Make the dispatches of the service match a plan.
 
     FILE is like the output of export; only type, start_time, duration and target are required.  It
-    speaks for the types that it has.  A dispatch is updated in place, and only what differs, so
-    that a run that goes on is not stopped.  The command shows what it will do and asks; without a
-    terminal it requires --yes.  If it fails on the way, the same command does the rest.
+    covers the types that it names; other dispatches are left alone.  Only the fields that differ
+    are updated, so a run in progress is not stopped.  The command shows what it will do and asks;
+    without a terminal it requires --yes.  If it fails halfway, give the same command again.
 
     \b
       trio-dispatch apply plan.toml
@@ -178,7 +176,7 @@ class OpenPlan:
         """Return how the dispatches of the service differ from the plan.
 
         Args:
-          prune: Whether to delete what the plan does not have.
+          prune: Whether to delete what is not in the plan.
 
         Raises:
           Failure: the rules of the API do not allow what the plan wants.
@@ -317,7 +315,7 @@ async def _show(settings: Settings, found: Matching, put: Any) -> None:
     extra = ""
     if found.extra and not counts[2]:
         count = count_dispatches(len(found.extra))
-        extra = f"; {count} that the plan does not have would be deleted with --prune"
+        extra = f"; {count} not in the plan would be deleted with --prune"
     tell(
         f"microgrid {settings.microgrid_id}: {', '.join(parts) or 'no difference'}{extra}; "
         f"times in {settings.zone}"

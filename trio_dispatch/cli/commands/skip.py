@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import aclosing
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import click
@@ -19,6 +20,7 @@ from ..app.options import shared_options
 from ..app.output import Results
 from ..app.params import IDS, single
 from ..app.settings import Settings
+from ..app.streams import tell
 from ..plans.execution import create
 from ..plans.matching import differing
 from .read import list_pages
@@ -37,8 +39,9 @@ async def skip(settings: Settings, *, id: int, occurrence: str) -> None:
     ends with the occurrence before, and another one, with an id of its own, begins with the
     occurrence after.
 
-    That one is created first.  If the command fails on the way, no run is lost, but those after
-    OCCURRENCE are there twice until the same command has done the rest; it creates nothing twice.
+    The second one is created first.  So if the command fails halfway, no run is lost, but the runs
+    after OCCURRENCE exist twice: give the same command again to finish it.  Repeating a finished
+    command changes nothing.
 
     \b
       trio-dispatch skip 7 2026-12-24
@@ -48,6 +51,16 @@ async def skip(settings: Settings, *, id: int, occurrence: str) -> None:
     async with settings.client() as client:
         dispatch = await client.get(settings.microgrid_id, id)
         moment = _find(dispatch, occurrence, settings)
+        if dispatch.last_start(moment) == moment:
+            if moment <= settings.now():
+                raise click.UsageError(
+                    f"the occurrence at {format_moment(moment, settings.zone)} has begun: to stop "
+                    f"its run, give update {id} --inactive"
+                )
+        elif skipped := _find_skipped(dispatch, occurrence, settings):
+            shown = format_moment(skipped, settings.zone)
+            tell(f"#{id} ends before {shown}, which is already skipped: nothing was changed")
+            return
         original, continuation = skip_occurrence(dispatch, moment)
         if continuation is not None:
             other = await _find_equal(client, settings.microgrid_id, dispatch, continuation)
@@ -69,7 +82,7 @@ def _find(dispatch: Dispatch, text: str, settings: Settings) -> datetime:
     """Return the occurrence that a text means.
 
     Raises:
-      click.UsageError: there are several on that day, or it has begun.
+      click.UsageError: there are several on that day.
       ValueError: the text is not a time.
     """
     now, zone = settings.now(), settings.zone
@@ -86,12 +99,24 @@ def _find(dispatch: Dispatch, text: str, settings: Settings) -> datetime:
             times = ", ".join(format_moment(each, zone) for each in found)
             raise click.UsageError(f"{text!r} has several occurrences: give one, as in {times}")
         moment = found[0] if found else moment
-    if dispatch.last_start(moment) == moment <= now:
-        raise click.UsageError(
-            f"the occurrence at {format_moment(moment, zone)} has begun: to stop its run, give "
-            f"update {dispatch.id} --inactive"
-        )
     return moment
+
+
+def _find_skipped(dispatch: Dispatch, text: str, settings: Settings) -> datetime | None:
+    """Return the occurrence that a text means, if the dispatch ends with the one before it.
+
+    This is so after it was skipped.
+    """
+    rule = dispatch.effective_recurrence
+    if rule is None or rule.end_criteria is None or rule.end_criteria.until is None:
+        return None
+    until = rule.end_criteria.until
+    endless = replace(
+        DispatchContent.of(dispatch), recurrence=replace(rule, end_criteria=None)
+    ).with_id(dispatch.id)
+    following = endless.first_after(until)
+    found = endless.last_start(until) == until and _find(endless, text, settings) == following
+    return following if found else None
 
 
 async def _find_equal(

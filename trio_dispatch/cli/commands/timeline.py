@@ -62,10 +62,15 @@ def _check_output(ctx: click.Context, parameter: click.Parameter, name: str | No
 
 @shared_options
 @click.argument("ids", metavar="[ID]...", nargs=-1, type=IDS)
-@option("--from begin", MOMENT, "The begin [default: now].")
+@option("--from begin", MOMENT, "Start of the time range [default: now].")
 @option("--to end", MOMENT, "The end.")
 @option("--for length", DURATION, "The length, instead of --to [default: 1 day].")
-@option("--by", click.Choice(["type", "target", "component"]), "What has a row.", default="type")
+@option(
+    "--by",
+    click.Choice(["type", "target", "component"]),
+    "What a row stands for.",
+    default="type",
+)
 @option(
     "--components components_file",
     click.Path(exists=True, dir_okay=False),
