@@ -44,7 +44,8 @@ def test_what_a_text_means(text: str, target: Target) -> None:
     ("text", "why"),
     [
         ("boiler", "unknown category 'boiler': use grid_connection_point, meter, inverter,"),
-        ("", "unknown category '': use grid_connection_point"),
+        (" ", "must not be empty: use 1,2,5-9 or battery,inverter:pv"),
+        ("battery,", "unknown category '': use grid_connection_point"),
         ("battery:pv", "unknown type 'pv' of battery: use li_ion, na_ion"),
         ("inverter:dc", "unknown type 'dc' of inverter: use battery, pv, hybrid"),
         ("meter:pv", "only battery, inverter, ev_charger have types"),

@@ -42,6 +42,8 @@ def parse_target(text: str) -> Target:
     Raises:
       ValueError: the text is not a target.
     """
+    if not text.strip():
+        raise ValueError("must not be empty: use 1,2,5-9 or battery,inverter:pv")
     items = [item.strip() for item in _SEPARATOR.split(text)]
     numbers = [bool(_RANGE.fullmatch(item)) for item in items]
     if all(numbers):

@@ -82,6 +82,10 @@ const openEditor = (title, values, record = null) => {
       .filter(([key]) => !named.some((name) => key === name || key.startsWith(`${name}.`)));
     dialog.error.textContent = others.map(([, message]) => message).join(" ");
   };
+  // What is still to be filled in is no error before somebody wants to go on.
+  let reviewing = false;
+  const mistakes = (errors) => reviewing ? errors
+    : Object.fromEntries(Object.entries(errors).filter(([name]) => inputs[name]?.value !== ""));
   let asked = 0, last = null;
   const check = async () => {
     const turn = ++asked;
@@ -99,9 +103,9 @@ const openEditor = (title, values, record = null) => {
     }
     const found = await preview(dispatch);
     if (turn !== asked) return null;
-    showErrors(found.valid ? {} : found.errors);
+    showErrors(found.valid ? {} : mistakes(found.errors));
     if (found.valid) showPreview(found);
-    else outcome.replaceChildren(make("p", { class: "muted" }, "Correct the marked fields to see the occurrences."));
+    else outcome.replaceChildren(make("p", { class: "muted" }, "The occurrences appear here when all fields are valid."));
     last = found;
     return found;
   };
@@ -122,6 +126,7 @@ const openEditor = (title, values, record = null) => {
 
   const review = async () => {
     clearTimeout(timer);
+    reviewing = true;
     const found = await check();
     if (!found?.valid) {
       left.querySelector("[data-field]:has(> .error:not(:empty)) :is(input, textarea)")?.focus();
