@@ -88,6 +88,7 @@ class Witness:
       tolerance: How exact the times of notes are: zero on virtual time.
       delay: How long before a kill something may have happened that was not reported any more.
       lag: How long after it was recorded something may be seen, on a busy machine.
+      kept: How long the service keeps a run that has ended.
       openings: From when until when dispatchers were opened, if that took time: what is announced
         then is recorded, but nobody can see it yet.
     """
@@ -98,6 +99,7 @@ class Witness:
     tolerance: timedelta = timedelta()
     delay: timedelta = timedelta()
     lag: timedelta = timedelta()
+    kept: timedelta = timedelta.max
     openings: list[tuple[datetime, datetime]] = field(default_factory=list)
 
     def disturb(self, now: datetime) -> None:
@@ -128,6 +130,7 @@ class Witness:
         # A dispatch that is extended after its run was over runs again.  A run that ended early may
         # also have ended with its process, and its count goes on: `calls` is the limit.
         may_begin_count = seen.how in {"over", "early"} and not seen.by_itself
+        seen.unsure |= self._is_forgotten(seen, now)
         seen.touched = now
         seen.calls += 1
         seen.calls_since_pause = 1 if may_begin_count else seen.calls_since_pause + 1
@@ -145,17 +148,28 @@ class Witness:
         seen.by_itself = bool(how)
         seen.how = how or ("over" if until is not None and until <= now else "early")
 
-    def problems(self, keys: Collection[Key], runs: Mapping[Key, ReportedRun]) -> Iterator[str]:
+    def _is_forgotten(self, seen: Seen, now: datetime) -> bool:
+        """Whether the service may have removed its record of a run."""
+        return seen.ended is not None and now - seen.ended > self.kept - self.lag
+
+    def problems(
+        self, keys: Collection[Key], runs: Mapping[Key, ReportedRun], now: datetime
+    ) -> Iterator[str]:
         """Yield how the record of the service differs from what was seen.
 
         Args:
           keys: The seen runs that are compared.
+          now: When the record was read.
           runs: What the service has recorded; runs that were not seen among them must be missed,
             skipped or too short to be seen.
         """
         for key in keys:
             seen, run = self.seen[key], runs.get(key)
-            if seen.unsure or (self._same(seen.started, seen.ended) and run is None):
+            if (
+                seen.unsure
+                or self._is_forgotten(seen, now)
+                or (self._same(seen.started, seen.ended) and run is None)
+            ):
                 continue
             if run is None:
                 yield f"the service has no record of {key}, {seen}"

@@ -88,7 +88,9 @@ class Accounts:
             for each in observed:
                 of_it = runs[each.name]
                 found = [
-                    *each.witness.problems(ripe[each.name], _window(of_it, begin, ripe[each.name]))
+                    *each.witness.problems(
+                        ripe[each.name], _window(of_it, begin, ripe[each.name]), now
+                    )
                 ]
                 found += self._planned(ledger, demanded, each.witness, of_it, begin)
                 problems += [f"{each.name}, microgrid {microgrid_id}: {text}" for text in found]

@@ -85,6 +85,9 @@ class Counts:
 class Site:
     """A dispatcher with a name and files, of which one process after the other runs.
 
+    Args:
+      kept: How long the service keeps a run that has ended.
+
     Attributes:
       name: Its name.
       microgrid_id: Its microgrid.
@@ -103,11 +106,13 @@ class Site:
         microgrid_id: int,
         rng: random.Random,
         complain: Callable[[str], None],
+        *,
+        kept: timedelta,
     ) -> None:
         folder.mkdir()
         self.name = name
         self.microgrid_id = microgrid_id
-        self.witness = Witness()
+        self.witness = Witness(kept=kept)
         self.batteries = Batteries(lambda text: complain(f"{name}: {text}"))
         self.dispatcher: Dispatcher | None = None
         self.up_since: datetime | None = None

@@ -127,6 +127,7 @@ class Soak:
                         microgrid_id,
                         random.Random(self.rng.random()),
                         self.complain,
+                        kept=KEPT.run_age,
                     )
                     for number, microgrid_id in enumerate(self._places(), 1)
                 ]

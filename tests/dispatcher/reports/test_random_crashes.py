@@ -139,7 +139,7 @@ async def test_service_has_of_each_run_what_was_seen_of_it(
             # Long enough to connect and to deliver everything; at this moment nothing happens.
             await trio.sleep(150.5137)
             assert dispatcher.statistics().reports_waiting == 0
-            assert [*witness.problems(witness.seen, await runs_of(service))] == []
+            assert [*witness.problems(witness.seen, await runs_of(service), clock.now())] == []
             nursery.cancel_scope.cancel()
         assert not any(info.lost for info in await service.client.list_dispatchers(1))
 
