@@ -197,6 +197,8 @@ class Dispatchers:
         self.stops += 1
         for site in self._sites.values():
             self._end_opening(site, clock.now())
+            # Its receivers end a little before the process does: what is due meanwhile is reported.
+            site.witness.disturb(clock.now())
         if last:
             # A busy machine does not deliver every report before the end, and nobody does later.
             for site in self._sites.values():
