@@ -224,7 +224,7 @@ def test_files_with_a_byte_order_mark(
     payload.write_bytes('{"a": "Ä"}'.encode(encoding))
     cli.ok("update", str(dispatch.id), "--payload", f"@{payload}")
     config = cli.directory / "config.toml"
-    config.write_bytes("json = true\n".encode(encoding))
+    config.write_bytes('output = "json"\n'.encode(encoding))
     assert json.loads(cli.ok("get", str(dispatch.id), "--config", str(config)))
 
 

@@ -11,6 +11,7 @@ import logging
 import os
 import random
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -41,7 +42,8 @@ def random_dispatch(rng: random.Random, id_: int, version: int) -> Dispatch:
         payload={"version": version},
         active=rng.random() < 0.8,
         recurrence=RecurrenceRule(Frequency.MINUTELY) if recurs else None,
-        update_time=now,
+        # Two versions never have the same.
+        update_time=now + timedelta(microseconds=version),
     )
 
 
