@@ -12,23 +12,24 @@ PYTEST := -m pytest -n auto --dist worksteal
 # Otherwise each program that a test starts compiles the library.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo test test-long test-all test-lowest coverage check lint types imports generated proto docs \
+.PHONY: help demo test test-browser test-long test-all test-lowest coverage check lint types imports generated proto docs \
 	pictures bench soak clean
 
 help:
-	@echo "make demo         watch dispatches being created, started and stopped"
-	@echo "make test         run the tests; a part of them: ARGS=tests/grpc"
-	@echo "make test-long    run them with many more random cases"
-	@echo "make test-all     run them on every installed Python from 3.11 on"
-	@echo "make test-lowest  run them with the lowest versions of the dependencies"
-	@echo "make coverage     run the tests and report the lines that they do not reach"
-	@echo "make check        lint, types, import contracts, generated code, documentation"
-	@echo "make proto        generate code from proto/"
-	@echo "make docs         build the documentation"
-	@echo "make pictures     draw the picture of the README again"
-	@echo "make bench        run the benchmarks side by side with the peers; a first look: ARGS=--quick"
-	@echo "make soak         run two hours of dispatchers, service and faults on virtual time: ARGS='--minutes 120'"
-	@echo "make clean        remove everything that was made"
+	@echo "make demo          watch dispatches being created, started and stopped"
+	@echo "make test          run the tests; a part of them: ARGS=tests/grpc"
+	@echo "make test-browser  use the live page in Chromium, if it is installed"
+	@echo "make test-long     run them with many more random cases"
+	@echo "make test-all      run them on every installed Python from 3.11 on"
+	@echo "make test-lowest   run them with the lowest versions of the dependencies"
+	@echo "make coverage      run the tests and report the lines that they do not reach"
+	@echo "make check         lint, types, import contracts, generated code, documentation"
+	@echo "make proto         generate code from proto/"
+	@echo "make docs          build the documentation"
+	@echo "make pictures      draw the picture of the README again"
+	@echo "make bench         run the benchmarks side by side with the peers; a first look: ARGS=--quick"
+	@echo "make soak          run two hours of dispatchers, service and faults on virtual time: ARGS='--minutes 120'"
+	@echo "make clean         remove everything that was made"
 
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "trio-dispatch needs Python 3.11 or later; choose one with make PYTHON=...")'
@@ -53,7 +54,10 @@ demo: $(STAMP)
 	$(BIN)/trio-dispatch demo
 
 test: $(STAMP) $(INTEROP)
-	$(BIN)/python $(PYTEST) $(ARGS)
+	$(BIN)/python $(PYTEST) --ignore=tests/web/browser $(ARGS)
+
+test-browser: $(STAMP)
+	$(BIN)/python $(PYTEST) tests/web/browser $(ARGS)
 
 test-long: $(STAMP) $(INTEROP)
 	TRIO_DISPATCH_LONG=1 $(BIN)/python $(PYTEST) $(ARGS)
