@@ -237,7 +237,9 @@ def key_of(run: ReportedRun) -> Key:
 
 
 def _occurrence(message: Dispatch) -> datetime | None:
-    """Return the occurrence that a status message or a shown dispatch is about."""
+    """Return the run or the pulse that a status message or a shown dispatch is about."""
+    if message.pulse is not None:
+        return message.pulse
     now = clock.now()
     return message.run_at(now if message.sent_at is None else max(now, message.sent_at))
 
@@ -257,7 +259,10 @@ async def watch_statuses(notes: Notes, process: int, dispatcher: Dispatcher) -> 
                     key = message.id, start, False
                     if before is None:
                         notes.begin(process, key, now)
-                    running[message.id] = key, message.end_of(start)
+                    if message.pulse is None:
+                        running[message.id] = key, message.end_of(start)
+                    else:  # It is over at once, and no message says so.
+                        notes.end(process, key, now, start)
     finally:
         for key, until in running.values():
             notes.end(process, key, clock.now(), until)
@@ -283,7 +288,7 @@ async def watch_actor(
             async for dispatch in run.changes:
                 start = _occurrence(dispatch)
                 if start is None:
-                    continue  # a pulse, or a run that was over before this was looked at
+                    continue  # a run that was over before this was looked at
                 if key is not None and key[1] != start:
                     notes.end(process, key, clock.now(), until)
                     key = None
