@@ -64,6 +64,8 @@ intersphinx_mapping = {
 html_theme = "furo"
 html_title = f"trio-dispatch {release}"
 html_css_files = ["custom.css"]
+# "On this page" shows `receive`, not `Receiver.receive`, which does not fit.
+toc_object_entries_show_parents = "hide"
 
 
 def types_of_attributes(cls: type) -> dict[str, str]:

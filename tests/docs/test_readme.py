@@ -30,8 +30,11 @@ def main_of(example: str, port: int) -> Any:
     return names["main"]
 
 
-async def test_the_examples_run(capsys: pytest.CaptureFixture[str]) -> None:
-    follow, act, create = EXAMPLES
+async def test_the_examples_run(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)  # for the cache
+    act, follow, create = EXAMPLES
     battery = "TargetCategories(BATTERY:LI_ION)"
     with trio.fail_after(30):
         async with open_service(keys=Keys.of("secret")) as service, trio.open_nursery() as nursery:
@@ -45,12 +48,12 @@ async def test_the_examples_run(capsys: pytest.CaptureFixture[str]) -> None:
             assert printed.startswith("created Dispatch(id=1, type='CHARGE'")
             row = await service.store.get(1, 1)
             await service.store.update(1, 1, without_rule, now=row.update_time)
-            started = [f"charge {battery}", *(f"battery {n} charges with 5.0 kW" for n in (7, 8))]
+            started = [f"run of {battery}", *(f"battery {n} charges with 5.0 kW" for n in (7, 8))]
             while not all(line in printed for line in started):
                 await trio.lowlevel.checkpoint()
                 printed += capsys.readouterr().out
             await service.store.delete(1, 1)
-            stopped = [f"stop {battery}", "battery 7 stops", "battery 8 stops"]
+            stopped = [f"end of {battery}", "battery 7 stops", "battery 8 stops"]
             while not all(line in printed for line in stopped):
                 await trio.lowlevel.checkpoint()
                 printed += capsys.readouterr().out
