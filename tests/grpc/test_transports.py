@@ -63,14 +63,14 @@ async def test_tcp(nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch) -> No
     async with open_channel(f"grpc://127.0.0.1:{port}?ssl=false") as channel:
         await GreeterStub(channel).say_hello(HelloRequest(name="x"))
         (connection,) = channel._pool.connections
-        ours = connection._transport
+        ours = connection._transport.stream
         assert isinstance(ours, trio.SocketStream)
         assert ours.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         assert peers[0].addr() == ours.socket.getsockname()
         assert peers[0].cert() is None
         (served,) = server._connections
-        assert isinstance(served._transport, trio.SocketStream)
-        assert served._transport.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        assert isinstance(served._transport.stream, trio.SocketStream)
+        assert served._transport.stream.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 async def test_a_stopped_server_returns(nursery: trio.Nursery) -> None:

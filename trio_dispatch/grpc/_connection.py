@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -23,16 +22,18 @@ from ._metadata import Headers, text_headers
 from ._peer import Peer
 from ._status import Failure, failure_of_reset
 from ._stream import HTTP2Stream, wake_all
+from ._transport import Transport
 
 log = logging.getLogger(__name__)
 
-_READ_SIZE = 32 * 1024
 # A read may hold thousands of frames; other tasks run after so many.
 _FRAMES_PER_TURN = 200
 # Calls wait to send while more than this waits to be written.
 _HIGH_WATER = 64 * 1024
 # What is written by the task of a call: so little that no call waits for room.
 _WRITTEN_AT_ONCE = 16 * 1024
+# What one call gets at a time has at most so many frames: headers, a message and trailers.
+_FEW_FRAMES = 4
 # The connection of a peer that makes us answer so much without reading it is closed.
 _MAX_OUTGOING = 1024 * 1024
 _CREDIT_STEP = CONNECTION_WINDOW // 4
@@ -77,19 +78,18 @@ class Connection(ABC):
         self.draining = False
         self.bytes_sent = 0
         self.bytes_received = 0
-        self._transport = transport
+        self._transport = Transport(transport)
         self._handshake_timeout = handshake_timeout
         self._keepalive_interval = keepalive_interval
         self._keepalive_timeout = keepalive_timeout
         self._write_timeout = write_timeout
         self._ready = trio.Event()
         self._credit = 0
+        # Whether so little was received last that at most one call will respond to it.
+        self._quiet = False
         self._writing = False
         self._write_began = -math.inf
         self._output = trio.lowlevel.ParkingLot()
-        self._socket: trio.socket.SocketType | None = None
-        if isinstance(transport, trio.SocketStream) and os.name == "posix":
-            self._socket = transport.socket
         self._last_received = -math.inf
         self._scope = trio.CancelScope()
         self._known_headers: dict[tuple[Any, ...], Headers] = {}
@@ -128,23 +128,28 @@ class Connection(ABC):
         return self.h2.outgoing_size < _HIGH_WATER
 
     def flush(self) -> None:
-        """Have what is queued written soon; now, if there is only one call that can add to it."""
+        """Have what is queued written: soon, together with what other calls are about to add.
+
+        It is written at once if there is nothing to expect from others, because there is only one
+        call, or little has come since they ran.
+        """
         size = self.h2.outgoing_size
-        if size and self._socket is not None and size <= _WRITTEN_AT_ONCE and len(self.streams) < 2:
-            self._write_now(self._socket)
+        if not size or not self._output:
+            return  # Or the task that writes will see it.
+        if size <= _WRITTEN_AT_ONCE and (self._quiet or len(self.streams) < 2):
+            self._quiet = False
+            self._write_now()
         if self.h2.outgoing_size:
             wake_all(self._output)
 
-    def _write_now(self, socket: trio.socket.SocketType) -> None:
-        """Write what the socket takes, which is cheaper than to switch to the task that writes.
+    def _write_now(self) -> None:
+        """Write what a plain socket takes, which is cheaper than to switch to the task that writes.
 
         That task gets the rest, and any error.
         """
-        if self._output:  # The task waits.
-            with contextlib.suppress(OSError):
-                sent = os.write(socket.fileno(), self.h2.outgoing)
-                self.h2.drop_outgoing(sent)
-                self.bytes_sent += sent
+        sent = self._transport.send_now(self.h2.outgoing)
+        self.h2.drop_outgoing(sent)
+        self.bytes_sent += sent
 
     def close(self, failure: Failure, *, code: ErrorCodes | None = ErrorCodes.NO_ERROR) -> None:
         """End the connection, with a GOAWAY unless `code` is None."""
@@ -234,28 +239,30 @@ class Connection(ABC):
 
     async def _write(self) -> None:
         while True:
+            self._write_now()
             data = self.h2.data_to_send()
             if data:
                 self._writing = True
                 self._write_began = trio.current_time()
                 try:
-                    await self._transport.send_all(data)
+                    await self._transport.stream.send_all(data)
                 except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
                     self.close(_lost(exc), code=None)
                     return
                 self._writing = False
                 self.bytes_sent += len(data)
-                for stream in tuple(self.blocked):
-                    stream.opened()
-            elif self.failure is not None:
+            for stream in tuple(self.blocked):
+                stream.opened()
+            if self.h2.outgoing_size:
+                continue
+            if self.failure is not None:
                 return
-            else:
-                await self._output.park()
+            await self._output.park()
 
     async def _read(self) -> None:
         while self.failure is None:
             try:
-                data = await self._transport.receive_some(_READ_SIZE)
+                data = await self._transport.receive()
             except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
                 self.close(_lost(exc), code=None)
                 return
@@ -310,10 +317,10 @@ class Connection(ABC):
             with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
                 # Nothing can be sent in the middle of a frame.
                 if not self._writing:
-                    await self._transport.send_all(self.h2.data_to_send())
-            await self._transport.aclose()
+                    await self._transport.stream.send_all(self.h2.data_to_send())
+            await self._transport.stream.aclose()
             return
-        await trio.aclose_forcefully(self._transport)
+        await trio.aclose_forcefully(self._transport.stream)
 
     # What was received.
 
@@ -345,10 +352,13 @@ class Connection(ABC):
             failure = Failure(Status.UNAVAILABLE, "the other side asks much and reads nothing")
             self.close(failure, code=ErrorCodes.ENHANCE_YOUR_CALM)
         self.flush()
+        self._quiet = handled <= _FEW_FRAMES
         return more
 
     def _receive_frame(self) -> bool:
         """Handle the next frame; whether there was a whole one."""
+        if not self.h2.has_unread:
+            return False
         plain = self.h2.next_plain_data()
         if plain is not None:
             stream_id, data, ended = plain

@@ -269,6 +269,11 @@ class HTTP2(H2Connection):
         self.incoming_buffer.max_frame_size = self.max_inbound_frame_size
         self.incoming_buffer.add_data(data)
 
+    @property
+    def has_unread(self) -> bool:
+        """Whether bytes are left of what was fed."""
+        return bool(self.incoming_buffer._data)
+
     def next_plain_data(self) -> tuple[int, bytes, bool] | None:
         """Take the next frame, if it is DATA to which h2 would have no objection and no answer.
 
