@@ -10,7 +10,7 @@ import trio
 import trio.testing
 
 from tests.helpers.paging import Browser, Site, paged
-from trio_dispatch import TargetIds
+from trio_dispatch import Frequency, RecurrenceRule, TargetIds
 from trio_dispatch.service import Keys
 from trio_dispatch.web import views
 
@@ -264,3 +264,23 @@ async def test_stream_says_why_it_ends(autojump_clock: trio.testing.MockClock, h
             assert event.data == {"reason": reasons[how]}
             await trio.sleep(1)
             assert events.ended
+
+
+async def test_page_shows_starts_and_ends_and_announces_nothing(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with paged() as site:
+        daily = RecurrenceRule(Frequency.DAILY)
+        ids = [await create(site, recurrence=daily), await create(site, duration=timedelta())]
+        await trio.sleep(10 * 86400 - 600)
+        caplog.clear()
+        browser = await site.browser()
+        async with browser.events() as events:
+            assert (await events.next()).name == "hello"
+            started = (await events.next("changes", within=601)).data["status"]
+            (stopped,) = (await events.next("changes", within=3601)).data["status"]
+            # The runs of the days before are over, whether or not anything has carried them out.
+            assert [event.name for event in events.seen] == ["hello", "changes", "changes"]
+    assert [(each["id"], each["running"]) for each in started] == [(ids[0], True)]
+    assert (stopped["id"], stopped["running"]) == (ids[0], False)
+    assert "missed" not in caplog.text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from typing import Any, Final
@@ -12,10 +12,14 @@ from typing import Any, Final
 import trio
 
 from .. import clock
+from ..client.client import DispatchClient
 from ..client.errors import ServiceError
 from ..concurrency.backoff import Backoff
-from ..dispatcher.dispatcher import Dispatcher, open_dispatcher
-from ..dispatcher.state import SyncState
+from ..concurrency.nursery import open_service_nursery
+from ..dispatcher.channels import merge_events
+from ..dispatcher.mirror import Mirror
+from ..dispatcher.sync import Synchronizer
+from ..dispatcher.turns import turns_of
 from ..errors import DispatchError
 from ..grpc import Channel, Status
 from ..model.dispatch import Dispatch
@@ -29,6 +33,7 @@ from .feed import Feed
 from .plans import Plans
 from .records import page_record, sync_record
 from .sessions import Credentials
+from .statuses import Statuses
 
 __all__ = ["View", "Views", "open_views"]
 
@@ -44,6 +49,8 @@ _MOST_CHANGES: Final = 500
 """More changes at once are not sent one by one: the page loads everything again."""
 
 _HISTORY: Final = timedelta(days=400)
+_PROBE_INTERVAL: Final = timedelta(seconds=30)
+_RESYNC_INTERVAL: Final = timedelta(minutes=5)
 _REFUSED: Final = {Status.UNAUTHENTICATED, Status.PERMISSION_DENIED}
 
 
@@ -66,10 +73,20 @@ class View:
         self.records_runs = True
         self.closed = trio.Event()
         self.error: PageError | None = None
-        self.dispatcher: Dispatcher
         self.plans = Plans(lambda: self.revision)
-        self._channel = channel
-        self._credentials = credentials
+        self._client = DispatchClient(channel, key=credentials.key, sign_secret=credentials.secret)
+        self._mirror = Mirror()
+        self._statuses = Statuses(self._take_status)
+        self._synchronizer = Synchronizer(
+            self._client,
+            microgrid_id,
+            self._mirror,
+            self._take_events,
+            turns=turns_of(channel),
+            probe_interval=_PROBE_INTERVAL,
+            resync_interval=_RESYNC_INTERVAL,
+            history=_HISTORY,
+        )
         self._opened = trio.Event()
         self._readers = 0
         self._used = trio.CancelScope(deadline=trio.current_time() + _OPENING + _IDLE)
@@ -79,7 +96,7 @@ class View:
     @property
     def dispatches(self) -> list[Dispatch]:
         """The known dispatches, by id."""
-        known = self.dispatcher.dispatches
+        known = self._mirror.dispatches
         return [known[id_] for id_ in sorted(known)]
 
     async def wait_open(self) -> None:
@@ -138,25 +155,14 @@ class View:
             self._opened.set()
 
     async def _run(self) -> None:
-        async with (
-            open_dispatcher(
-                self.microgrid_id,
-                channel=self._channel,
-                key=self._credentials.key,
-                sign_secret=self._credentials.secret,
-                history=_HISTORY,
-            ) as dispatcher,
-            trio.open_nursery() as nursery,
-        ):
-            self.dispatcher = dispatcher
-            for task in (
-                self._follow_dispatches,
-                self._follow_statuses,
-                self._follow_runs,
-                self._follow_sync,
-                self._send,
-            ):
-                await nursery.start(task)
+        async with open_service_nursery() as nursery:
+            await nursery.start(self._synchronizer.run)
+            # What exists already is no news.
+            self._pending, self._changed = _Pending(), trio.Event()
+            nursery.start_soon(self._statuses.run)
+            nursery.start_soon(self._follow_runs)
+            nursery.start_soon(self._follow_sync, self.sync())
+            nursery.start_soon(self._send)
             self._opened.set()
 
     # What happens is collected, and sent at intervals.
@@ -165,34 +171,23 @@ class View:
         self.revision += 1
         self._changed.set()
 
-    async def _follow_dispatches(self, task_status: trio.TaskStatus[None]) -> None:
-        with self.dispatcher.lifecycle_events.new_receiver(limit=_MOST_CHANGES) as events:
-            for _ in range(events.statistics().waiting):
-                events.receive_nowait()  # what exists already
-            task_status.started()
-            while True:
-                for event in await events.receive_batch():
-                    self._pending.add_event(event)
-                self._note()
+    def _take_events(self, events: Sequence[LifecycleEvent], expired: Iterable[int]) -> None:
+        for event in events:
+            self._pending.add_event(event)
+            self._note()
+        self._statuses.apply(events, expired)
 
-    async def _follow_statuses(self, task_status: trio.TaskStatus[None]) -> None:
-        with self.dispatcher.running_status_change.new_receiver() as statuses:
-            for _ in range(statuses.statistics().waiting):
-                statuses.receive_nowait()
-            task_status.started()
-            while True:
-                for dispatch in await statuses.receive_batch():
-                    self._pending.statuses[dispatch.id] = dispatch
-                self._note()
+    def _take_status(self, dispatch: Dispatch) -> None:
+        self._pending.statuses[dispatch.id] = dispatch
+        self._note()
 
-    async def _follow_runs(self, task_status: trio.TaskStatus[None]) -> None:
-        task_status.started()
+    async def _follow_runs(self) -> None:
         backoff, again = Backoff(), False
         while self.records_runs:
             began = trio.current_time()
             try:
                 async with (
-                    self.dispatcher.client.stream_runs(self.microgrid_id) as runs,
+                    self._client.stream_runs(self.microgrid_id) as runs,
                     trio.open_nursery() as nursery,
                 ):
                     if again:
@@ -214,10 +209,8 @@ class View:
         self._pending.reload_runs = True
         self._note()
 
-    async def _follow_sync(self, task_status: trio.TaskStatus[None]) -> None:
-        task_status.started()
-        shown = None
-        async for state in self.dispatcher.sync_state.eventual_values():
+    async def _follow_sync(self, shown: dict[str, Any]) -> None:
+        async for state in self._synchronizer.state.eventual_values():
             if isinstance(state.error, ServiceError) and state.error.status in _REFUSED:
                 self.error = PageError(401, "login_required", "the service does not accept the key")
                 self.close()
@@ -226,8 +219,7 @@ class View:
                 shown = record
                 self.feed.put("sync", record)
 
-    async def _send(self, task_status: trio.TaskStatus[None]) -> None:
-        task_status.started()
+    async def _send(self) -> None:
         while True:
             await self._changed.wait()
             self._changed = trio.Event()
@@ -240,8 +232,7 @@ class View:
 
     def sync(self) -> dict[str, Any]:
         """Return the state of the connection to the service."""
-        state: SyncState = self.dispatcher.sync_state.value
-        return sync_record(state)
+        return sync_record(self._synchronizer.state.value)
 
 
 class _Pending:
@@ -257,11 +248,12 @@ class _Pending:
         return len(self.events) + len(self.statuses) + len(self.runs)
 
     def add_event(self, event: LifecycleEvent) -> None:
-        """Take an event; an update of what no page has seen yet is a creation."""
+        """Take an event; what was created and deleted meanwhile is none."""
         id_ = event.dispatch.id
-        if isinstance(event, Updated) and isinstance(self.events.get(id_), Created):
-            event = Created(event.dispatch)
-        self.events[id_] = event
+        older = self.events.pop(id_, None)
+        merged = event if older is None else merge_events(older, event)
+        if merged is not None:
+            self.events[id_] = merged
 
     def add_run(self, run: ReportedRun) -> None:
         key = (run.dispatcher, run.dispatch_id, run.start_time, run.actor, run.component)
