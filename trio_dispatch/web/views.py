@@ -248,7 +248,7 @@ class _Pending:
         return len(self.events) + len(self.statuses) + len(self.runs)
 
     def add_event(self, event: LifecycleEvent) -> None:
-        """Take an event; what was created and deleted meanwhile is none."""
+        """Take an event, merged with the one before about the same dispatch."""
         id_ = event.dispatch.id
         older = self.events.pop(id_, None)
         merged = event if older is None else merge_events(older, event)
