@@ -61,6 +61,7 @@ _STATUSES: Final = {
     Status.NOT_FOUND: (404, "not_found", "there is no such dispatch"),
     Status.UNIMPLEMENTED: (501, "unsupported", "the service does not offer this"),
     Status.RESOURCE_EXHAUSTED: (503, "unavailable", "the service has too much to do"),
+    Status.DEADLINE_EXCEEDED: (504, "unavailable", "the service did not answer in time"),
 }
 
 
@@ -73,4 +74,7 @@ def page_error_of(error: ServiceError) -> PageError:
         return PageError(400, "invalid", text, fields=fields)
     if error.status in _STATUSES:
         return PageError(*_STATUSES[error.status])
-    return PageError(503, "unavailable", f"the service cannot be reached: {error}", retry_after=2)
+    if error.status is Status.UNAVAILABLE:
+        text = f"the service cannot be reached: {error}"
+        return PageError(503, "unavailable", text, retry_after=2)
+    return PageError(502, "service_error", f"the service failed: {error}")
