@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import socket
 import ssl
 
 import anycorn.tcp_server
@@ -63,6 +64,70 @@ async def test_connections_are_limited(
         assert b"200" in await read_response(stream)
 
 
+class Passing(trio.abc.Stream):
+    """A stream that passes everything on to another one."""
+
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        self._stream = stream
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        return await self._stream.receive_some(max_bytes)
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+class From(Passing):
+    """A stream that comes from an address."""
+
+    family = socket.AF_INET
+
+    def __init__(self, stream: trio.abc.Stream, address: str) -> None:
+        super().__init__(stream)
+        self._address = address
+        self.socket = self
+
+    def getpeername(self) -> tuple[str, int]:
+        return self._address, 50000
+
+    getsockname = getpeername
+
+
+async def test_one_address_cannot_take_all_connections(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with paged() as site:
+        site.page.server._most_per_address = 2
+
+        async def answers(address: str) -> bool:
+            ours, theirs = trio.testing.memory_stream_pair()
+            site.nursery.start_soon(site.page.server.serve_stream, From(theirs, address))
+            try:
+                await ours.send_all(REQUEST)
+                return b"200" in await read_response(ours)
+            except trio.BrokenResourceError:
+                return False
+
+        assert [await answers("192.0.2.7") for _ in range(4)] == [True, True, False, False]
+        assert caplog.text.count("refused a connection to the page from 192.0.2.7: 2 are") == 1
+        assert await answers("192.0.2.8")
+        # One client has all addresses of a network.
+        assert [await answers(f"2001:db8::{n}") for n in range(3)] == [True, True, False]
+        # A proxy on this machine connects for everybody.
+        for address in ("127.0.0.1", "::1", "::ffff:127.0.0.1"):
+            assert [await answers(address) for _ in range(3)] == [True] * 3
+        await trio.sleep(IDLE_TIMEOUT + GONE_TIMEOUT + 1)
+        assert site.page.server.connections == 0
+        assert await answers("192.0.2.7")
+        assert len(site.page.server._by_address) == 1
+
+
 @pytest.mark.parametrize("sent", [b"", b"GET / HT", REQUEST])
 async def test_idle_connections_are_closed(
     autojump_clock: trio.testing.MockClock, sent: bytes
@@ -111,22 +176,16 @@ async def test_body_that_does_not_come(autojump_clock: trio.testing.MockClock) -
             assert b"408" in await stream.receive_some()
 
 
-class Slow(trio.abc.Stream):
+class Slow(Passing):
     """A stream whose other end reads nothing."""
 
     def __init__(self, stream: trio.abc.Stream) -> None:
-        self._stream = stream
+        super().__init__(stream)
         self._closed = trio.Event()
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         await self._closed.wait()
         raise trio.ClosedResourceError
-
-    async def wait_send_all_might_not_block(self) -> None:
-        await trio.lowlevel.checkpoint()
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        return await self._stream.receive_some(max_bytes)
 
     async def aclose(self) -> None:
         self._closed.set()

@@ -1,13 +1,16 @@
 """Serves an ASGI application over HTTP on Trio: connections, TLS and limits.
 
 Anycorn speaks HTTP/1.1 and HTTP/2.  What it leaves to the operating system is bounded here: the
-number of connections, the time of a handshake, and the time in which a client has to read.
+number of connections, in all and from one address, the time of a handshake, and the time in which a
+client has to read.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import ssl
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -26,6 +29,7 @@ __all__ = ["WebServer"]
 log = logging.getLogger("trio_dispatch.web")
 
 CONNECTIONS: Final = 500
+CONNECTIONS_PER_ADDRESS: Final = 100
 SEND_TIMEOUT: Final = 20.0
 HANDSHAKE_TIMEOUT: Final = 10.0
 IDLE_TIMEOUT: Final = 30.0
@@ -39,6 +43,8 @@ class WebServer:
     Args:
       app: The application; it gets no lifespan events.
       connections: Connections at a time; further ones are closed at once.
+      connections_per_address: Those from one address, or from one IPv6 network of 64 bits.  This
+        machine may have more: a reverse proxy connects from there.
       send_timeout: The seconds in which a client has to read what was sent before its connection
         is closed.
     """
@@ -48,6 +54,7 @@ class WebServer:
         app: Any,
         *,
         connections: int = CONNECTIONS,
+        connections_per_address: int = CONNECTIONS_PER_ADDRESS,
         send_timeout: float = SEND_TIMEOUT,
     ) -> None:
         config = Config()
@@ -60,9 +67,11 @@ class WebServer:
         self._app = wrap_app(framework, 0, "asgi")
         self._context = WorkerContext(None)
         self._most = connections
+        self._most_per_address = connections_per_address
         self._send_timeout = send_timeout
         self._open: set[trio.abc.Stream] = set()
-        self._full = False
+        self._by_address: Counter[str] = Counter()
+        self._refuses = False
         self._one_closed = trio.Event()
         self._stopping = trio.Event()
 
@@ -126,14 +135,12 @@ class WebServer:
 
     async def serve_stream(self, stream: trio.abc.Stream) -> None:
         """Serve one connection until it ends; the stream is closed then."""
-        if len(self._open) >= self._most:
-            if not self._full:  # one line, however many clients try
-                log.warning("refused a connection to the page: %d are open", self._most)
-            self._full = True
+        address = _address_of(stream)
+        if not self._has_room_for(address):
             await trio.aclose_forcefully(stream)
             return
-        self._full = False
         self._open.add(stream)
+        self._by_address[address] += 1
         try:
             if isinstance(stream, trio.SSLStream) and not await _shake_hands(stream):
                 return
@@ -144,8 +151,23 @@ class WebServer:
                 ).run()
         finally:
             self._open.discard(stream)
+            self._by_address -= Counter([address])  # which drops an address without connections
             self._one_closed.set()
             await trio.aclose_forcefully(stream)
+
+    def _has_room_for(self, address: str) -> bool:
+        """Whether the limits allow another connection from an address."""
+        most = self._most_per_address if address else self._most
+        refuses = len(self._open) >= self._most or self._by_address[address] >= most
+        if refuses and not self._refuses:  # one line, however many clients try
+            log.warning(
+                "refused a connection to the page from %s: %d are open, %d from there",
+                address or "this machine",
+                len(self._open),
+                self._by_address[address],
+            )
+        self._refuses = refuses
+        return not refuses
 
 
 async def _serve_listeners(
@@ -167,6 +189,28 @@ async def _shake_hands(stream: trio.SSLStream[Any]) -> bool:
             return False
         return True
     return False
+
+
+def _address_of(stream: trio.abc.Stream) -> str:
+    """Return the address or network whose connections are limited; empty for this machine."""
+    name = _socket_of(stream).getpeername()
+    # Only TCP has a host and a port.
+    if not isinstance(name, tuple):
+        return ""
+    address = ipaddress.ip_address(name[0])
+    if isinstance(address, ipaddress.IPv6Address):
+        address = address.ipv4_mapped or address
+    if address.is_loopback:
+        return ""
+    if address.version == 6:
+        return str(ipaddress.ip_network((address, 64), strict=False))
+    return str(address)
+
+
+def _socket_of(stream: trio.abc.Stream) -> Any:
+    if isinstance(stream, trio.SSLStream):
+        stream = stream.transport_stream
+    return getattr(stream, "socket", None) or _NoSocket()
 
 
 class _NoSocket:
@@ -240,7 +284,4 @@ class _Connection(anyio.abc.SocketStream):
 
     @property
     def _raw_socket(self) -> Any:
-        stream = self._stream
-        if isinstance(stream, trio.SSLStream):
-            stream = stream.transport_stream
-        return getattr(stream, "socket", None) or _NoSocket()
+        return _socket_of(self._stream)
