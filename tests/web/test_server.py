@@ -15,6 +15,8 @@ import trustme
 from anycorn.worker_context import WorkerContext
 
 from tests.helpers.paging import paged
+from trio_dispatch import TargetIds
+from trio_dispatch.web.app import make_app
 from trio_dispatch.web.server import GONE_TIMEOUT, IDLE_TIMEOUT, SEND_TIMEOUT, WebServer
 
 REQUEST = b"GET /api/session HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -304,3 +306,27 @@ async def test_tls(
             with trio.fail_after(11):
                 assert not await ours.receive_some()
             nursery.cancel_scope.cancel()
+
+
+async def test_head_is_answered_like_get_without_a_body(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with paged() as site:
+        browser = await site.browser()
+        app = make_app(site.page.site)
+        paths = {route.path for route in app.routes if "GET" in (route.methods or ())}  # type: ignore[attr-defined]
+        assert {"/", "/api/events", "/api/plan"} <= paths
+        created = await site.client.create(
+            1, type="X", start_time="NOW", duration=None, target=TargetIds(1)
+        )
+        params = {"microgrid": "1", "from": "0", "to": "1000"}
+        for path in paths:
+            url = path.replace("{id}", str(created.id)).replace("{name:path}", "index.html")
+            with trio.fail_after(1):
+                head = await browser.http.head(url, params=params)
+            assert head.content == b""
+            async with browser.http.stream("GET", url, params=params) as get:
+                assert head.status_code == get.status_code == 200
+                assert head.headers["content-type"] == get.headers["content-type"]
+        await trio.sleep(GONE_TIMEOUT + 1)
+        assert site.page.server.connections == 0

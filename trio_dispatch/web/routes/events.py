@@ -49,6 +49,9 @@ class _EventStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        if scope["method"] == "HEAD":
+            await _send_body(send, b"", more=False)
+            return
         with self._view.reading():
             async with trio.open_nursery() as nursery:
                 for event, reason in (
