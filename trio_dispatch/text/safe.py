@@ -21,9 +21,12 @@ def printable(text: str, keep: str = "") -> str:
     )
 
 
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+
+
 def dump_json(value: Any) -> str:
     """Return a value as one line of JSON, with unprintable characters as escapes."""
-    text = json.dumps(value, ensure_ascii=False)
+    text = _encode(value)
     if text.isprintable():
         return text
     # They occur only within strings, where an escape means the same.

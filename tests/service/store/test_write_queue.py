@@ -60,6 +60,43 @@ async def test_a_thread_goes_on_with_writes_that_arrive_meanwhile() -> None:
         nursery.cancel_scope.cancel()
 
 
+async def test_fewer_writes_than_in_the_last_transaction_wait_for_the_event_loop() -> None:
+    """Those that arrive until then share the transaction."""
+    queue = WriteQueue("the store", Watchers(10))
+    started, go_on = trio.Event(), threading.Event()
+    transactions: list[int] = []
+
+    def transact(writes: Sequence[Write]) -> None:
+        transactions.append(len(writes))
+        if len(transactions) == 1:
+            trio.from_thread.run_sync(started.set)
+            assert go_on.wait(10)
+        for each in writes:
+            each.outcome = Value(())
+
+    async def submit_two() -> None:
+        await queue.submit(write())
+        await queue.submit(write())
+
+    async with trio.open_nursery() as nursery:
+        async with trio.open_nursery() as writers:
+            for _ in range(2):
+                writers.start_soon(submit_two)
+            await wait_all_tasks_blocked()
+            nursery.start_soon(
+                queue.run_in_thread,
+                transact,
+                lambda writes, result: None,
+                trio.CapacityLimiter(1),
+            )
+            await started.wait()
+            writers.start_soon(queue.submit, write())
+            await wait_all_tasks_blocked()
+            go_on.set()
+        assert transactions == [2, 3]
+        nursery.cancel_scope.cancel()
+
+
 async def test_an_error_of_publishing_is_raised_by_the_task_that_owns_the_thread() -> None:
     queue = WriteQueue("the store", Watchers(10))
 

@@ -43,13 +43,14 @@ def logging_to_stderr(format: LogFormat, *, verbose: bool) -> Iterator[None]:
         vars(logging).update(found)
 
 
+_PRINTED = (str, int, float)
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
     """The fields of a record that not every record has, and that are not None."""
     return {
-        name: value if isinstance(value, str | int | float) else str(value)
+        name: value if isinstance(value, _PRINTED) else str(value)
         for name, value in vars(record).items()
         if name not in _STANDARD and value is not None
     }
@@ -91,9 +92,8 @@ class TextFormatter(logging.Formatter):
         # Control characters in a message must not look like another line, or reach a terminal.
         words = [_time(record), f"{record.levelname:7}", printable(record.getMessage())]
         for name, value in _fields(record).items():
-            text = str(value)
-            plain = _PLAIN.fullmatch(text) and text.isprintable()
-            words.append(f"{name}={text if plain else dump_json(text)}")
+            plain = not isinstance(value, str) or (_PLAIN.fullmatch(value) and value.isprintable())
+            words.append(f"{name}={value if plain else dump_json(value)}")
         line = " ".join(words)
         if record.exc_info:
             line += "\n" + printable(self.formatException(record.exc_info), keep="\n")

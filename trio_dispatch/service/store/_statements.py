@@ -28,7 +28,7 @@ class ManyRows:
       attributes: The attributes of a row for parameters that have other names.
     """
 
-    def __init__(self, statement: sa.Insert | sa.Update, **attributes: str) -> None:
+    def __init__(self, statement: sa.Insert | sa.Update | sa.Delete, **attributes: str) -> None:
         compiled = statement.compile(dialect=_DIALECT)
         self._sql = str(compiled)
         self._parameters: list[tuple[str, _Convert | None]] = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import sqlalchemy as sa
 
@@ -30,9 +30,13 @@ _FIND_ALL = (
 _decode = decoder_of(dispatches.c[name] for name in _FIELDS)
 _INSERT = ManyRows(dispatches.insert())
 _REPLACE = ManyRows(dispatches.update().where(_wanted), wanted="id")
-_REMOVE = dispatches.delete().where(_wanted)
+_REMOVE = ManyRows(dispatches.delete().where(_wanted))
 _REMEMBER = ManyRows(former.insert())
+_FORGET = ManyRows(former.delete().where(former.c.until <= sa.bindparam("wanted")))
 _LOG = ManyRows(changes.insert())
+_COUNT = ManyRows(counters.update())
+_COUNTERS = str(sa.select(counters))
+_decode_counters = decoder_of(counters.c)
 _stamp_of_key = stamps.c.key == sa.bindparam("wanted")
 _STAMP = sa.select(stamps.c.second).where(_stamp_of_key)
 _RAISE_STAMP = stamps.update().where(_stamp_of_key).values(second=sa.bindparam("later"))
@@ -40,9 +44,13 @@ _RAISE_STAMP = stamps.update().where(_stamp_of_key).values(second=sa.bindparam("
 _R = TypeVar("_R")
 
 
+class _Wanted(NamedTuple):
+    wanted: int
+
+
 def read_counters(connection: sa.Connection) -> Counters:
     """Return the counters of a database."""
-    return Counters(*connection.execute(sa.select(counters)).one())
+    return Counters(*_decode_counters(raw_connection(connection).execute(_COUNTERS).fetchone()))
 
 
 def find_all(connection: sa.Connection, ids: Iterable[int]) -> dict[int, Row]:
@@ -95,13 +103,11 @@ def write_batch(connection: sa.Connection, batch: Batch, before: Counters) -> No
             connection.execute(_RAISE_STAMP, {"wanted": key, "later": second})
     if batch.counters == before:
         return
-    if removed := batch.removed():
-        connection.execute(_REMOVE, [{"wanted": id_} for id_ in removed])
+    _REMOVE.execute(connection, map(_Wanted, batch.removed()))
     _REPLACE.execute(connection, batch.replaced())
     _INSERT.execute(connection, batch.added())
     _REMEMBER.execute(connection, batch.former)
     _LOG.execute(connection, map(ChangeRow.of, batch.changes))
-    last_id, sequence = batch.counters.last_id, batch.counters.sequence
-    connection.execute(counters.update().values(last_id=last_id, sequence=sequence))
-    forgotten = former.c.until <= sequence - queries.REMEMBERED_CHANGES
-    connection.execute(former.delete().where(forgotten))
+    _COUNT.execute(connection, [batch.counters])
+    forgotten = batch.counters.sequence - queries.REMEMBERED_CHANGES
+    _FORGET.execute(connection, [_Wanted(forgotten)])
