@@ -248,7 +248,7 @@ async def test_after_a_crash(autojump_clock: trio.testing.MockClock, tmp_path: P
     )
 
 
-async def test_beside_other_things(autojump_clock: trio.testing.MockClock) -> None:
+async def test_several_calls_and_other_tasks(autojump_clock: trio.testing.MockClock) -> None:
     names = defined_in("actors.md", "The last command", "Pulses")
 
     async def both(bench: Bench) -> None:
@@ -256,7 +256,7 @@ async def test_beside_other_things(autojump_clock: trio.testing.MockClock) -> No
         await bench.put(2, type="SWITCH", start_time=START + 20 * SECOND, duration=10 * SECOND)
 
     log = [(0.1, "set 5"), (20, "on"), (30.1, "off"), (60.1, "set 0")]
-    (bench,) = await follow("actors.md", "Beside other things", [(both, log)], names=names)
+    (bench,) = await follow("actors.md", "Several calls, and other tasks", [(both, log)], names=names)
     assert bench.printed == ["all actors are running"]
 
 
