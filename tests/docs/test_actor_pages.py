@@ -256,7 +256,9 @@ async def test_several_calls_and_other_tasks(autojump_clock: trio.testing.MockCl
         await bench.put(2, type="SWITCH", start_time=START + 20 * SECOND, duration=10 * SECOND)
 
     log = [(0.1, "set 5"), (20, "on"), (30.1, "off"), (60.1, "set 0")]
-    (bench,) = await follow("actors.md", "Several calls, and other tasks", [(both, log)], names=names)
+    (bench,) = await follow(
+        "actors.md", "Several calls, and other tasks", [(both, log)], names=names
+    )
     assert bench.printed == ["all actors are running"]
 
 
