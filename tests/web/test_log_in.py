@@ -24,7 +24,7 @@ async def test_log_in_and_log_out(
     autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "trio_dispatch")
-    async with paged(microgrids=(3, 1)) as site:
+    async with paged(microgrids=(3, 1), span=HOUR) as site:
         browser = await site.browser(None)
         assert await browser.ask("/api/session") == {
             "signed_in": False, "version": "0.1.0", "keys_required": True, "secure": False,
@@ -41,6 +41,7 @@ async def test_log_in_and_log_out(
         assert session == right.json()
         assert session["key"] == {"name": "operator", "rights": ["read", "report", "write"]}
         assert (session["microgrids"], session["any_microgrid"]) == ([1, 3], True)
+        assert session["span"] == 3600
         assert (await browser.get("/api/dispatches", microgrid=1)).status_code == 200
         assert (await browser.send("POST", "/api/logout")).status_code == 204
         assert not (await browser.ask("/api/session"))["signed_in"]

@@ -6,6 +6,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import trio
 from starlette.requests import Request
@@ -36,6 +37,7 @@ class Backend:
         known, since the service is elsewhere.
       microgrids: The microgrids to offer to a key that is valid for all.
       components: What the components are, to resolve targets by category.
+      span: How much time the plan shows at first.
     """
 
     channel: Channel
@@ -43,6 +45,7 @@ class Backend:
     find_key: Callable[[str], KeyInfo | None] | None = None
     microgrids: Collection[int] = ()
     components: Components | None = None
+    span: timedelta = timedelta(days=1)
 
 
 class Site:

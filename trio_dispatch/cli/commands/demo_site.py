@@ -81,7 +81,7 @@ async def show_site(address: TcpAddress) -> None:
     if not address.local:
         raise ValueError(f"--web {address} serves other machines: the keys of the demo are public")
     logging.getLogger("trio_dispatch.actors").setLevel(logging.CRITICAL)  # they are meant to fail
-    options = PageOptions(address, [address.host], _COMPONENTS, [_MICROGRID])
+    options = PageOptions(address, [address.host], _COMPONENTS, [_MICROGRID], _HOUR)
     async with (
         open_store(None) as store,
         open_service(store, keys=_KEYS) as service,

@@ -122,7 +122,9 @@ async def timeline(
     of their start.
 
     With --actual, what dispatchers and actors have reported is drawn in rows of its own, such as
-    CHARGE actual below CHARGE.  With --json the reported runs follow the planned ones.
+    CHARGE actual below CHARGE, from the start of each run to its end.  The service keeps no more
+    of a run, so that pauses and further attempts within it are not shown.  With --json the reported
+    runs follow the planned ones.
 
     By component, a row shows what drives the component, and below it what is overridden; --json
     prints the runs that drive.  Targets by category need --components.

@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -67,12 +68,14 @@ class PageOptions:
       hosts: The names under which it is served.
       components: What the components are; None if that is not known.
       microgrids: The microgrids to offer to a key that is valid for all.
+      span: How much time the plan shows at first.
     """
 
     address: TcpAddress
     hosts: Sequence[str]
     components: Mapping[int, TargetCategory] | None
     microgrids: Sequence[int] = ()
+    span: timedelta = timedelta(days=1)
 
     @classmethod
     def read(
@@ -139,6 +142,7 @@ async def serve_own_page(
                 find_key=find_key,
                 components=options.components,
                 microgrids=options.microgrids,
+                span=options.span,
             )
             await serve_page(options, backend, context, task_status=task_status)
         nursery.cancel_scope.cancel()

@@ -68,4 +68,5 @@ def _content(site: Site, request: Request, session: Session | None) -> dict[str,
         "microgrids": sorted(microgrids),
         "any_microgrid": info.microgrids is None,
         "expires": format_json_time(session.expires),
+        "span": site.backend.span.total_seconds(),
     }

@@ -4,6 +4,7 @@ import { make } from "../chart/elements.js";
 import { get } from "./api.js";
 import { timeText } from "./format.js";
 import { report } from "./notices.js";
+import { reporter } from "./parts.js";
 import { now, on, state } from "./state.js";
 
 const MOST = 300, SEED = 50;
@@ -17,11 +18,11 @@ section.append(make("div", { class: "bar" }, make("label", {}, "Show ", only)),
 
 const types = new Map(); // the last known type of each dispatch
 
-const entry = (time, kind, bad, id, words) => {
+const entry = (time, kind, bad, id, ...words) => {
   const type = types.get(id);
   const item = make("li", { class: bad ? "bad-event" : "", "data-kind": kind },
     make("time", {}, timeText(time)),
-    make("span", {}, make("a", { href: `#/activity/${id}` }, `${type ?? "dispatch"} #${id}`), ` ${words}`));
+    make("span", {}, make("a", { href: `#/activity/${id}` }, `${type ?? "dispatch"} #${id}`),  " ", ...words));
   item.moment = typeof time === "number" ? time : Date.parse(time);
   return item;
 };
@@ -29,11 +30,9 @@ const entry = (time, kind, bad, id, words) => {
 const runEntry = (run) => {
   types.set(run.dispatch_id, run.type);
   const bad = ["failed", "missed", "rejected"].includes(run.state);
-  const who = [run.dispatcher, run.actor].filter(Boolean).join(", ");
-  const where = run.component === null ? "" : ` [${run.component}]`;
-  const words = `${run.state}${run.reason ? `, ${run.reason}` : ""}: ${who}${where}`;
   return entry(run.report_time, "run", bad, run.dispatch_id,
-    `${words}${run.error ? `: ${run.error}` : ""}, due ${timeText(run.start_time)}`);
+    `${run.state}${run.reason ? `, ${run.reason}` : ""}: `, reporter(run),
+    `${run.error ? `: ${run.error}` : ""}, due ${timeText(run.start_time)}`);
 };
 
 const add = (items) => {

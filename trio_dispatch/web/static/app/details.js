@@ -6,7 +6,7 @@ import { deleteDispatch, pause } from "./changes.js";
 import { duplicate, edit } from "./editor.js";
 import { durationWords, payloadText, ruleWords, timeText, titleOf } from "./format.js";
 import { report } from "./notices.js";
-import { badge, occurrencesOf } from "./parts.js";
+import { badge, occurrencesOf, reporter } from "./parts.js";
 import { canWrite, emit, on, state } from "./state.js";
 
 const panel = document.getElementById("details");
@@ -33,8 +33,7 @@ const runsTable = (runs) => make("table", { class: "small-table" },
     make("td", {}, timeText(run.start_time)),
     make("td", {}, make("span", { class: `state ${run.state}` }, run.state),
       run.reason ? `, ${run.reason}` : "", run.error ? make("span", { class: "bad" }, ` ${run.error}`) : ""),
-    make("td", {}, [run.dispatcher, run.actor].filter(Boolean).join(", "),
-      run.component === null ? "" : ` [${run.component}]`)))));
+    make("td", {}, reporter(run))))));
 
 const historyList = (history) => make("ol", { class: "history" }, ...history.map((entry) => make("li", {},
   make("p", {}, make("strong", {}, entry.change), ` ${timeText(entry.time)}`,

@@ -7,6 +7,9 @@ import { state } from "./state.js";
 export const timeText = (time) => time === null || time === undefined ? ""
   : momentText(state.zone, typeof time === "number" ? time : Date.parse(time));
 
+/** Return the last part of an actor's name: most are paths of functions, "site.heating.heat". */
+export const actorName = (run) => run.actor?.split(".").at(-1) ?? "";
+
 /** Return a duration in seconds as one that the editor reads: 5400 is "1h30m". */
 export const durationInput = (seconds) => {
   if (seconds === 0) return "0s";

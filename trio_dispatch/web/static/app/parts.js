@@ -1,7 +1,7 @@
 // Parts that several views show.
 
 import { make } from "../chart/elements.js";
-import { occurrenceText } from "./format.js";
+import { actorName, occurrenceText } from "./format.js";
 
 export const badge = (text, kind = "") => make("span", { class: `pill ${kind}` }, text);
 
@@ -12,3 +12,8 @@ export const occurrencesOf = (occurrences) => occurrences.length
     return make("li", {}, make("span", {}, time), make("span", { class: "muted" }, offset),
       each.change ? badge(`clocks change: before, it was UTC${each.change}`, "warn") : null);
   })) : make("p", { class: "muted" }, "It has no further occurrence.");
+
+/** Return who reported a run; the whole name of the actor is the tooltip. */
+export const reporter = (run) => make("span", { title: run.actor || null },
+  [run.dispatcher, actorName(run)].filter(Boolean).join(", ")
+  + (run.component === null ? "" : ` [${run.component}]`));

@@ -9,6 +9,7 @@ import { DAY, HOUR, MINUTE } from "../chart/zone.js";
 import { get } from "./api.js";
 import { moveOccurrence } from "./changes.js";
 import { create, offerTypes } from "./editor.js";
+import { actorName } from "./format.js";
 import { report } from "./notices.js";
 import { canWrite, emit, now, on, settings, state } from "./state.js";
 
@@ -38,7 +39,7 @@ const describe = (item) => {
   const head = ["", `${dispatch.type} #${item.id}${dispatch.dry_run ? ", dry run" : ""}`];
   if (run) return [head, ["state", run.state + (run.reason ? `, ${run.reason}` : "")],
     [item.kind === "mark" ? "due" : "ran", when[1]],
-    ["by", [run.dispatcher, run.actor].filter(Boolean).join(", ")], ["error", run.error]]
+    ["by", [run.dispatcher, actorName(run)].filter(Boolean).join(", ")], ["error", run.error]]
     .filter((line) => line[1]);
   const notes = [item.flags & MANY && "many short runs", item.flags & OVERRIDDEN && "overridden",
     item.flags & CONFLICT && "another type runs for the same component"].filter(Boolean);
@@ -64,8 +65,9 @@ const addAt = (row, moment) => {
 };
 
 const begin = () => {
+  const span = 1000 * state.session.span;
   chart = createChart(element("chart"), {
-    zone: state.zone, begin: now() - 4 * HOUR, end: now() + 20 * HOUR, now: now(), longest: 366 * DAY,
+    zone: state.zone, begin: now() - span / 6, end: now() + span * 5 / 6, now: now(), longest: 366 * DAY,
     label: "What runs when. Arrow keys go from run to run, Enter shows the details.",
     describe, caption, emptyText: () => loaded ? "Nothing runs in this time." : "Loading",
     onView: () => {
