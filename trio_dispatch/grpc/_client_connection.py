@@ -25,7 +25,7 @@ class ClientConnection(Connection):
     """A connection on which this side makes the calls.
 
     Args:
-      on_ready: Called once, when the server has shown that it speaks HTTP/2.
+      on_ready: Called with this connection once the server has shown that it speaks HTTP/2.
       on_room: Called with this connection when a stream has ended, or its limit has changed.
       on_idle: Called with this connection after `idle_timeout` seconds without a call.
       on_too_many_pings: Called when the server ends the connection because of keepalive.
@@ -35,7 +35,7 @@ class ClientConnection(Connection):
         self,
         transport: trio.abc.Stream,
         *,
-        on_ready: Callable[[], object],
+        on_ready: Callable[[ClientConnection], object],
         on_room: Callable[[ClientConnection], object],
         on_idle: Callable[[ClientConnection], object],
         on_too_many_pings: Callable[[], object],
@@ -97,7 +97,7 @@ class ClientConnection(Connection):
     def _settings_received(self, event: events.RemoteSettingsChanged) -> None:
         self.max_streams = self.h2.remote_settings.max_concurrent_streams
         if not self._ready.is_set():
-            self._on_ready()
+            self._on_ready(self)
         super()._settings_received(event)
 
     def _request_received(self, _event: events.RequestReceived) -> None:

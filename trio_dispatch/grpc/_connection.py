@@ -121,6 +121,9 @@ class Connection(ABC):
         finally:
             self.close(Failure(Status.UNAVAILABLE, "the connection was closed"))
             await self._close_transport()
+            # Otherwise all of it would stay in memory until the garbage collector runs.
+            self._handlers.clear()
+            self.h2.break_cycles()
 
     @property
     def has_room(self) -> bool:
@@ -156,6 +159,7 @@ class Connection(ABC):
         if self.failure is not None:
             return
         self.failure = failure
+        failure.drop_traceback()
         if code is not None:
             self.h2.close_connection(code, additional_data=failure.message.encode())
         for stream in self.streams.values():
@@ -433,7 +437,9 @@ class Connection(ABC):
         return headers
 
     def _malformed(self, stream: HTTP2Stream, exc: MalformedError) -> None:
-        stream.fail(Failure(Status.INTERNAL, f"the other side broke HTTP/2: {exc}", exc))
+        failure = Failure(Status.INTERNAL, f"the other side broke HTTP/2: {exc}", exc)
+        failure.drop_traceback()
+        stream.fail(failure)
         self.reset_stream(stream, ErrorCodes.PROTOCOL_ERROR)
 
     def _end_received(self, stream_id: int) -> None:

@@ -146,6 +146,10 @@ class HTTP2(H2Connection):
         self.initiate_connection()
         self.increment_flow_control_window(CONNECTION_WINDOW - _INITIAL_WINDOW)
 
+    def break_cycles(self) -> None:
+        """Free what refers to this object; nothing can be received any more."""
+        self._frame_dispatch_table.clear()
+
     # Streams.
 
     @property

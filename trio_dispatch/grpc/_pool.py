@@ -149,7 +149,7 @@ class ConnectionPool:
             return TimeoutError(f"no answer within {self._connect_timeout:g} s")
         made = False
 
-        def ready() -> None:
+        def ready(connection: ClientConnection) -> None:
             nonlocal made
             made = True
             self.dialer.opened(candidate)

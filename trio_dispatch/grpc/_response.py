@@ -77,7 +77,10 @@ class Response(Stream[S, R], Generic[S, R]):
         else:
             error = error_of_http(headers)
             if error is not None:
-                raise error
+                try:
+                    raise error
+                finally:
+                    del error  # its traceback refers to this frame
             # From here on, another attempt might have another reply.
             self._request = None
             self.initial_metadata = decode_metadata(stream.headers)
@@ -124,7 +127,10 @@ class Response(Stream[S, R], Generic[S, R]):
         self._recv_trailing_metadata_done = True
         error = status_error(dict(trailers), self._status_details_codec)
         if error is not None:
-            raise error
+            try:
+                raise error
+            finally:
+                del error  # its traceback refers to this frame
         if stream.messages.size and not stream.messages.ready:
             raise GRPCError(Status.INTERNAL, "the response ended in the middle of a message")
         self._finished = True

@@ -71,6 +71,13 @@ class Failure:
     cause: BaseException | None = None
     unprocessed: bool = False
 
+    def drop_traceback(self) -> None:
+        """Drop the tracebacks of the cause: their frames refer to what refers to this failure."""
+        error = self.cause
+        while error is not None:
+            error.__traceback__ = None
+            error = error.__cause__ or error.__context__
+
     def error(self) -> GRPCError:
         error = GRPCError(self.status, self.message)
         error.__cause__ = self.cause

@@ -32,6 +32,12 @@ class _Lookup:
     outcome: Outcome[Row | None] | None = None
     done: trio.Event = field(default_factory=trio.Event)
 
+    def take_outcome(self) -> Outcome[Row | None]:
+        """Remove the outcome: the traceback of an error refers to the look-up."""
+        outcome, self.outcome = self.outcome, None
+        assert outcome is not None
+        return outcome
+
 
 class Lookups:
     """Looks dispatches up by their ids; `run` does the work."""
@@ -49,8 +55,7 @@ class Lookups:
         self._waiting.append(lookup)
         self._arrival.unpark_all()
         await lookup.done.wait()
-        assert lookup.outcome is not None
-        return lookup.outcome.unwrap()
+        return lookup.take_outcome().unwrap()
 
     async def run(self) -> None:
         """Carry out look-ups for ever."""

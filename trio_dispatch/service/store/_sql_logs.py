@@ -171,7 +171,7 @@ def report(connection: sa.Connection, delivery: Delivery) -> tuple[int, list[Run
     """
     reporter = _find_reporter(connection, delivery)
     found = _find_runs(connection, delivery, delivery.keys_after(reporter.last_sequence))
-    before = RunCounters(*connection.execute(sa.select(run_counters)).one())
+    before = RunCounters(*connection.execute(_COUNTERS).one())
     rows = fold(delivery, reporter.last_sequence, found, before)
     after = reporter.after(delivery)
     # First what may raise: other deliveries share the transaction.
@@ -180,13 +180,8 @@ def report(connection: sa.Connection, delivery: Delivery) -> tuple[int, list[Run
     if rows:
         columns = [asdict(row) | {"reported": delivery.now} for row in rows]
         # A run keeps its number.
-        connection.execute(runs.insert().prefix_with("OR REPLACE"), columns)
-        counters = before.after(rows)
-        connection.execute(
-            run_counters.update().values(
-                last_number=counters.last_number, revision=counters.revision
-            )
-        )
+        connection.execute(_PUT_RUNS, columns)
+        connection.execute(_SET_COUNTERS, asdict(before.after(rows)))
     return after.last_sequence, rows
 
 
@@ -197,70 +192,49 @@ def _find_runs(
     found = {}
     for begin in range(0, len(occurrences), _KEYS_AT_ONCE):
         some = occurrences[begin : begin + _KEYS_AT_ONCE]
-        select = sa.select(*_RUN).where(
-            runs.c.microgrid_id == delivery.microgrid_id,
-            sa.tuple_(runs.c.dispatch_id, runs.c.start_time).in_(some),
-        )
-        for columns in connection.execute(select):
+        values = {"microgrid": delivery.microgrid_id, "occurrences": some}
+        for columns in connection.execute(_FIND_RUNS, values):
             row = RunRow(*columns)
             if row.key in keys:
                 found[row.key] = row
     return found
 
 
-def _of_dispatcher(delivery: Delivery) -> list[sa.ColumnElement[bool]]:
-    return [
-        reporters.c.microgrid_id == delivery.microgrid_id,
-        reporters.c.dispatcher == delivery.dispatcher,
-    ]
+def _values(delivery: Delivery) -> dict[str, object]:
+    return {
+        "microgrid": delivery.microgrid_id,
+        "of": delivery.dispatcher,
+        "reporter": delivery.reporter,
+        "now": delivery.now,
+        "told": delivery.version,
+    }
 
 
 def _find_reporter(connection: sa.Connection, delivery: Delivery) -> Reporter:
-    select = sa.select(reporters.c.last_sequence, reporters.c.lost).where(
-        *_of_dispatcher(delivery), reporters.c.name == delivery.reporter
-    )
-    found = connection.execute(select).one_or_none()
+    found = connection.execute(_FIND_REPORTER, _values(delivery)).one_or_none()
     return Reporter() if found is None else Reporter(*found)
 
 
 def _note_reporter(connection: sa.Connection, delivery: Delivery, reporter: Reporter) -> None:
     """Remember a reporter, and forget those that have not reported for longest."""
-    turn = sa.select(sa.func.coalesce(sa.func.max(reporters.c.turn), 0) + 1).where(
-        *_of_dispatcher(delivery)
-    )
+    values = _values(delivery)
     row = {
         "microgrid_id": delivery.microgrid_id,
         "dispatcher": delivery.dispatcher,
         "name": delivery.reporter,
-        "turn": connection.scalar(turn),
+        "turn": connection.scalar(_NEXT_TURN, values),
         **asdict(reporter),
     }
-    connection.execute(reporters.insert().prefix_with("OR REPLACE"), [row])
-    kept = (
-        sa.select(reporters.c.name)
-        .where(*_of_dispatcher(delivery))
-        .order_by(reporters.c.turn.desc())
-        .limit(REMEMBERED_REPORTERS)
-    )
-    connection.execute(
-        reporters.delete().where(*_of_dispatcher(delivery), reporters.c.name.not_in(kept))
-    )
+    connection.execute(_PUT_REPORTER, row)
+    connection.execute(_FORGET_REPORTERS, values)
 
 
 def _note_dispatcher(connection: sa.Connection, delivery: Delivery, newly_lost: int) -> None:
-    d = dispatchers.c
-    values: dict[str, object] = {"last_report": delivery.now, "lost": d.lost + newly_lost}
-    if delivery.version:
-        values["version"] = delivery.version
-    known = connection.execute(
-        dispatchers.update()
-        .where(d.microgrid_id == delivery.microgrid_id, d.name == delivery.dispatcher)
-        .values(values)
-    )
+    values = _values(delivery)
+    known = connection.execute(_NOTE_DISPATCHER, values | {"newly_lost": newly_lost})
     if known.rowcount:
         return
-    count = sa.select(sa.func.count()).where(d.microgrid_id == delivery.microgrid_id)
-    check_room(delivery, connection.scalars(count).one())
+    check_room(delivery, connection.scalars(_COUNT_DISPATCHERS, values).one())
     row = {
         "microgrid_id": delivery.microgrid_id,
         "name": delivery.dispatcher,
@@ -269,7 +243,55 @@ def _note_dispatcher(connection: sa.Connection, delivery: Delivery, newly_lost: 
         "last_report": delivery.now,
         "lost": newly_lost,
     }
-    connection.execute(dispatchers.insert(), [row])
+    connection.execute(_ADD_DISPATCHER, row)
+
+
+# Built once: a statement of SQLAlchemy takes long to build, and is freed only by the garbage
+# collector.
+_OF_DISPATCHER = [
+    reporters.c.microgrid_id == sa.bindparam("microgrid"),
+    reporters.c.dispatcher == sa.bindparam("of"),
+]
+_IN_MICROGRID = dispatchers.c.microgrid_id == sa.bindparam("microgrid")
+_COUNTERS = sa.select(run_counters)
+_SET_COUNTERS = run_counters.update()
+_PUT_RUNS = runs.insert().prefix_with("OR REPLACE")
+_FIND_RUNS = sa.select(*_RUN).where(
+    runs.c.microgrid_id == sa.bindparam("microgrid"),
+    sa.tuple_(runs.c.dispatch_id, runs.c.start_time).in_(
+        sa.bindparam("occurrences", expanding=True)
+    ),
+)
+_FIND_REPORTER = sa.select(reporters.c.last_sequence, reporters.c.lost).where(
+    *_OF_DISPATCHER, reporters.c.name == sa.bindparam("reporter")
+)
+_NEXT_TURN = sa.select(sa.func.coalesce(sa.func.max(reporters.c.turn), 0) + 1).where(
+    *_OF_DISPATCHER
+)
+_PUT_REPORTER = reporters.insert().prefix_with("OR REPLACE")
+_FORGET_REPORTERS = reporters.delete().where(
+    *_OF_DISPATCHER,
+    reporters.c.name.not_in(
+        sa.select(reporters.c.name)
+        .where(*_OF_DISPATCHER)
+        .order_by(reporters.c.turn.desc())
+        .limit(REMEMBERED_REPORTERS)
+    ),
+)
+_NOTE_DISPATCHER = (
+    dispatchers.update()
+    .where(_IN_MICROGRID, dispatchers.c.name == sa.bindparam("of"))
+    .values(
+        last_report=sa.bindparam("now"),
+        lost=dispatchers.c.lost + sa.bindparam("newly_lost"),
+        # An unknown version does not replace a known one.
+        version=sa.func.coalesce(
+            sa.func.nullif(sa.bindparam("told"), ""), dispatchers.c.version
+        ),
+    )
+)
+_COUNT_DISPATCHERS = sa.select(sa.func.count()).select_from(dispatchers).where(_IN_MICROGRID)
+_ADD_DISPATCHER = dispatchers.insert()
 
 
 # Old entries.

@@ -45,6 +45,12 @@ class _Report:
     outcome: Outcome[tuple[int, list[RunRow]]] | None = None
     done: trio.Event = field(default_factory=trio.Event)
 
+    def take_outcome(self) -> Outcome[tuple[int, list[RunRow]]]:
+        """Remove the outcome: the traceback of an error refers to the report."""
+        outcome, self.outcome = self.outcome, None
+        assert outcome is not None
+        return outcome
+
     def attempt(self, connection: sa.Connection) -> None:
         """Set the outcome; errors of the database are raised, since they concern all reports."""
         try:
@@ -96,8 +102,7 @@ class SqliteRuns(RunStore):
         self._waiting.append(waiting)
         self._arrival.unpark_all()
         await waiting.done.wait()
-        assert waiting.outcome is not None
-        last_sequence, _ = waiting.outcome.unwrap()
+        last_sequence, _ = waiting.take_outcome().unwrap()
         return last_sequence
 
     async def list(self, query: LogQuery[RunFilter]) -> LogPage[RunFilter]:

@@ -50,6 +50,12 @@ class Write:
     _done: trio.Event = field(default_factory=trio.Event)
     _abandoned: bool = False
 
+    def take_outcome(self) -> Outcome[Sequence[Change]]:
+        """Remove the outcome: the traceback of an error refers to the write."""
+        outcome, self.outcome = self.outcome, None
+        assert outcome is not None
+        return outcome
+
     @classmethod
     def of(cls, edit: Edit) -> Write:
         """Return the write that carries an edit out."""
@@ -110,8 +116,7 @@ class WriteQueue:
             await write._done.wait()
         finally:
             write._abandoned = True
-        assert write.outcome is not None
-        return write.outcome.unwrap()
+        return write.take_outcome().unwrap()
 
     def wake(self) -> None:
         """Look again at what is held up: the watchers of a microgrid may have caught up."""
