@@ -71,6 +71,23 @@ def signed(now: datetime = NOW, number: int = 0, **changes: str) -> dict[str, st
     return {**metadata, **changes}
 
 
+def test_nonces_of_a_removed_key_are_forgotten_and_no_replay_succeeds() -> None:
+    authenticator = guard(SIGNED)
+    assert passes(authenticator, signed(number=1))
+    nonces = len(find_nonces())
+    authenticator.keys = Keys.of("other")
+    assert len(find_nonces()) == nonces - 1
+    authenticator.keys = Keys([SIGNED])
+    assert not passes(authenticator, signed(number=1))
+    assert not passes(authenticator, signed(number=2))
+    assert passes(authenticator, signed(NOW + timedelta(seconds=1), number=3))
+
+
+def find_nonces() -> list[object]:
+    gc.collect()
+    return [each for each in gc.get_objects() if isinstance(each, auth._Nonces)]
+
+
 @pytest.mark.parametrize("golden", GOLDEN)
 def test_golden_signatures(golden: dict[str, Any]) -> None:
     authenticator = guard(Key(golden["key"], golden["secret"]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -14,12 +15,14 @@ from trio.testing import MockClock
 from tests.helpers.service import START, OpenStore, Wired, wired
 from trio_dispatch import ConnectionState, DispatcherInfo, DispatcherStatus, clock
 from trio_dispatch.api import runs_wire
+from trio_dispatch.api.codec import time_to_nanos
+from trio_dispatch.api.dispatchers import encode_status
 from trio_dispatch.grpc import Cardinality, GRPCError, Status
 from trio_dispatch.model.runs import ReportKind, RunReport
 from trio_dispatch.service import Store, open_store, purge_file
 from trio_dispatch.service.errors import StoreUnavailableError
-from trio_dispatch.service.statuses import STORE_DELAY
-from trio_dispatch.service.store.runs import ToldStatus
+from trio_dispatch.service.statuses import STORE_DELAY, Statuses
+from trio_dispatch.service.store.runs import Delivery, ToldStatus
 
 SECOND = timedelta(seconds=1)
 LIVE = DispatcherStatus(
@@ -210,3 +213,22 @@ async def test_invalid_status_is_refused(field: str, value: Any, message: str) -
     with pytest.raises(GRPCError, match=message) as caught:
         await send(request)
     assert caught.value.status is Status.INVALID_ARGUMENT
+
+
+async def test_dispatchers_that_have_fallen_silent_take_no_memory(
+    autojump_clock: MockClock,
+) -> None:
+    async with wired(None) as service:
+        statuses = Statuses(service.store.runs)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(statuses.run)
+            told = encode_status(LIVE)
+            # One that is started again and again under another name.
+            for number in range(60):
+                now = time_to_nanos(clock.now())
+                await statuses.report(Delivery(1, f"site-{number}", "a", [], 0, "", now), told)
+                await trio.sleep(60)
+            nursery.cancel_scope.cancel()
+        gc.collect()
+        reachable = gc.get_referents(*gc.get_referents(statuses.__dict__))
+        assert len([each for each in reachable if isinstance(each, Delivery | ToldStatus)]) <= 11

@@ -118,20 +118,34 @@ class Authenticator:
     """An interceptor that refuses calls without a valid key; health checks need none.
 
     Attributes:
-      keys: The valid keys; None permits everything to everyone.  It may be set at any time, and
-        applies to later calls.
       faults: Counts and logs the calls that are refused.
 
     Args:
+      keys: The valid keys.
       stamps: Keeps the newest second of a signature for each key beyond the end of the process; or,
         where several services share a store, the nonces.
     """
 
     def __init__(self, keys: Keys | None, stamps: Stamps | SharedNonces) -> None:
-        self.keys = keys
+        self._keys = keys
         self.faults = FaultLog()
         self._stamps = stamps
         self._nonces: dict[bytes, _Nonces] = {}
+
+    @property
+    def keys(self) -> Keys | None:
+        """The valid keys; None permits everything to everyone.
+
+        They may be set at any time, which applies to later calls.
+        """
+        return self._keys
+
+    @keys.setter
+    def keys(self, keys: Keys | None) -> None:
+        self._keys = keys
+        # If a key becomes valid again, the store knows up to when signatures are refused.
+        valid = frozenset() if keys is None else keys.digests
+        self._nonces = {digest: each for digest, each in self._nonces.items() if digest in valid}
 
     async def __call__(self, call: ServerStream[Any, Any], proceed: Proceed) -> None:
         if not call.method_name.startswith(_HEALTH):

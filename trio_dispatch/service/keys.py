@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, KeysView, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from os import PathLike
@@ -104,6 +104,11 @@ class Keys:
             raise ValueError(f"{path}: nested too deeply") from None
         except ValueError as exc:
             raise ValueError(f"{path}: {exc}") from None  # Its context might show a secret.
+
+    @property
+    def digests(self) -> KeysView[bytes]:
+        """The digests of all keys, see `digest_of`."""
+        return self._by_digest.keys()
 
     def find(self, key: str) -> Key | None:
         """Return the key with this text."""

@@ -14,6 +14,8 @@ from typing import Final, TypeAlias
 
 import trio
 
+from .. import clock
+from ..api.codec import time_to_nanos
 from ..api.dispatchers import decode_status
 from ..model.dispatchers import DispatcherInfo
 from ..model.times import time_from_nanos
@@ -42,8 +44,7 @@ class Statuses:
 
     def __init__(self, runs: RunStore) -> None:
         self._runs = runs
-        self._told: dict[_Name, ToldStatus] = {}
-        # The last delivery of each dispatcher, without its reports.
+        # The last delivery of each dispatcher that has reported recently, without its reports.
         self._delivered: dict[_Name, Delivery] = {}
         self._unstored: dict[_Name, ToldStatus] = {}
         self._arrived = trio.Event()
@@ -58,25 +59,30 @@ class Statuses:
         last = 0
         if delivery.reports or status is None or self._differs(rest):
             last = await self._runs.report(delivery)
-            self._delivered[name] = rest
+            if status is not None:
+                self._delivered[name] = rest
         else:
             await trio.lowlevel.checkpoint()
         if status is not None:
-            told = ToldStatus(delivery.microgrid_id, delivery.dispatcher, delivery.now, status)
-            self._told[name] = self._unstored[name] = told
+            self._unstored[name] = ToldStatus(*name, delivery.now, status)
             self._arrived.set()
         return last
 
     async def dispatchers(self, microgrid_id: int, now: datetime) -> list[DispatcherInfo]:
         """Return the dispatchers that have reported to a microgrid, by name."""
+        before = self._unstored.copy()
         stored = await self._runs.dispatchers(microgrid_id)
-        return [self._latest(info, microgrid_id, now) for info in stored]
+        told = before | self._unstored
+        return [_latest(info, told.get((microgrid_id, info.name)), now) for info in stored]
 
     async def all_dispatchers(self, now: datetime) -> dict[int, list[DispatcherInfo]]:
         """Return the dispatchers that have reported, by microgrid, by name."""
+        before = self._unstored.copy()
+        stored = await self._runs.list_dispatchers()
+        told = before | self._unstored
         return {
-            id_: [self._latest(info, id_, now) for info in found]
-            for id_, found in (await self._runs.list_dispatchers()).items()
+            id_: [_latest(info, told.get((id_, info.name)), now) for info in found]
+            for id_, found in stored.items()
         }
 
     async def run(self) -> None:
@@ -86,6 +92,7 @@ class Statuses:
                 await self._arrived.wait()
                 await trio.sleep(STORE_DELAY)
                 self._arrived = trio.Event()
+                self._forget()
                 await self._store()
         finally:
             with trio.move_on_after(_LAST_STORE_TIMEOUT, shield=True):
@@ -101,6 +108,13 @@ class Statuses:
             or delivery.now - known.now > _TRUSTED
         )
 
+    def _forget(self) -> None:
+        """Forget the deliveries that are no longer trusted."""
+        now = time_to_nanos(clock.now())
+        self._delivered = {
+            name: known for name, known in self._delivered.items() if now - known.now <= _TRUSTED
+        }
+
     async def _store(self) -> None:
         some = [*self._unstored.values()]
         if not some:
@@ -115,9 +129,10 @@ class Statuses:
             if self._unstored.get(told.name) is told:
                 del self._unstored[told.name]
 
-    def _latest(self, info: DispatcherInfo, microgrid_id: int, now: datetime) -> DispatcherInfo:
-        told = self._told.get((microgrid_id, info.name))
-        if told is not None and (heard := time_from_nanos(told.time)) >= info.last_report_time:
-            info = replace(info, last_report_time=heard, status=decode_status(told.status))
-        since = info.last_report_time if info.is_silent(now) else None
-        return replace(info, offline_since=since)
+
+def _latest(info: DispatcherInfo, told: ToldStatus | None, now: datetime) -> DispatcherInfo:
+    """Return what is stored about a dispatcher, with the status that it has told since."""
+    if told is not None and (heard := time_from_nanos(told.time)) >= info.last_report_time:
+        info = replace(info, last_report_time=heard, status=decode_status(told.status))
+    since = info.last_report_time if info.is_silent(now) else None
+    return replace(info, offline_since=since)

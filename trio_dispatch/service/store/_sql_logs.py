@@ -285,9 +285,7 @@ _NOTE_DISPATCHER = (
         last_report=sa.bindparam("now"),
         lost=dispatchers.c.lost + sa.bindparam("newly_lost"),
         # An unknown version does not replace a known one.
-        version=sa.func.coalesce(
-            sa.func.nullif(sa.bindparam("told"), ""), dispatchers.c.version
-        ),
+        version=sa.func.coalesce(sa.func.nullif(sa.bindparam("told"), ""), dispatchers.c.version),
     )
 )
 _COUNT_DISPATCHERS = sa.select(sa.func.count()).select_from(dispatchers).where(_IN_MICROGRID)
