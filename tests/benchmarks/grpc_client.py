@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import struct
 import sys
 import time
 from abc import ABC, abstractmethod
@@ -23,8 +24,10 @@ from typing import Any
 import betterproto2
 import grpc
 import grpclib.client
+import hpack
 import trio
 from grpclib.encoding.base import CodecBase
+from hyperframe import frame
 
 from trio_dispatch.grpc import MessageCodec, open_channel
 
@@ -240,12 +243,24 @@ class GrpcAio(OnAsyncio):
         return received
 
 
-class Bare(Contender):
-    """Sends as many bytes, and waits until as many are back."""
+class Prepared(Contender):
+    """Sends prepared frames, and counts those that come back: what the server allows."""
+
+    _HEADER = struct.Struct(">BHBBL")
 
     def __init__(self, connection: socket.socket, kind: Kind) -> None:
-        self.message = kind.codec.encode(kind.message, kind.type)
+        message = kind.codec.encode(kind.message, kind.type)
+        self.message = b"\0" + len(message).to_bytes(4, "big") + message
         self.connection = connection
+        self.encoder = hpack.Encoder()
+        self.stream_id = -1
+        self.received = bytearray()
+        settings = frame.SettingsFrame(
+            settings={frame.SettingsFrame.INITIAL_WINDOW_SIZE: 2**31 - 1}
+        )
+        window = frame.WindowUpdateFrame(0, 2**30)
+        connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + settings.serialize())
+        connection.sendall(window.serialize())
 
     @classmethod
     @asynccontextmanager
@@ -254,16 +269,58 @@ class Bare(Contender):
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             yield cls(connection, kind)
 
-    async def together(self, work: Callable[[], Any], tasks: int) -> int:
-        done = 0
-        while time.perf_counter() < self.end:
-            for _ in range(tasks):
-                self.connection.sendall(self.message)
-            left = len(self.message) * tasks
-            while left:
-                left -= len(self.connection.recv(65536))
-            done += tasks
+    async def measure(self, work: str, tasks: int, seconds: float) -> tuple[float, float]:
+        self.counts_messages = work == "stream"
+        return await super().measure(work, tasks, seconds)
+
+    async def together(self, _work: Callable[[], Any], tasks: int) -> int:
+        done, running = 0, tasks
+        self.begin(tasks)
+        while running:
+            messages, ended = self.receive()
+            done += messages if self.counts_messages else ended
+            running -= ended
+            if ended and time.perf_counter() < self.end:
+                self.begin(ended)
+                running += ended
         return done
+
+    def begin(self, calls: int) -> None:
+        """Send so many requests."""
+        path = "/bench.Bench/Repeat" if self.counts_messages else "/bench.Bench/Echo"
+        fields = [
+            *((":method", "POST"), (":scheme", "http"), (":path", path), (":authority", HOST)),
+            *(("te", "trailers"), ("content-type", "application/grpc")),
+            ("count", str(MESSAGES_OF_A_STREAM)),
+        ]
+        requests = []
+        for _ in range(calls):
+            self.stream_id += 2
+            headers = frame.HeadersFrame(self.stream_id, self.encoder.encode(fields))
+            headers.flags.add("END_HEADERS")
+            data = frame.DataFrame(self.stream_id, self.message, flags=["END_STREAM"])
+            requests += [headers.serialize(), data.serialize()]
+        self.connection.sendall(b"".join(requests))
+
+    def receive(self) -> tuple[int, int]:
+        """Return the number of messages that have come, and that of calls that have ended."""
+        self.received += self.connection.recv(65536)
+        begin = messages = ended = 0
+        while begin + self._HEADER.size <= len(self.received):
+            high, low, kind, flags, _ = self._HEADER.unpack_from(self.received, begin)
+            end = begin + self._HEADER.size + (high << 16 | low)
+            if end > len(self.received):
+                break
+            if kind == frame.DataFrame.type:
+                messages += 1
+            elif kind == frame.HeadersFrame.type:
+                ended += flags & 1
+            elif kind == frame.PingFrame.type and not flags & 1:
+                data = bytes(self.received[begin + self._HEADER.size : end])
+                self.connection.sendall(frame.PingFrame(0, data, flags=["ACK"]).serialize())
+            begin = end
+        del self.received[:begin]
+        return messages, ended
 
     async def call(self) -> int:
         raise NotImplementedError
@@ -289,7 +346,7 @@ CONTENDERS: dict[str, tuple[Any, Callable[..., None]]] = {
     "grpclib on asyncio": (GrpclibOnAsyncio, run_on_asyncio),
     "grpclib through trio-asyncio": (GrpclibOnTrioAsyncio, run_on_both),
     "grpc.aio": (GrpcAio, run_on_asyncio),
-    "bare send and recv": (Bare, trio.run),
+    "prepared frames": (Prepared, trio.run),
 }
 
 
