@@ -31,6 +31,7 @@ from ._metadata import Headers, Metadata, MetadataLike, encode_metadata
 from ._pool import ConnectionPool
 from ._response import PENDING, Poll, Response
 from ._retry import PREVIOUS_ATTEMPTS, Attempts
+from ._turns import used_of_turn
 
 S = TypeVar("S")
 R = TypeVar("R")
@@ -45,9 +46,6 @@ _ACCEPT_ENCODING = ("grpc-accept-encoding", ",".join(ACCEPTED_ENCODINGS))
 # A request that the server has not looked at is repeated, at once and then with pauses.
 _MAX_RETRIES = 6
 _RETRY_PAUSE = 0.005
-# A checkpoint takes long, compared with a small message.  Between two checkpoints, messages that
-# have already come are returned up to this size in all; each counts at least as the second number.
-_TURN, _LEAST = 64 * 1024, 4 * 1024
 # A server's clock may be fast by so much when it finds that our deadline has passed.
 _EARLY = 0.5
 
@@ -114,7 +112,7 @@ class ClientStream(Response[S, R], Generic[S, R]):
         self._first: S | None = None
         self._retries = 0
         self._opening: trio.Event | None = None
-        self._taken = 0
+        self._turn = 0
 
     @property
     def metadata(self) -> Metadata:
@@ -398,19 +396,13 @@ class ClientStream(Response[S, R], Generic[S, R]):
                 break
             await self._stream_now.arrival()
             waited = True
-        if waited:
-            self._taken = 0
-        elif self._is_turn_over(result):
+        if waited or not isinstance(result, bytes):
+            self._turn = 0
+        else:
+            self._turn = used_of_turn(self._turn, len(result))
+        if not waited and not self._turn:
             await trio.lowlevel.cancel_shielded_checkpoint()
         return result
-
-    def _is_turn_over(self, result: object) -> bool:
-        """Whether other tasks are to run before this one gets the next message."""
-        self._taken += max(len(result), _LEAST) if isinstance(result, bytes) else _TURN
-        if self._taken < _TURN:
-            return False
-        self._taken = 0
-        return True
 
     # The end of the call.
 

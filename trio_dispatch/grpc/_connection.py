@@ -143,7 +143,11 @@ class Connection(ABC):
             self._quiet = False
             self._write_now()
         if self.h2.outgoing_size:
-            wake_all(self._output)
+            self.flush_soon()
+
+    def flush_soon(self) -> None:
+        """Have what is queued written when the tasks that are about to run have added to it."""
+        wake_all(self._output)
 
     def _write_now(self) -> None:
         """Write what a plain socket takes, which is cheaper than to switch to the task that writes.

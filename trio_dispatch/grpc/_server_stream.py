@@ -31,6 +31,7 @@ from ._metadata import Headers, Metadata, MetadataLike, decode_metadata, encode_
 from ._peer import Peer
 from ._status import Failure, status_headers
 from ._stream import HTTP2Stream
+from ._turns import used_of_turn
 
 S = TypeVar("S")
 R = TypeVar("R")
@@ -62,9 +63,10 @@ class ServerStream(grpclib.server.Stream[R, S], Generic[R, S]):
     Each call has its own task.  It is cancelled when the call's deadline passes, when the client
     cancels the call or disconnects, and when the grace period of a stopping server ends.
 
-    Every async method is a checkpoint, except that other tasks do not run when the whole request of
-    a call with a single one has come already, and when its single reply can be sent without
-    waiting; either can be cancelled nevertheless.  Receiving may be cancelled and tried again; a
+    Every async method is a checkpoint, with exceptions that can be cancelled nevertheless: other
+    tasks do not run when the whole request of a call with a single one has come already, when its
+    single reply can be sent without waiting, and not before up to 16 messages of a stream were sent
+    without waiting.  Receiving may be cancelled and tried again; a
     `send_message` that is cancelled after a part of the message was sent ends the call.
 
     Attributes:
@@ -108,6 +110,7 @@ class ServerStream(grpclib.server.Stream[R, S], Generic[R, S]):
         self.compression = compression
         self._accepted_encodings = fields.get("grpc-accept-encoding", "")
         self._announces_gzip = False
+        self._turn = 0
         self._trailing_metadata: MetadataLike = {}
         # Without parameters, which may be of any length.
         self._reply_content_type = fields["content-type"].partition(";")[0].strip()
@@ -223,7 +226,7 @@ class ServerStream(grpclib.server.Stream[R, S], Generic[R, S]):
         await self.send_framed(framed)
 
     async def send_messages(self, messages: Sequence[S]) -> None:
-        """Send several messages of a streaming call together, with a single checkpoint."""
+        """Send several messages of a streaming call together."""
         framed = await self._framed(messages)
         del messages
         await self.send_framed(framed)
@@ -246,12 +249,17 @@ class ServerStream(grpclib.server.Stream[R, S], Generic[R, S]):
             headers = self._headers_before_messages()
         self._send_message_done = True
         # A single reply is sent with the status, without which it does not count: that is soon.
-        flush = self._cardinality.server_streaming
+        streaming = self._cardinality.server_streaming
+        flush = streaming and not self._turn
         sent = await stream.send_data(messages.data, headers=headers, flush=flush)
         if not sent and stream.failure is not None:
             await self._failed(stream.failure)
         self.messages_sent += messages.count
-        if flush or not stream.remote_ended:
+        if streaming:
+            if not flush:
+                stream.connection.flush_soon()
+            self._turn = used_of_turn(self._turn, len(messages.data))
+        if not self._turn and (streaming or not stream.remote_ended):
             await trio.lowlevel.cancel_shielded_checkpoint()
 
     def send_framed_nowait(self, messages: FramedMessages) -> bool:

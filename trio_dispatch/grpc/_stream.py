@@ -45,6 +45,7 @@ class StreamOwner(Protocol):
     @property
     def has_room(self) -> bool: ...
     def flush(self) -> None: ...
+    def flush_soon(self) -> None: ...
     def return_credit(self, stream: HTTP2Stream, size: int) -> None: ...
     def reset_stream(self, stream: HTTP2Stream, code: ErrorCodes) -> None: ...
     def stream_closed(self, stream: HTTP2Stream) -> None: ...
@@ -255,6 +256,13 @@ class HTTP2Stream:
         """
         if self._sending:
             raise trio.BusyResourceError("another task is sending on this call")
+        if headers is not None and not self.over and self.connection.has_room:
+            self._queue_headers(headers, end_stream=False)
+            headers = None
+        if headers is None and len(data) <= MAX_DATA and self._queue_whole(data, end_stream):
+            if flush:
+                self.connection.flush()
+            return True
         self._sending = True
         view, sent, waiting = memoryview(data), 0, 0
         deadline = math.inf
@@ -291,12 +299,22 @@ class HTTP2Stream:
 
     def send_data_nowait(self, data: bytes) -> bool:
         """Queue data if all of it can be queued at once; whether it was."""
+        if self._sending or not self._queue_whole(data):
+            return False
+        self.connection.flush()
+        return True
+
+    def _queue_whole(self, data: bytes, end_stream: bool = False) -> bool:
+        """Queue data, unless there is no room for all of it; whether it was queued."""
         connection = self.connection
-        if self._sending or self.over or not connection.has_room:
+        if (
+            self.over
+            or not connection.has_room
+            or not connection.h2.queue_data(self.id, data, end_stream=end_stream)
+        ):
             return False
-        if not connection.h2.queue_data(self.id, data):
-            return False
-        connection.flush()
+        if end_stream:
+            self._end_sent()
         return True
 
     def _wait_for_reader(self, size: int) -> int:

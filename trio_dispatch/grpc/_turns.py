@@ -1,4 +1,4 @@
-"""How the connections of a server share its time."""
+"""How connections and calls share the time with other tasks."""
 
 from __future__ import annotations
 
@@ -13,6 +13,17 @@ _FRAMES_ALONE: Final = 200
 _FRAMES_PER_TICK: Final = 64
 # Of one connection, however many wait: the headers of a call and its message.
 _MIN_FRAMES: Final = 4
+
+# A checkpoint takes long, compared with a small message.  A call sends or returns messages up to
+# this size in all before other tasks run; each counts at least as the second number.
+_TURN: Final = 64 * 1024
+_LEAST: Final = 4 * 1024
+
+
+def used_of_turn(used: int, size: int) -> int:
+    """Return what is used of a call's turn after a message of that size; 0 if the turn is over."""
+    used += max(size, _LEAST)
+    return used if used < _TURN else 0
 
 
 class Turns:
