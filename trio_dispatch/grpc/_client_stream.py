@@ -31,6 +31,7 @@ from ._metadata import Headers, Metadata, MetadataLike, encode_metadata
 from ._pool import ConnectionPool
 from ._response import PENDING, Poll, Response
 from ._retry import PREVIOUS_ATTEMPTS, Attempts
+from ._stream import HTTP2Stream
 from ._turns import used_of_turn
 
 S = TypeVar("S")
@@ -255,6 +256,10 @@ class ClientStream(Response[S, R], Generic[S, R]):
             if self._opening is not None:
                 await self._opening.wait()
                 continue
+            stream = self._pool.open_stream_nowait(self._request_headers)
+            if stream is not None:
+                self._opened(stream)
+                return
             self._opening = trio.Event()
             try:
                 await self._open()
@@ -266,14 +271,18 @@ class ClientStream(Response[S, R], Generic[S, R]):
         await trio.lowlevel.checkpoint_if_cancelled()
         while True:
             try:
-                self._http2 = await self._pool.open_stream(self._request_headers)
+                stream = await self._pool.open_stream(self._request_headers)
             except GRPCError as error:
                 if not await self._wait_to_retry(error, None):
                     raise
             else:
-                break
+                self._opened(stream)
+                return
+
+    def _opened(self, stream: HTTP2Stream) -> None:
+        self._http2 = stream
         self._send_request_done = True
-        self.peer = self._http2.connection.peer
+        self.peer = stream.connection.peer
 
     def _request_headers(self) -> Headers:
         deadline = self._explicit

@@ -87,8 +87,18 @@ class ConnectionPool:
             connection.close(_closed())
         wake_all(self._waiting)
 
+    def open_stream_nowait(self, headers: Callable[[], Headers]) -> HTTP2Stream | None:
+        """Queue a request's headers on a connection that has room for another stream, if any.
+
+        The caller flushes them.
+        """
+        for connection in self.connections:
+            if connection.admits_stream:
+                return connection.open_stream(headers())
+        return None
+
     async def open_stream(self, headers: Callable[[], Headers]) -> HTTP2Stream:
-        """Queue a request's headers on a connection that has room for another stream.
+        """Queue a request's headers as soon as a connection has room for another stream.
 
         The caller flushes them.  A checkpoint only if none has room; cancelled then, nothing is
         sent.
@@ -100,9 +110,9 @@ class ConnectionPool:
         while True:
             if self._closed:
                 raise _closed().error()
-            for connection in self.connections:
-                if connection.admits_stream:
-                    return connection.open_stream(headers())
+            stream = self.open_stream_nowait(headers)
+            if stream is not None:
+                return stream
             failed = self.attempts_failed - attempts
             if failed >= (_MAX_ATTEMPTS if self.usable else 1):
                 assert self._failure is not None

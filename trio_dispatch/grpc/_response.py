@@ -11,7 +11,7 @@ from grpclib.encoding.base import StatusDetailsCodecBase
 from grpclib.exceptions import GRPCError
 
 from ._grpclib import Peer, Stream
-from ._metadata import Metadata, decode_metadata
+from ._metadata import Headers, Metadata, decode_metadata
 from ._status import error_of_http, status_error
 from ._stream import HTTP2Stream
 
@@ -40,8 +40,8 @@ class Response(Stream[S, R], Generic[S, R]):
         self._send_request_done = self._end_done = self._cancel_done = False
         self._recv_initial_metadata_done = self._recv_trailing_metadata_done = False
         self._trailers_only: bool | None = None
-        self.initial_metadata: Metadata | None = None
-        self.trailing_metadata: Metadata | None = None
+        self._initial_metadata: Metadata | None = None
+        self._trailing_metadata: Metadata | None = None
         self.peer: Peer | None = None
         self._http2: HTTP2Stream | None = None
         # The request, while it may have to be sent again.
@@ -54,7 +54,29 @@ class Response(Stream[S, R], Generic[S, R]):
         """Forget the response to an attempt that has failed."""
         self._recv_initial_metadata_done = self._recv_trailing_metadata_done = False
         self._trailers_only = None
-        self.initial_metadata = self.trailing_metadata = None
+        self._initial_metadata = self._trailing_metadata = None
+
+    # Few calls look at metadata, so it is decoded when one does.
+
+    @property
+    def initial_metadata(self) -> Metadata | None:  # type: ignore[override]
+        """The metadata of the response, None until it has come."""
+        if self._initial_metadata is None and self._recv_initial_metadata_done:
+            headers = None if self._trailers_only else self._stream_now.headers
+            self._initial_metadata = decode_metadata(headers or [])
+        return self._initial_metadata
+
+    @property
+    def trailing_metadata(self) -> Metadata | None:  # type: ignore[override]
+        """The metadata of the status, None until it has come."""
+        if self._trailing_metadata is None and self._recv_trailing_metadata_done:
+            self._trailing_metadata = decode_metadata(self._trailers or [])
+        return self._trailing_metadata
+
+    @property
+    def _trailers(self) -> Headers | None:
+        stream = self._stream_now
+        return stream.headers if self._trailers_only else stream.trailers
 
     @property
     def _stream_now(self) -> HTTP2Stream:
@@ -73,7 +95,6 @@ class Response(Stream[S, R], Generic[S, R]):
         headers = dict(stream.headers)
         if "grpc-status" in headers:
             self._trailers_only = True
-            self.initial_metadata = decode_metadata([])
         else:
             error = error_of_http(headers)
             if error is not None:
@@ -83,7 +104,6 @@ class Response(Stream[S, R], Generic[S, R]):
                     del error  # its traceback refers to this frame
             # From here on, another attempt might have another reply.
             self._request = None
-            self.initial_metadata = decode_metadata(stream.headers)
             stream.messages.encoding = headers.get("grpc-encoding", "identity")
         self._recv_initial_metadata_done = True
         return None
@@ -120,10 +140,9 @@ class Response(Stream[S, R], Generic[S, R]):
         if not (stream.remote_ended or self._trailers_only):
             self._raise_failure()
             return PENDING
-        trailers = stream.headers if self._trailers_only else stream.trailers
+        trailers = self._trailers
         if trailers is None:
             raise GRPCError(Status.UNKNOWN, "the response ended without trailers")
-        self.trailing_metadata = decode_metadata(trailers)
         self._recv_trailing_metadata_done = True
         error = status_error(dict(trailers), self._status_details_codec)
         if error is not None:
