@@ -12,7 +12,7 @@ import trio.testing
 from tests.helpers.greeter import GreeterStub, HelloReply, HelloRequest
 from tests.helpers.greeting import Greeter, serve
 from trio_dispatch.grpc import Cardinality, Channel, GRPCError, Limits, Server, Status
-from trio_dispatch.grpc._http2 import CONNECTION_WINDOW
+from trio_dispatch.grpc._strict_h2 import CONNECTION_WINDOW
 
 HELLOS = ("/greeter.v1.Greeter/SayHellos", Cardinality.UNARY_STREAM, HelloRequest, HelloReply)
 CHAT = ("/greeter.v1.Greeter/Chat", Cardinality.STREAM_STREAM, HelloRequest, HelloReply)

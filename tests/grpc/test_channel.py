@@ -22,7 +22,7 @@ from trio_dispatch.grpc import (
     open_call,
     open_channel,
 )
-from trio_dispatch.grpc._http2 import CONNECTION_WINDOW
+from trio_dispatch.grpc._strict_h2 import CONNECTION_WINDOW
 
 HELLOS = ("/greeter.v1.Greeter/SayHellos", Cardinality.UNARY_STREAM, HelloRequest, HelloReply)
 

@@ -17,11 +17,12 @@ from h2.exceptions import ProtocolError
 from hyperframe.frame import Frame
 
 from ._headers import MalformedError, check_response, check_trailers
-from ._http2 import CONNECTION_WINDOW, HTTP2
+from ._http2 import HTTP2
 from ._metadata import Headers, text_headers
 from ._peer import Peer
 from ._status import Failure, failure_of_reset
 from ._stream import HTTP2Stream, wake_all
+from ._strict_h2 import CONNECTION_WINDOW
 from ._transport import Transport
 
 log = logging.getLogger(__name__)
