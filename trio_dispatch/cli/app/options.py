@@ -151,8 +151,8 @@ _FOLDER = click.get_app_dir("trio-dispatch")
 SHARED_OPTIONS = (
     _shared(
         "--url -u", TEXT,
-        "The service: grpc://HOST:PORT, with ?ssl=false if it has no TLS; HOST:PORT is short for "
-        "it, without TLS on this machine.",
+        "The service: grpc://HOST:PORT, with ?ssl=false if it has no TLS; or HOST:PORT, without "
+        "TLS on this machine and with TLS elsewhere.",
         metavar="URL", envvar="DISPATCH_API_URL",
     ),
     _shared(
@@ -167,7 +167,9 @@ SHARED_OPTIONS = (
         "--microgrid -m", MICROGRID, "The id of the microgrid.", envvar="DISPATCH_MICROGRID_ID"
     ),
     _shared(
-        "--timezone", ZONE, "The zone of times: local, UTC or a name such as Europe/Berlin.",
+        "--timezone", ZONE,
+        "The time zone in which times are read and shown: local, UTC or a name such as "
+        "Europe/Berlin.",
         default="local", envvar="DISPATCH_TIMEZONE",
         is_eager=True,  # times are parsed in it
     ),
@@ -190,7 +192,8 @@ SHARED_OPTIONS = (
     ),
     _shared(
         "--context", TEXT,
-        "Take the options of [contexts.NAME] in that file, before those of the environment.",
+        "Use the options in [contexts.NAME] of that file; they have precedence over the "
+        "environment.",
         metavar="NAME", envvar="TRIO_DISPATCH_CONTEXT", is_eager=True, expose_value=False,
         callback=_take_context,
     ),

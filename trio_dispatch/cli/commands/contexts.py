@@ -19,8 +19,8 @@ _HEADING = ("", "NAME", "MICROGRID", "URL")
 async def contexts(settings: Settings) -> None:
     """List the contexts of the configuration file.
 
-    A context has options of its own, as in [contexts.site-7], and --context site-7 selects it.  The
-    one that is used now has a star.
+    A context is a section with options, such as [contexts.site-7]; --context site-7 selects it.
+    The context in use has a star.
 
     \b
       trio-dispatch contexts

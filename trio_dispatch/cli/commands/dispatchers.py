@@ -14,9 +14,9 @@ from ..app.streams import tell
 async def dispatchers(settings: Settings) -> None:
     """Show the dispatchers that have reported, and whether they are live.
 
-    A dispatcher with a name tells the service its status about every 30 seconds.  It is offline
-    when three such messages are missing.  LATENESS is that of the last start or end of a run,
-    WAITING the number of reports that are not delivered yet, and LOST of those that never will be.
+    A dispatcher with a name sends its status to the service about every 30 seconds.  It is offline
+    when three such messages are missing.  LATENESS is how late it announced the last start or end
+    of a run; WAITING and LOST are the numbers of reports that wait for delivery and that are lost.
     """
     async with settings.client() as client:
         found = await client.list_dispatchers(settings.microgrid_id)

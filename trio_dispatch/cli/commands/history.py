@@ -29,7 +29,7 @@ from ..app.streams import tell
 @click.argument("id", metavar="ID", type=IDS, callback=single)
 @option("--from time_from", MOMENT, "Only changes at this time or later.")
 @option("--to time_to", MOMENT, "Only changes before this time.")
-@option("--limit", NUMBER, "Show at most this many, the latest.", default="100")
+@option("--limit", NUMBER, "Show at most this many changes, the latest.", default="100")
 async def history(
     settings: Settings,
     *,
@@ -65,8 +65,8 @@ async def history(
 async def explain(settings: Settings, *, id: int) -> None:
     """Explain why a dispatch runs or does not run.
 
-    It tells what the content of the dispatch means at present, and what dispatchers and actors have
-    reported.  If the microgrid does not have the dispatch, the exit status is 3.
+    The command says what the content of the dispatch means at present, and what dispatchers and
+    actors have reported.  If the microgrid does not have the dispatch, the exit status is 3.
     """
     now = settings.now()
     dispatch: Dispatch | None = None

@@ -49,17 +49,19 @@ _plan_options = (
     option(
         "--format",
         click.Choice(FORMATS),
-        "TOML, CSV, or JSON, one object per line [default: by the end of the name, else JSON].",
+        "TOML, CSV, or JSON, one object per line [default: by the suffix of FILE, else JSON].",
     ),
     option("--type types", TYPE, "The plan also covers this type; may be repeated.", multiple=True),
-    option("--prune", None, "Delete dispatches of the plan's types that are not in the plan."),
+    option("--prune", None, "Also delete dispatches of the plan's types that are not in the plan."),
     option(
-        "--ahead", AHEAD_TIME, "For how long ahead local times become dispatches [default: 1y]."
+        "--ahead",
+        AHEAD_TIME,
+        "How far ahead entries in local time become dispatches [default: 1y].",
     ),
     option(
         "--state state_path",
         FILE,
-        "Where the plan remembers what its entries have become [default: FILE.state].",
+        "The file that records which dispatch each entry became [default: FILE.state].",
     ),
 )
 
@@ -81,8 +83,8 @@ async def diff(
 ) -> None:
     """Show how the dispatches of the service differ from a plan.
 
-    It shows what apply would do with the same options, which are explained there.  The exit status
-    is 0 if nothing differs, 1 if something does, and 2 after an error.
+    The command shows what apply would do with the same options, and changes nothing.  The exit
+    status is 0 if nothing differs, 1 if something differs, and 2 after an error.
 
     \b
       trio-dispatch diff plan.toml
@@ -108,10 +110,11 @@ async def apply(
 ) -> None:
     """Make the dispatches of the service match a plan.
 
-    FILE is like the output of export; only type, start_time, duration and target are required.  It
-    covers the types that it names; other dispatches are left alone.  Only the fields that differ
-    are updated, so a run in progress is not stopped.  The command shows what it will do and asks;
-    without a terminal it requires --yes.  If it fails halfway, give the same command again.
+    FILE is like the output of export; only type, start_time, duration and target are required.
+    The plan covers the types that it names; dispatches of other types stay as they are.  Only the
+    fields that differ are updated, so a run in progress is not stopped.  The command shows what it
+    will do and asks; without a terminal it requires --yes.  If it fails halfway, give the same
+    command again: it does what is left.
 
     \b
       trio-dispatch apply plan.toml

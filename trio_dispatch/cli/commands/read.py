@@ -35,25 +35,30 @@ _SORT_FIELDS = {"start": "start_time", "created": "create_time", "updated": "upd
 
 @shared_options
 @output_formats("table", "wide", "json", "csv")
-@option("--type types", TYPE, "Of this type; may be repeated.", multiple=True)
-@option("--query -q queries", TEXT, "With this text in the type, or #4 for id 4.", multiple=True)
-@option("--id ids", IDS, "With one of these ids: 1,2,5-9.")
+@option("--type types", TYPE, "Only dispatches of this type; may be repeated.", multiple=True)
+@option(
+    "--query -q queries",
+    TEXT,
+    "Only dispatches with this text in the type, or #4 for id 4; may be repeated.",
+    multiple=True,
+)
+@option("--id ids", IDS, "Only dispatches with one of these ids: 1,2,5-9.")
 @option(
     "--target targets",
     TARGET,
-    "With exactly this target: 1,2,5-9 or battery,inverter:pv; may be repeated.",
+    "Only dispatches with exactly this target: 1,2,5-9 or battery,inverter:pv; may be repeated.",
     multiple=True,
 )
-@option("--active/--inactive", None, "Only active ones, or only inactive ones.", default=None)
+@option("--active/--inactive", None, "Only active dispatches, or only inactive ones.", default=None)
 @option("--dry-run/--no-dry-run", None, "Only dry runs, or no dry runs.", default=None)
-@option("--recurring/--once", None, "Only those that recur, or do not recur.", default=None)
-@option("--running", None, "Only those that run now.")
-@option("--start-from", MOMENT, "That start at this time or later.")
-@option("--start-to", MOMENT, "That start before this time.")
-@option("--end-from", MOMENT, "That end at this time or later, or never.")
-@option("--end-to", MOMENT, "That end before this time.")
-@option("--updated-from update_from", MOMENT, "Last updated at this time or later.")
-@option("--updated-to update_to", MOMENT, "Last updated before this time.")
+@option("--recurring/--once", None, "Only dispatches that recur, or that do not.", default=None)
+@option("--running", None, "Only dispatches that run now.")
+@option("--start-from", MOMENT, "Only dispatches that start at this time or later.")
+@option("--start-to", MOMENT, "Only dispatches that start before this time.")
+@option("--end-from", MOMENT, "Only dispatches that end at this time or later, or never.")
+@option("--end-to", MOMENT, "Only dispatches that end before this time.")
+@option("--updated-from update_from", MOMENT, "Only dispatches updated at this time or later.")
+@option("--updated-to update_to", MOMENT, "Only dispatches last updated before this time.")
 @option("--sort", click.Choice([*_SORT_FIELDS]), "The time to sort by.", default="created")
 @option("--ascending/--descending", None, "Earliest first, or latest first.", default=False)
 async def list_(
@@ -67,8 +72,8 @@ async def list_(
 ) -> None:
     """List dispatches.
 
-    A table on a terminal fits it; --output wide has complete rows, and csv is a plan as export
-    writes it.
+    On a terminal, rows are shortened to its width; --output wide prints complete rows, and
+    --output csv a plan as export writes it.
 
     \b
       trio-dispatch list --type CHARGE --start-from today

@@ -37,16 +37,24 @@ _Put = Callable[[str], Awaitable[None]]
 
 @shared_options
 @click.argument("ids", metavar="[ID]...", nargs=-1, type=IDS)
-@option("--type types", TYPE, "Of this type; may be repeated.", multiple=True)
+@option("--type types", TYPE, "Only runs of this type; may be repeated.", multiple=True)
 @option(
-    "--state states", click.Choice([*_STATES]), "In this state; may be repeated.", multiple=True
+    "--state states",
+    click.Choice([*_STATES]),
+    "Only runs in this state; may be repeated.",
+    multiple=True,
 )
-@option("--component components", IDS, "Of actors for these components: 1,2,5-9.")
-@option("--dispatcher dispatchers", TEXT, "Of this dispatcher; may be repeated.", multiple=True)
-@option("--from start_from", MOMENT, "That were due to start at this time or later.")
-@option("--to start_to", MOMENT, "That were due to start before this time.")
-@option("--limit", NUMBER, "Show at most this many, the latest.", default="100")
-@option("--follow -f", None, "Go on: print a line for each run that changes.")
+@option("--component components", IDS, "Only runs of actors for these components: 1,2,5-9.")
+@option(
+    "--dispatcher dispatchers",
+    TEXT,
+    "Only runs of this dispatcher; may be repeated.",
+    multiple=True,
+)
+@option("--from start_from", MOMENT, "Only runs that were due at this time or later.")
+@option("--to start_to", MOMENT, "Only runs that were due before this time.")
+@option("--limit", NUMBER, "Show at most this many runs, the latest.", default="100")
+@option("--follow -f", None, "Continue: print a line for each run that changes.")
 async def runs(
     settings: Settings,
     *,
@@ -63,8 +71,8 @@ async def runs(
 ) -> None:
     """Show the runs that dispatchers have reported.
 
-    There is a line for what each actor did in a run.  A run that no actor reported has a line for
-    its announcement.  With --json all reported runs are printed, announcements too.
+    The output has one line for each actor in each run.  A run that no actor has reported has a line
+    for its announcement.  With --json all reported runs are printed, and announcements too.
 
     \b
       trio-dispatch runs --state failed --from yesterday

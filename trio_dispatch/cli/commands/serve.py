@@ -29,7 +29,7 @@ METRICS = Parsed("host:port", parse_tcp)
 @option(
     "--listen",
     LISTEN,
-    "Listen here, or on unix:PATH; port 0 is any free one; may be repeated.",
+    "The address to listen on, or unix:PATH; port 0 selects a free port; may be repeated.",
     multiple=True,
     default=["127.0.0.1:50051"],
 )
@@ -43,8 +43,8 @@ METRICS = Parsed("host:port", parse_tcp)
     "--key keys",
     TEXT,
     "An API key with all rights; may be repeated.  Other users of this machine can see it in the "
-    "list of processes: --keys is safer.  Without any key only this machine is served, and "
-    "everyone on it has access.",
+    "list of processes: --keys is safer.  Without any key the service serves only this machine, "
+    "and everyone on it has access.",
     metavar="KEY",
     multiple=True,
     envvar="DISPATCH_SERVICE_KEYS",
@@ -55,8 +55,10 @@ METRICS = Parsed("host:port", parse_tcp)
     FILE,
     "A TOML file of API keys, with their secrets, microgrids and rights; SIGHUP reloads it.",
 )
-@option("--tls-cert", FILE, "Use TLS: the certificate and its chain, in PEM; SIGHUP reloads it.")
-@option("--tls-key", FILE, "Its private key, without a password.")
+@option(
+    "--tls-cert", FILE, "Use TLS with this certificate and its chain, in PEM; SIGHUP reloads it."
+)
+@option("--tls-key", FILE, "The private key of the certificate, without a password.")
 @option(
     "--tls-client-ca",
     FILE,
@@ -68,20 +70,22 @@ METRICS = Parsed("host:port", parse_tcp)
     "Serve metrics for Prometheus at http://HOST:PORT/metrics, and /healthz and /readyz.",
 )
 @page_options
-@option("--backup-dir", FILE, "Make backups of the database here.")
-@option("--backup-every", AGE, "How often.", default="1d")
-@option("--backup-keep", NUMBER, "Keep this many backups, the latest.", default="7")
 @option(
-    "--reflection", None, "Tell clients such as grpcurl the definitions of the API, if they ask."
+    "--backup-dir", FILE, "Make regular backups of the database in this directory.", metavar="DIR"
 )
+@option("--backup-every", AGE, "How often to make a backup.", default="1d")
+@option("--backup-keep", NUMBER, "Keep this many backups, and remove older ones.", default="7")
+@option("--reflection", None, "Serve the definition of the API to clients such as grpcurl.")
 @option(
     "--keep-runs run_age",
     AGE,
-    "Remove runs whose last report is older.",
+    "Remove runs whose last report is older than this.",
     default="400d",
 )
 @option("--max-runs", NUMBER, "Keep at most this many runs.", default="1000000")
-@option("--keep-changes change_age", AGE, "Remove changes that are older.", default="400d")
+@option(
+    "--keep-changes change_age", AGE, "Remove changes that are older than this.", default="400d"
+)
 @option("--max-changes", NUMBER, "Keep at most this many changes.", default="1000000")
 @option("--log-format", click.Choice(["text", "json"]), "The format of log lines.", default="text")
 @option(
@@ -115,7 +119,8 @@ async def serve(
 ) -> None:
     """Run a dispatch service.
 
-    SIGTERM or Ctrl-C stops it when running calls have finished; a second one stops it at once.
+    SIGTERM or Ctrl-C stops the service when running calls have finished; a second signal stops it
+    at once.
     """
     try:
         options = ServeOptions(
@@ -145,8 +150,9 @@ async def serve(
 async def backup(*, db: Path | str, dest: Path, force: bool) -> None:
     """Copy the database of a service, also while it runs.
 
-    DEST is what was committed at one moment.  It appears when it is complete, checked, and on
-    the disk.  A database in PostgreSQL is backed up by its own tools, for example pg_dump.
+    DEST becomes a copy of everything that was committed at one moment.  The file appears when it
+    is complete, checked, and on the disk.  Back up a database in PostgreSQL with its own tools,
+    for example pg_dump.
     """
     if isinstance(db, str):
         raise click.UsageError(
@@ -159,13 +165,18 @@ async def backup(*, db: Path | str, dest: Path, force: bool) -> None:
 
 
 @option("--db", DATABASE, "The database: a file, or postgresql://HOST/NAME.", required=True)
-@option("--older-than age", AGE, "Remove what is older than this: 90d, 12h.", required=True)
-@option("--only", click.Choice(["runs", "changes"]), "Remove only these.")
+@option(
+    "--older-than age",
+    AGE,
+    "Remove runs and changes that are older than this: 90d, 12h.",
+    required=True,
+)
+@option("--only", click.Choice(["runs", "changes"]), "Remove only runs, or only changes.")
 async def purge(*, db: Path | str, age: timedelta, only: Literal["runs", "changes"] | None) -> None:
     """Remove old runs and changes from a database, also while it is served.
 
-    Dispatches, and runs that last, stay.  The age of a run counts from its last report.  The file
-    does not become smaller, but the room in it is used again.
+    Dispatches stay, and so do runs that still go on.  The age of a run counts from its last report.
+    The file does not become smaller, but the space in it is used again.
     """
     before = clock.now() - age
     if isinstance(db, str):

@@ -63,8 +63,8 @@ def _check_output(ctx: click.Context, parameter: click.Parameter, name: str | No
 @shared_options
 @click.argument("ids", metavar="[ID]...", nargs=-1, type=IDS)
 @option("--from begin", MOMENT, "Start of the time range [default: now].")
-@option("--to end", MOMENT, "The end.")
-@option("--for length", DURATION, "The length, instead of --to [default: 1 day].")
+@option("--to end", MOMENT, "End of the time range.")
+@option("--for length", DURATION, "Length of the time range, instead of --to [default: 1 day].")
 @option(
     "--by",
     click.Choice(["type", "target", "component"]),
@@ -78,19 +78,25 @@ def _check_output(ctx: click.Context, parameter: click.Parameter, name: str | No
     metavar="FILE",
 )
 @option("--type types", TYPE, "Only this type; may be repeated.", multiple=True)
-@option("--height", TEXT, "Bars as high as this number of the payload: power_kw.", metavar="KEY")
+@option(
+    "--height",
+    TEXT,
+    "Draw bars as high as this number in the payload, such as power_kw.",
+    metavar="KEY",
+)
 @option("--actual", None, "Draw reported runs, too; without --from, those of the last day.")
 @option(
     "--output -o",
     click.Path(dir_okay=False),
-    "Write a picture; .svg, .png, .html or .txt selects the format.  Or table, or json.",
+    "Write a picture to FILE; the suffix .svg, .png, .html or .txt selects the format.  Or print a "
+    "table, or json.",
     metavar="FILE",
     callback=_check_output,
 )
 @option(
     "--input -i source",
     click.Path(exists=True, dir_okay=False, allow_dash=True),
-    "Draw an exported file, without a service; - is stdin.",
+    "Draw the dispatches of an exported file, without a service; - is stdin.",
     metavar="FILE",
 )
 @option(
@@ -118,16 +124,17 @@ async def timeline(
     """Draw what runs when.
 
     Each type, target or component has a row, and each run a bar, in the terminal or in a picture.
-    An .html file is a page to zoom and search in.  With --json the runs are printed, in the order
-    of their start.
+    An .html file is a page to zoom and search in.  --json prints the runs, in the order of their
+    start.
 
-    With --actual, what dispatchers and actors have reported is drawn in rows of its own, such as
-    CHARGE actual below CHARGE, from the start of each run to its end.  The service keeps no more
-    of a run, so that pauses and further attempts within it are not shown.  With --json the reported
-    runs follow the planned ones.
+    With --actual, the runs that dispatchers and actors have reported are drawn in separate rows,
+    such as CHARGE actual below CHARGE, from the start of each run to its end.  The service does not
+    record pauses and further attempts within a run, so they are not shown.  --json prints the
+    reported runs after the planned ones.
 
-    By component, a row shows what drives the component, and below it what is overridden; --json
-    prints the runs that drive.  Targets by category need --components.
+    With --by component, a row shows the runs that drive the component, and below them the
+    overridden runs; --json prints only the runs that drive.  To resolve targets by category, give
+    --components.
 
     \b
       trio-dispatch timeline

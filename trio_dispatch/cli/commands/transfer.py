@@ -37,16 +37,16 @@ _DB_PAGE = 500
 @shared_options
 @click.argument("file", metavar="[FILE]", default="-", type=click.Path(dir_okay=False))
 @option("--format", click.Choice(FORMATS), "TOML, CSV, or JSON, one object per line.")
-@option("--type types", TYPE, "Only of this type; may be repeated.", multiple=True)
+@option("--type types", TYPE, "Only dispatches of this type; may be repeated.", multiple=True)
 @option("--active/--inactive", None, "Only active ones, or only inactive ones.", default=None)
 async def export(
     settings: Settings, *, file: str = "-", format: FileFormat | None = None, **filters: Any
 ) -> None:
     """Write dispatches to a file, or to stdout.
 
-    They are in the order of their creation, with ids and, except in TOML, all times, in UTF-8.  The
-    format is that of the end of the name, else JSON.  A regular file appears, or is replaced, when
-    the export is complete.  What is written is a plan for diff and apply.
+    Dispatches are written in the order of their creation, with ids and, except in TOML, all times.
+    The suffix of FILE selects the format: .csv, .toml, and JSON for all others.  A regular file
+    appears, or is replaced, when the export is complete.  The output is a plan for diff and apply.
 
     \b
       trio-dispatch export plan.jsonl
@@ -87,7 +87,7 @@ async def _export(
 
 @shared_options
 @click.argument("file", metavar="FILE", type=click.Path(dir_okay=False, allow_dash=True))
-@option("--db", FILE, "The database.", required=True)
+@option("--db", FILE, "The database to add to: a file.", required=True)
 @option("--format", click.Choice(["csv", "jsonl"]), "CSV, or JSON, one object per line.")
 @option("--yes -y", None, "Do not ask.")
 async def import_(
@@ -100,8 +100,8 @@ async def import_(
 ) -> None:
     """Add an export to the database of a service that is not running.
 
-    The dispatches keep their ids and all times, also if they are over.  Those whose ids exist are
-    skipped.  To create the dispatches of a file at a service, use apply.
+    The dispatches keep their ids and all times, even if they are over.  Dispatches whose ids exist
+    are skipped.  To create the dispatches of a file in a running service, use apply.
 
     \b
       trio-dispatch import backup.jsonl --db dispatches.db

@@ -21,10 +21,10 @@ from .read import count_dispatches
 
 @shared_options
 @option("--type", TYPE, "Only dispatches of this type.")
-@option("--screen", None, "Show on the whole terminal what runs and comes next.")
+@option("--screen", None, "Use the whole terminal to show what runs now and what comes next.")
 @page_options
-@option("--tls-cert", FILE, "For the page, use TLS: the certificate and its chain, in PEM.")
-@option("--tls-key", FILE, "Its private key, without a password.")
+@option("--tls-cert", FILE, "Serve the page over TLS, with this certificate and its chain, in PEM.")
+@option("--tls-key", FILE, "The private key of the certificate, without a password.")
 async def watch(
     settings: Settings,
     *,
@@ -40,10 +40,11 @@ async def watch(
     """Follow dispatches as they change, start and stop.
 
     A line is printed for each event.  The output begins with what runs now; with --json, with all
-    dispatches.  If the connection is lost, the schedule goes on with what was last known.  Ctrl-C
-    ends it.
+    dispatches.  If the connection is lost, the schedule continues with the last known dispatches.
+    Ctrl-C ends the command.
 
-    With --web, a live page is served instead, on which people log in with their own API keys.
+    With --web, the command serves a live page instead, on which people log in with their own API
+    keys.
     """
     try:
         page = PageOptions.read(web, web_hosts, components_file)

@@ -93,10 +93,10 @@ async def create(
 @option("--target -t", TARGET, "The components.")
 @option("--start -s", START, "When it starts.")
 @option("--duration -d", DURATION, "How long it runs, or forever.")
-@option("--payload -p", PAYLOAD, "The whole payload.")
+@option("--payload -p", PAYLOAD, "The new payload as a whole: a JSON object, @FILE, or @-.")
 @option("--active/--inactive", None, "Whether it runs at all.", default=None)
 @rule_options
-@option("--clear-recurrence", None, "No longer recur.")
+@option("--clear-recurrence", None, "Remove the recurrence.")
 async def update(
     settings: Settings,
     *,
@@ -109,8 +109,8 @@ async def update(
 ) -> None:
     """Change fields of a dispatch.
 
-    Only what is given changes, also within a recurrence; none clears what an option has set, as in
-    --by-hour none.  The type and the dry run cannot be changed.
+    Only the given fields change, also within a recurrence; the value none clears a field, as in
+    --by-hour none.  The type and the dry-run flag cannot be changed.
 
     \b
       trio-dispatch update 4 --payload '{"power_kw": 7.5}'
