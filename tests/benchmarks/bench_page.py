@@ -16,10 +16,12 @@ import os
 import random
 import statistics
 import sys
+import tempfile
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import IO
 
 import httpx
 import trio
@@ -141,8 +143,25 @@ def memory_of(pid: int) -> int:
 
 
 async def measure(pages: int, rate: float, seconds: float) -> dict[str, float]:
+    """Measure a service with pages and changes.
+
+    Raises:
+      RuntimeError: something failed; the message has the end of the service's log.
+    """
+    with tempfile.TemporaryFile() as log:
+        try:
+            return await _measure(pages, rate, seconds, log)
+        except Exception as exc:
+            log.seek(0)
+            end = log.read()[-3000:].decode(errors="replace")
+            raise RuntimeError(
+                f"the page could not be measured; the service's log:\n{end}"
+            ) from exc
+
+
+async def _measure(pages: int, rate: float, seconds: float, log: IO[bytes]) -> dict[str, float]:
     async with trio.open_nursery() as nursery:
-        run = partial(trio.run_process, [*SERVE], check=False, stderr=None)
+        run = partial(trio.run_process, [*SERVE], check=False, stdout=log, stderr=log)
         process: trio.Process = await nursery.start(run)
         await trio.sleep(4)
         url = f"grpc://127.0.0.1:{PORT}?ssl=false"
