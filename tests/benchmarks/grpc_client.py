@@ -318,6 +318,9 @@ class Prepared(Contender):
             elif kind == frame.PingFrame.type and not flags & 1:
                 data = bytes(self.received[begin + self._HEADER.size : end])
                 self.connection.sendall(frame.PingFrame(0, data, flags=["ACK"]).serialize())
+            elif kind == frame.SettingsFrame.type and not flags & 1:
+                # Without it, C-core ends the connection after a while.
+                self.connection.sendall(frame.SettingsFrame(flags=["ACK"]).serialize())
             begin = end
         del self.received[:begin]
         return messages, ended
