@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -23,7 +24,7 @@ from trio_dispatch import (
     RecurrenceRule,
     TargetIds,
 )
-from trio_dispatch.actors.reporting import report_of
+from trio_dispatch.actors.reporting import ActorReports, report_of
 from trio_dispatch.model.runs import ReportedRun, ReportKind
 from trio_dispatch.testing import LocalService, open_test_service
 
@@ -334,3 +335,20 @@ async def test_runs_are_stopped_while_the_service_is_out_of_reach_for_too_long(
         pages = service.client.list_runs(1)
         announced = [run async for page in pages for run in page if not run.actor]
         assert [run.started_time for run in announced] == [at(10)]
+
+
+async def test_an_actor_that_never_finishes_remembers_no_runs_that_are_over(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_test_service(keepalive=False) as service:
+        await service.put(lasting(1, 0, None, target=TargetIds(1)))
+        for id_ in range(2, 30):
+            # Each ends while the next one drives the component.
+            await service.put(lasting(id_, 10 * id_, 15, target=TargetIds(1)))
+        often = RecurrenceRule(Frequency.MINUTELY)
+        await service.put(lasting(30, 5, 59, target=TargetIds(1), recurrence=often))
+        async with reporting(service, forever, merge=MERGE):
+            await trio.sleep(400)
+            gc.collect()
+            reports = [each for each in gc.get_objects() if isinstance(each, ActorReports)]
+            assert max(len(each._calls) for each in reports) <= 2

@@ -62,13 +62,13 @@ class ActorReports:
         self._actor = actor
         self._acts_on: Acted | None = None
         self._ending: Ending | None = None
-        # How often the actor was called for each run that may go on.
-        self._calls: dict[tuple[int, datetime], int] = {}
+        # By dispatch, the last run that may go on, and how often the actor was called for it.
+        self._calls: dict[int, tuple[datetime, int]] = {}
 
     def called(self, shown: Acted, now: datetime) -> None:
         """The actor is called."""
         if self._acts_on is None:
-            self._calls[_key_of(shown)] = self._calls.get(_key_of(shown), 0) + 1
+            self._calls[shown.dispatch.id] = shown.start, self._calls_for(shown) + 1
             self._start(shown, now)
 
     def shown(self, shown: Acted, now: datetime) -> None:
@@ -80,7 +80,7 @@ class ActorReports:
             if ending is None and before.dispatch.id == shown.dispatch.id:
                 ending = ending_of(before.start, before.until, shown.dispatch, now)
             self._end(before, ending or SUPERSEDED, now)
-            self._calls.setdefault(_key_of(shown), 1)
+            self._calls[shown.dispatch.id] = shown.start, self._calls_for(shown) or 1
             self._start(shown, now)
         elif before != shown:
             self._acts_on = shown
@@ -92,6 +92,11 @@ class ActorReports:
         The first reason counts.
         """
         self._ending = self._ending or ending
+
+    def left(self, dispatch_id: int) -> None:
+        """A dispatch does not run any more."""
+        if self._acts_on is None or self._acts_on.dispatch.id != dispatch_id:
+            self._calls.pop(dispatch_id, None)
 
     def failed(self, error: BaseException, now: datetime) -> None:
         """The actor has raised an exception, which ends the run until it is called again."""
@@ -132,7 +137,11 @@ class ActorReports:
         kind, reason = ending
         self._report(kind, run, now, reason=reason)
         if ending != SUPERSEDED:
-            self._calls.pop(_key_of(run), None)
+            self._calls.pop(run.dispatch.id, None)
+
+    def _calls_for(self, run: Acted) -> int:
+        start, calls = self._calls.get(run.dispatch.id, (run.start, 0))
+        return calls if start == run.start else 0
 
     def _report(
         self,
@@ -156,7 +165,7 @@ class ActorReports:
                 actor=self._actor,
                 component=run.component,
                 until=run.until,
-                attempt=self._calls.get(_key_of(run), 0),
+                attempt=self._calls_for(run),
                 reason=reason,
                 error=error,
                 details=details,

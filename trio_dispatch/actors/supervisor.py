@@ -227,10 +227,12 @@ class _Supervisor(Generic[P]):
             actor = self._actors.get(group)
             if actor is None:
                 continue
-            shown = actor.state.shown
-            if shown.dispatch.id == message.id and message.id not in group:
-                ending = ending_of(shown.start, shown.until, message, moment_of(message))
-                actor.state.reports.ends(ending)
+            if message.id not in group:
+                shown = actor.state.shown
+                if shown.dispatch.id == message.id:
+                    ending = ending_of(shown.start, shown.until, message, moment_of(message))
+                    actor.state.reports.ends(ending)
+                actor.state.reports.left(message.id)
             if group.is_over:
                 self._tasks.cancel(actor.task)
         orphan = self._inherited.get(message.id)
