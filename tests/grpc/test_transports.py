@@ -13,6 +13,7 @@ import trio
 import trio.testing
 import trustme
 
+from tests.helpers.garbage import counting_garbage
 from tests.helpers.greeter import GreeterStub, HelloReply, HelloRequest
 from tests.helpers.greeting import Greeter
 from trio_dispatch.grpc import GRPCError, Server, Status, current_call, open_channel
@@ -133,6 +134,21 @@ async def test_tls_by_context(
     assert context.minimum_version is ssl.TLSVersion.TLSv1_2
     with pytest.raises(ValueError, match="ssl=false"):
         await hello(f"grpc://127.0.0.1:{port}?ssl=false", ssl_context=context)
+
+
+async def test_tls_connections_are_freed_when_they_end(
+    nursery: trio.Nursery, server_context: ssl.SSLContext, authority: trustme.CA
+) -> None:
+    port = await start(nursery, server_context)
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    await hello(f"grpc://127.0.0.1:{port}", ssl_context=context)
+    with counting_garbage("ssl") as garbage:
+        await hello(f"grpc://127.0.0.1:{port}", ssl_context=context)
+        with pytest.raises(GRPCError):  # A handshake that fails.
+            await hello(f"grpc://127.0.0.1:{port}?ssl=false")
+        await trio.testing.wait_all_tasks_blocked(cushion=0.05)
+    assert not garbage
 
 
 async def test_a_certificate_that_does_not_verify(

@@ -8,6 +8,8 @@ from typing import TypeAlias, cast
 
 import trio
 
+from ..concurrency.tls import forget_handshake
+
 SSLContext: TypeAlias = ssl.SSLContext
 
 _ALPN = "h2"
@@ -58,6 +60,8 @@ async def handshake(stream: trio.SSLStream[trio.abc.Stream], *, who: str) -> Non
     except trio.BrokenResourceError as exc:
         cause = exc.__cause__ or exc
         raise ConnectionError(_explain(cause, who)) from cause
+    finally:
+        forget_handshake(stream)
     protocol = cast("str | None", stream.selected_alpn_protocol())
     if protocol != _ALPN:
         chosen = f"chose {protocol!r}" if protocol else "chose nothing"

@@ -18,6 +18,7 @@ from typing import Any, Final, TypeVar
 import trio
 from grpclib.encoding.base import CodecBase, StatusDetailsCodecBase
 
+from ..concurrency.tls import forget_handshake
 from ..concurrency.token_bucket import TokenBucket
 from ..protobuf.codec import MessageCodec
 from ._budget import Budget
@@ -281,6 +282,8 @@ class Server:
         """Serve one connection until it ends; the stream is closed then."""
         peer = Peer(stream)
         if not self._has_room_for(peer.host):
+            if isinstance(stream, trio.SSLStream):
+                forget_handshake(stream)
             await trio.aclose_forcefully(stream)
             return
         self._served += 1

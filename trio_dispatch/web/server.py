@@ -24,6 +24,8 @@ from anycorn.typing import ASGIFramework, ConnectionState
 from anycorn.utils import wrap_app
 from anycorn.worker_context import WorkerContext
 
+from ..concurrency.tls import forget_handshake
+
 __all__ = ["WebServer"]
 
 log = logging.getLogger("trio_dispatch.web")
@@ -137,6 +139,8 @@ class WebServer:
         """Serve one connection until it ends; the stream is closed then."""
         address = _address_of(stream)
         if not self._has_room_for(address):
+            if isinstance(stream, trio.SSLStream):
+                forget_handshake(stream)
             await trio.aclose_forcefully(stream)
             return
         self._open.add(stream)
@@ -187,6 +191,8 @@ async def _shake_hands(stream: trio.SSLStream[Any]) -> bool:
             await stream.do_handshake()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return False
+        finally:
+            forget_handshake(stream)
         return True
     return False
 
