@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -105,3 +106,41 @@ async def test_nothing_is_sent_when_the_call_has_ended(nursery: trio.Nursery) ->
 
     peer = await call(serve, nursery)
     assert await received(peer) == b""
+
+
+async def test_other_tasks_run_after_16_messages(nursery: trio.Nursery) -> None:
+    """A handler that never waits does not keep the others from running."""
+    sent_before: list[int] = []
+
+    async def serve(stream: ServerStream[HelloRequest, HelloReply]) -> None:
+        async def look() -> None:
+            while True:
+                sent_before.append(stream.messages_sent)
+                await trio.lowlevel.checkpoint()
+
+        async with trio.open_nursery() as watching:
+            watching.start_soon(look)
+            for _ in range(100):
+                await stream.send_framed(frame_messages([b"x"]))
+            watching.cancel_scope.cancel()
+
+    peer = await call(serve, nursery)
+    assert await received(peer) == frame(b"x") * 100
+    steps = {after - before for before, after in pairwise(sent_before)}
+    # Trio runs the tasks of a step in any order.
+    assert max(steps) in {16, 32}
+
+
+async def test_messages_are_sent_while_the_handler_waits(nursery: trio.Nursery) -> None:
+    """Also those after which no other task has run."""
+
+    async def serve(stream: ServerStream[HelloRequest, HelloReply]) -> None:
+        for _ in range(3):
+            await stream.send_framed(frame_messages([b"x"]))
+        await trio.sleep_forever()
+
+    peer = await call(serve, nursery)
+    data = b""
+    while data != frame(b"x") * 3:
+        await peer.receive()
+        data = b"".join(e.data or b"" for e in peer.events if isinstance(e, DataReceived))
