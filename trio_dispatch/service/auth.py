@@ -150,12 +150,13 @@ class Authenticator:
     async def __call__(self, call: ServerStream[Any, Any], proceed: Proceed) -> None:
         if not call.method_name.startswith(_HEALTH):
             assert call.metadata is not None
+            peer = address_of(call)
             with mapped_to_grpc():
                 key = await self.authenticate(
-                    call.metadata, call.method_name, clock.now(), peer=address_of(call)
+                    call.metadata, call.method_name, clock.now(), peer=peer
                 )
             _caller.set(key)
-            _peer.set(address_of(call))
+            _peer.set(peer)
         await proceed()
 
     async def authenticate(
