@@ -142,15 +142,19 @@ def memory_of(pid: int) -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-async def measure(pages: int, rate: float, seconds: float) -> dict[str, float]:
+async def measure(pages: int, rate: float, seconds: float, settle: float = 5.0) -> dict[str, float]:
     """Measure a service with pages and changes.
+
+    Args:
+      settle: The seconds after the pages were opened, and again after the first change, until
+        anything counts.
 
     Raises:
       RuntimeError: something failed; the message has the end of the service's log.
     """
     with tempfile.TemporaryFile() as log:
         try:
-            return await _measure(pages, rate, seconds, log)
+            return await _measure(pages, rate, seconds, settle, log)
         except Exception as exc:
             log.seek(0)
             end = log.read()[-3000:].decode(errors="replace")
@@ -159,7 +163,9 @@ async def measure(pages: int, rate: float, seconds: float) -> dict[str, float]:
             ) from exc
 
 
-async def _measure(pages: int, rate: float, seconds: float, log: IO[bytes]) -> dict[str, float]:
+async def _measure(
+    pages: int, rate: float, seconds: float, settle: float, log: IO[bytes]
+) -> dict[str, float]:
     async with trio.open_nursery() as nursery:
         run = partial(trio.run_process, [*SERVE], check=False, stdout=log, stderr=log)
         process: trio.Process = await nursery.start(run)
@@ -175,10 +181,10 @@ async def _measure(pages: int, rate: float, seconds: float, log: IO[bytes]) -> d
             )
             for page in opened:
                 nursery.start_soon(page.run, sent, cookies)
-            await trio.sleep(5)
+            await trio.sleep(settle)
             if rate:
                 nursery.start_soon(change, client, ids, rate, sent)
-            await trio.sleep(5)
+            await trio.sleep(settle)
             for page in opened:
                 page.delays.clear()
                 page.plans.clear()

@@ -20,7 +20,7 @@ def fan_out(quick: bool) -> Section:
                 Contender("raw Trio channels", SCRIPT, "trio_channels", arguments),
                 Contender("frequenz-channels", SCRIPT, "frequenz_channels", arguments, PEERS),
             ],
-            rounds=3 if quick else 9,
+            rounds=2 if quick else 9,
         )
         raw, frequenz = found["raw Trio channels"], found["frequenz-channels"]
         work = f"fan-out to 100 receivers, {what}"

@@ -48,7 +48,6 @@ AIMS = {
     },
     **{(row, "grpclib through trio-asyncio"): Aim(ratio=1.5) for row in ROWS},
 }
-WARM_UP = 0.5  # seconds
 WITHIN = 60.0
 
 
@@ -65,7 +64,7 @@ Results: TypeAlias = dict[str, dict[str, list[Result]]]
 
 def grpc(quick: bool) -> Section:
     """Calls and messages per second."""
-    results = run(*((3, 0.3) if quick else (9, 0.5)))
+    results = run(*((2, 0.2, 0.2) if quick else (9, 0.5, 0.5)))
     lines = []
     for row, by_name in results.items():
         if not row.endswith(("decoded", OWN_SERVER)):
@@ -118,7 +117,7 @@ def contenders() -> Iterator[tuple[dict[str, Child], dict[str, Child]]]:
         )
 
 
-def run(rounds: int, seconds: float) -> Results:
+def run(rounds: int, seconds: float, warm_up: float) -> Results:
     """Measure all rows with all contenders, round by round."""
     with contenders() as (with_ccore, with_own_server):
         rows = {
@@ -128,7 +127,7 @@ def run(rounds: int, seconds: float) -> Results:
         results: Results = {row: {name: [] for name in of} for row, (_, of) in rows.items()}
         for what, children in rows.values():
             for child in children.values():
-                child.ask(WITHIN, seconds=WARM_UP, **what)
+                child.ask(WITHIN, seconds=warm_up, **what)
         for number in range(rounds):
             for row, (what, children) in rows.items():
                 # Each contender is at each place in the order equally often.

@@ -68,7 +68,7 @@ def many(quick: bool) -> Section:
 
 def calls(quick: bool) -> Section:
     """Probes and reports."""
-    rounds = 2 if quick else 5
+    rounds, warm_up = (1, 0) if quick else (3, 1)
     with _service() as port:
         arguments = {"port": port}
         official, sqlite = "a list of one dispatch with the official client", "bare SQLite"
@@ -78,6 +78,7 @@ def calls(quick: bool) -> Section:
                 Contender(official, "child_small", "official_list", arguments, PEERS),
             ],
             rounds,
+            warm_up,
         )
         reports = measure(
             [
@@ -85,6 +86,7 @@ def calls(quick: bool) -> Section:
                 Contender(sqlite, "child_small", "sqlite_reports", arguments),
             ],
             rounds,
+            warm_up,
         )
     return Section(
         "Probes and reports",

@@ -26,7 +26,7 @@ _SYNC = "from tests.benchmarks.child_sync import {0}; {0}({1})"
 
 def start(quick: bool) -> Section:
     """What a fresh process costs until it is of use."""
-    rounds = 5 if quick else 15
+    rounds = 3 if quick else 11
     lines = [
         # The package alone, and with what opens a dispatcher.
         _imports("trio_dispatch", "import trio_dispatch", "import frequenz.dispatch", rounds),
