@@ -107,7 +107,7 @@ class Broadcast(Generic[M]):
         Opening a receiver changes nothing for the others.
 
         Args:
-          type: Receive only messages about this type, and the one by which a subject leaves it.
+          type: Receive only messages about this type, and one when a subject gets another type.
 
         Raises:
           trio.ClosedResourceError: the broadcast has been closed.
@@ -163,7 +163,7 @@ class LimitedBroadcast(Broadcast[M]):
         Opening a receiver changes nothing for the others.
 
         Args:
-          type: Receive only messages about this type, and the one by which a subject leaves it.
+          type: Receive only messages about this type, and one when a subject gets another type.
           limit: While fewer messages are queued, every message is kept; from then on a message is
             merged into the queued one about its subject, if there is one.
 

@@ -48,11 +48,12 @@ async def open_dispatcher(
 ) -> AsyncIterator[Dispatcher]:
     """Follow the dispatches of a microgrid: ``async with open_dispatcher(1, ...) as dispatcher``.
 
-    When the block is entered, the dispatcher knows every dispatch of the microgrid, or those that
-    the cache had.  Without a cache it first waits until the service can be reached.  If the service
-    goes away later, the schedule goes on with what was last known.  When the block is left, for
-    whatever reason, all tasks have ended and every receiver ends.  When it is cancelled, its body
-    is unwound first, while the dispatcher keeps running for the body's ``finally`` blocks.
+    When the block is entered, the dispatcher knows every dispatch of the microgrid, or those in the
+    cache.  Without a cache it first waits until the service can be reached.  If the service becomes
+    unreachable later, the schedule continues with the last known dispatches.  When the block has
+    been left, for whatever reason, all tasks have ended, and every receiver reaches its end.  When
+    the block is cancelled, its body is unwound first, while the dispatcher keeps running for the
+    body's ``finally`` blocks.
 
     Args:
       microgrid_id: The microgrid.
@@ -66,12 +67,12 @@ async def open_dispatcher(
         dispatchers of a microgrid may have the same.  Reports that wait for the service are kept
         beside the cache, or in memory without one.  By default, nothing is reported.
       probe_interval: How often one small call checks that the stream of changes has missed nothing;
-        and, with a `name`, how often another one tells the service that the dispatcher is there.
+        and, with a `name`, how often another one sends the status of the dispatcher.
       resync_interval: How often everything is listed again.
-      catch_up: A start, a pulse or a whole run is announced up to this late; a later one is a
-        missed run.
+      catch_up: A start or a pulse is announced if it is at most this late.  A later one is a missed
+        run, except that a run that still goes on is always announced.
       max_offline: Stop all runs when there has been no contact with the service for this long,
-        until it is back.  By default the schedule goes on.
+        until it is back.  By default the schedule continues without a limit.
       history: Dispatches that ended longer ago than this need not be known.
 
     Raises:

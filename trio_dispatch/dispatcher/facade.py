@@ -114,7 +114,7 @@ class Dispatcher:
         priority: Priority = equal_priority,
         dry_runs: bool = False,
     ) -> Iterator[PlannedInterval]:
-        """Return when which of the known dispatches drives a component, in order.
+        """Return which of the known dispatches drives a component, and when, in order.
 
         Later changes of the dispatches do not change the plan.
 
@@ -202,10 +202,10 @@ class Dispatcher:
         until that one has returned or its grace is over, whatever their types; a target by category
         may mean any component.
 
-        An actor that returns is done: the next occurrence calls it again, an update does not.  An
-        actor that raises is logged, and is called again while the run lasts, after a random pause
-        of up to 0.5 s, which doubles up to 60 s and starts again from 0.5 s after a minute without
-        an error.  `runs` shows what runs and what failed.
+        An actor that returns is finished: the next occurrence calls it again, an update does not.
+        If an actor raises an exception, the error is logged, and the actor is called again while
+        the run lasts, after a random pause of up to 0.5 s, which doubles up to 60 s and starts
+        again from 0.5 s after a minute without an error.  `runs` shows what runs and what failed.
 
         A pulse calls the actor once, which acts until it returns.  A further pulse of the same
         dispatch waits for that; of several, only the newest.  The actor is cancelled only if the
@@ -218,9 +218,9 @@ class Dispatcher:
 
         Args:
           type: The type of the dispatches; several types, or None for all.  Types that act on the
-            same components, as one that charges and one that discharges do, belong in one call with
-            `MergeByComponent`: two calls know nothing of each other, and would drive a component at
-            the same time, which is logged as a warning.
+            same components, such as one that charges and one that discharges, belong in one call
+            with `MergeByComponent`: two calls do not coordinate, and would drive a component at the
+            same time, which is logged as a warning.
           actor: The async function.
           payload: Parses the payload: takes a dict, returns the value of `ActorRun.payload`, and
             raises an exception if the dict is invalid.  A dispatch with an invalid payload is
@@ -239,8 +239,8 @@ class Dispatcher:
           on_error: ``"raise"`` lets an actor's error out of this call, which cancels all actors,
             instead of calling the actor again.
           on_orphan: Called once with each dispatch that was running when the last process crashed
-            and runs no more, see the `cache` of `open_dispatcher`, to stop what it left on.  Like
-            an actor, it is shown no dry runs and only the components of this process.  It has
+            and has ended since, see the `cache` of `open_dispatcher`, to switch off what is still
+            on.  Like an actor, it sees no dry runs and only the components of this process.  It has
             `grace`.
           task_status: For `trio.Nursery.start`: started when the actors of all dispatches that run
             already have been started.

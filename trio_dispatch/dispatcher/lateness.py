@@ -29,7 +29,7 @@ _BOUNDS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class LatenessHistogram:
-    """How many scheduled messages were how late.
+    """How late scheduled messages were announced, as the buckets of a histogram.
 
     Attributes:
       bounds: The upper bounds of the buckets in seconds, each itself included.

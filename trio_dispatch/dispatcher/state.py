@@ -24,7 +24,7 @@ class SyncPhase(Enum):
     """Everything is known, and every change arrives as it happens."""
 
     WAITING = "waiting"
-    """Something failed; the schedule goes on with what was last known until the next attempt."""
+    """Something failed; until the next attempt, the schedule continues with what is known."""
 
 
 @dataclass(slots=True)
@@ -32,12 +32,12 @@ class SyncState:
     """The state of a dispatcher's connection to its service.  All times are in UTC.
 
     Attributes:
-      phase: What the dispatcher does about it.
+      phase: What the dispatcher does about the connection.
       since: When this phase began.
       offline_since: When contact was lost, or the dispatcher opened if it has had none; retries do
         not reset it.  None while there is contact.
-      confirmed_at: When what is known last agreed with what the service has; None if it never has.
-        It is kept up to date without notifying those who wait for another state.
+      confirmed_at: When the known dispatches were last confirmed by the service; None if they never
+        were.  A new value wakes no task that waits for a change of the state.
       error: While waiting: what went wrong.
       next_try: While waiting: when the next attempt is made.
     """

@@ -25,8 +25,8 @@ class DispatcherStatistics:
       reconnects: How often contact with the service was lost and regained.
       last_event_age: The time since the stream delivered its last event; None before the first.
       lateness: How late the last scheduled message was.
-      worst_lateness: How late the latest scheduled message was.
-      lateness_histogram: How many scheduled messages were how late.
+      worst_lateness: The greatest lateness of a scheduled message.
+      lateness_histogram: How late all scheduled messages were.
       running: The number of dispatches that run now.
       actor_calls: How often actors were called, by the type of the dispatch.
       actor_failures: How often they failed.

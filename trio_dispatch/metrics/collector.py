@@ -43,25 +43,25 @@ _GAUGES: Final = {
 
 
 class DispatcherCollector(Collector):
-    """Shows Prometheus the metrics of one or more dispatchers.
+    """Makes the metrics of one or more dispatchers, for Prometheus.
 
     Register it with a registry, ``REGISTRY.register(DispatcherCollector(dispatcher))``, or serve it
-    with `serve_metrics`.  The dispatchers are read when Prometheus asks; in between it costs
-    nothing.  Collect in the thread of the Trio run, as `serve_metrics` does.
+    with `serve_metrics`.  The dispatchers are read when Prometheus scrapes; in between the
+    collector costs nothing.  Collect in the thread of the Trio run, as `serve_metrics` does.
 
-    All dispatchers of a process belong in one collector: the metrics of each have the labels
-    ``microgrid`` and ``dispatcher``, which is the name, or empty.
+    Give all dispatchers of a process to one collector.  Their metrics have the labels
+    ``microgrid`` and ``dispatcher``, the name, or empty.
     """
 
     def __init__(self, *dispatchers: Dispatcher) -> None:
         self._dispatchers = dict.fromkeys(dispatchers)
 
     def add(self, dispatcher: Dispatcher) -> None:
-        """Show a further dispatcher."""
+        """Add a dispatcher."""
         self._dispatchers[dispatcher] = None
 
     def discard(self, dispatcher: Dispatcher) -> None:
-        """Show a dispatcher no longer, for example since it was closed."""
+        """Remove a dispatcher, for example because it was closed."""
         self._dispatchers.pop(dispatcher, None)
 
     def describe(self) -> Iterable[Metric]:

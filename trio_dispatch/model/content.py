@@ -20,7 +20,7 @@ _INSTANT = timedelta(microseconds=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DispatchContent:
-    """What a dispatch says, without id, times of change and end time.  An immutable value.
+    """The content of a dispatch, without id, create, update and end time.  An immutable value.
 
     The fields are the arguments of `DispatchClient.create`, checked and converted as in `Dispatch`.
 

@@ -53,9 +53,9 @@ class Dispatch:
     ignored.  With a duration of zero it is a *pulse*: it never runs, and each occurrence is one
     message.
 
-    All times are aware datetimes and kept in UTC; others are converted.  Two dispatches are equal
-    if their contents are, `update_time` to the nanosecond.  What `sent_for` adds is no content:
-    it is not compared, and `dataclasses.replace` drops it.
+    All times are aware datetimes, which are converted to UTC.  Two dispatches are equal if their
+    contents are, `update_time` to the nanosecond.  A status message also knows the moment that it
+    was sent for, and its `pulse`: these are not compared, and `dataclasses.replace` drops them.
 
     Attributes:
       id: Given by the service, 0 to 2**64 - 1.
@@ -166,10 +166,10 @@ class Dispatch:
     # By the wall clock of the Trio run.
 
     def running(self, type: str | None = None) -> RunningState:
-        """Return what this means now for an actor of a type; None for every type.
+        """Return what the dispatch means now for an actor of a type; with None, of any type.
 
-        A status message is evaluated at the later of now and the moment it was sent for: what says
-        "start" is true when it is read at once, even if the clock was stepped back since.
+        A status message is evaluated for the later of now and the moment that it was sent for: a
+        message that says "start" says so even if the clock has been stepped back since.
         """
         if type is not None and type != self.type:
             return RunningState.DIFFERENT_TYPE
@@ -201,7 +201,7 @@ class Dispatch:
     # At a given moment.
 
     def running_at(self, moment: datetime) -> bool:
-        """Whether it runs at a moment: it is active, and the latest occurrence is not yet over.
+        """Whether it runs at a moment: it is active, and its latest occurrence is not over yet.
 
         Raises:
           ValueError: the moment is naive.

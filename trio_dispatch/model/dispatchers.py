@@ -26,7 +26,7 @@ class ConnectionState(Enum):
     """Everything is known, and every change arrives as it happens."""
 
     WAITING = 4
-    """Something failed; the schedule goes on with what was last known until the next attempt."""
+    """Something failed; until the next attempt, the schedule continues with what is known."""
 
     CLOSED = 5
     """The dispatcher was closed."""
@@ -34,13 +34,13 @@ class ConnectionState(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DispatcherStatus:
-    """The status of a dispatcher, as it tells the service.
+    """The status that a dispatcher sends to the service.
 
     Attributes:
       connection: The state of its connection to the service.
-      interval: How often it tells its status.
+      interval: How often it sends its status.
       lateness: How late the last scheduled start or end of a run was announced.
-      worst_lateness: The same for the latest one since the dispatcher was opened.
+      worst_lateness: The greatest lateness since the dispatcher was opened.
       waiting: How many reports wait to be delivered.
     """
 
@@ -58,12 +58,12 @@ class DispatcherInfo:
     Attributes:
       name: Its name.
       version: The version of its software.
-      first_report_time, last_report_time: When the service heard of it first and last, whether it
-        reported runs or only its status.
+      first_report_time, last_report_time: When the service received its first and its last report
+        or status.
       lost: How many of its reports were lost because too many were waiting.
-      status: Its last status; None if it has told none, as older versions do.
-      offline_since: When the service heard of it last, if it is offline or was closed; None while
-        it is live, and without a status.
+      status: Its last status; None if it sends none, as older versions.
+      offline_since: When the service received its last report or status, if it is offline or was
+        closed; None while it is live, and without a status.
     """
 
     name: str

@@ -46,8 +46,8 @@ def draw_timeline(
         print(picture.text())
         picture.save("plan.svg")
 
-    By component, a row shows on top which dispatch drives the component, as actors with
-    `MergeByComponent` see it.  Runs that are overridden are pale, in the lanes below.  Dispatches
+    By component, the top of a row shows which dispatch drives the component, as actors with
+    `MergeByComponent` see it.  Overridden runs are pale, in the lanes below.  Dispatches
     of different types do not override each other.
 
     Nothing is drawn before a method of the picture is called.  Drawing many dispatches takes up to
@@ -65,7 +65,7 @@ def draw_timeline(
       height: The key of a number in the payload that gives the heights of bars, such as
         ``"power_kw"``; dots are between nested keys.  All bars are on one scale, which includes
         zero; negative numbers go down from its line.  Bars without such a number are full.
-      time_zone: The zone in which times are written, and days begin.  It does not change what
+      time_zone: The zone in which times are shown, and days begin.  It does not change what
         runs: recurrence rules are in UTC.
 
     Raises:

@@ -24,10 +24,10 @@ _DAYS = timedelta(days=2)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalSchedule:
-    """What some components have to do, and when by the clocks of a place.  An immutable value.
+    """What some components have to do, and when in local time.  An immutable value.
 
-    The API knows only UTC.  So a schedule is expanded into dispatches in UTC, of which each holds
-    between two changes of the clocks::
+    The API knows only UTC.  So a schedule is expanded into dispatches in UTC, each of which is
+    valid between two changes of the clocks::
 
         noon = LocalSchedule(
             timezone="Europe/Berlin",
@@ -40,15 +40,15 @@ class LocalSchedule:
         noon.dispatches(now, now + timedelta(days=365))  # three dispatches
 
     *Times that do not exist or exist twice* are resolved by :rfc:`5545`, section 3.3.5.  A time
-    that the clocks skip has the offset before the gap: 02:30 becomes 03:30 on the day on which the
-    clocks go from 02:00 to 03:00.  A time that the clocks show twice is the first of the two.  Two
+    that clocks skip is read with the offset before the gap: 02:30 becomes 03:30 on the day on which
+    clocks go from 02:00 to 03:00.  A time that clocks show twice means the first of the two.  Two
     times that become the same moment are one occurrence.
 
     *A duration is elapsed time.*  A run of 90 minutes takes 90 minutes on every day.
 
-    *Hourly and minutely rules count elapsed time*, as "every hour" means: every 60 minutes, also
-    when the clocks change.  Their lists are about what the clocks show, so that an hour that is
-    repeated matches twice, and one that is skipped never.
+    *Hourly and minutely rules count elapsed time*: "every hour" means every 60 minutes, even when
+    clocks change.  Their lists, such as `byhours`, refer to the time that clocks show, so an hour
+    that is repeated matches twice, and an hour that is skipped does not match.
 
     Args:
       timezone: The name of a zone in the IANA database.
@@ -102,7 +102,7 @@ class LocalSchedule:
         object.__setattr__(self, "payload", checked.payload)
 
     def dispatches(self, from_: datetime, to: datetime) -> list[DispatchContent]:
-        """Return the dispatches in UTC of which a run or a pulse is in a time range, in order.
+        """Return the dispatches in UTC that have a run or a pulse in a time range, in order.
 
         Each dispatch is returned as a whole: from the change of the clocks or the exception before
         its first occurrence, or from the schedule's start, to the next change or exception.  So the

@@ -57,11 +57,10 @@ class Weekday(OpenEnum):
 
 @dataclass(frozen=True, slots=True)
 class EndCriteria:
-    """What ends a rule: a number of occurrences, or a moment.  Exactly one of the two.
+    """What ends a rule: either a number of occurrences, or a moment.
 
     Args:
-      count: Stop after this many occurrences.  Only occurrences that the rule matches count, and
-        so the start only if it is one.
+      count: Stop after this many occurrences.  The start counts only if the rule matches it.
       until: Stop after this moment, which may be an occurrence itself; kept in UTC.
 
     Raises:
