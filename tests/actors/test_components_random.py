@@ -37,7 +37,7 @@ from trio_dispatch import (
 from trio_dispatch.model.recurrence.rule import Frequency
 from trio_dispatch.testing import LocalService, make_dispatch, open_test_service
 
-SEEDS = cases(300, long=10_000)
+SEEDS = cases(150, long=10_000)
 TOGETHER = 100
 MINUTES = 14
 IDS = 5

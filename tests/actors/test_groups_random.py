@@ -34,7 +34,7 @@ from trio_dispatch import (
 from trio_dispatch.model.recurrence.rule import Frequency
 from trio_dispatch.testing import LocalService, make_dispatch, open_test_service
 
-SEEDS = cases(300, long=10_000)
+SEEDS = cases(150, long=10_000)
 TOGETHER = 50
 END = 595  # at which nothing starts or ends by itself
 IDS = 6

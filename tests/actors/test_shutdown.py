@@ -15,6 +15,7 @@ import trio.testing
 
 from tests.helpers.acting import acting, lasting, now
 from tests.helpers.dispatching import CancelAt, dispatching
+from tests.helpers.effort import cases
 from trio_dispatch import (
     ActorRun,
     ElectricalComponentCategory,
@@ -68,6 +69,7 @@ async def live(service: LocalService, light: Light, merge: MergeStrategy | None)
         nursery.cancel_scope.cancel()
 
 
+STRIDE = cases(2, long=1)
 COMPONENTS = dict.fromkeys(range(1, 5), ElectricalComponentCategory.BATTERY)
 
 
@@ -78,7 +80,7 @@ async def test_cancellation_at_every_step_leaves_nothing_on(
     steps = switched = 0
     finished = False
     while not finished:
-        steps += 1 if steps < 500 else 7
+        steps += STRIDE if steps < 500 else 7
         light = Light()
         begin = now()
         async with open_test_service(keepalive=False) as service:

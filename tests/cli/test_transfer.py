@@ -32,7 +32,7 @@ HOUR = timedelta(hours=1)
 # Export, import --db, export.
 
 
-@settings(max_examples=cases(30, long=1000))
+@settings(max_examples=cases(15, long=1000))
 @given(
     st.lists(dispatches(), max_size=12, unique_by=lambda dispatch: dispatch.id),
     st.sampled_from(["jsonl", "csv"]),

@@ -133,7 +133,7 @@ async def test_pulse_is_one_message(
         message = await status.receive()
         assert (clock.now(), message.pulse) == (START + HOUR, START + HOUR)
         assert message.running() is RunningState.RUNNING
-        with trio.move_on_after(24 * 3600):
+        with trio.move_on_after(3 * 3600):
             pytest.fail(f"announced again: {await status.receive()}")
 
 
@@ -169,7 +169,7 @@ async def test_schedule_continues_without_the_service(
         await trio.sleep(1)
         await service.stop()
         status = dispatcher.running_status_change.new_receiver()
-        for number in range(5):
+        for number in range(2):
             for hour, state in ((1, "RUNNING"), (2, "STOPPED")):
                 message = await status.receive()
                 assert clock.now() == START + (6 * number + hour) * HOUR
@@ -434,7 +434,7 @@ async def test_long_catch_up_is_dealt_with_in_slices(
 ) -> None:
     now = START + timedelta(days=2)
     clock.virtual_clock().set(now)
-    for id_ in range(50):
+    for id_ in range(20):
         await service.put(
             make_dispatch(
                 id_,
@@ -454,8 +454,8 @@ async def test_long_catch_up_is_dealt_with_in_slices(
     async with dispatching(service, catch_up=timedelta(days=1)) as dispatcher:
         status = dispatcher.running_status_change.new_receiver()
         await trio.sleep(1)
-        assert len(await status.receive_batch()) == 50
-        assert dispatcher.statistics().announced == 50 * (2 * 1440 + 1)
+        assert len(await status.receive_batch()) == 20
+        assert dispatcher.statistics().announced == 20 * (2 * 1440 + 1)
     assert max(slices) <= 200
 
 

@@ -20,7 +20,7 @@ from trio_dispatch.testing import LocalService, make_dispatch, open_test_service
 SECOND = timedelta(seconds=1)
 PROBE_INTERVAL = timedelta(seconds=30)
 FOUND_WITHIN = PROBE_INTERVAL + 5 * SECOND
-SEEDS = cases(100, long=10_000)
+SEEDS = cases(60, long=10_000)
 
 
 @dataclass

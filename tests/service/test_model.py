@@ -437,13 +437,13 @@ def run(main: Callable[[], Any]) -> None:
     trio.run(main, clock=MockClock(autojump_threshold=0))
 
 
-@settings(max_examples=cases(100, long=3000))
+@settings(max_examples=cases(60, long=3000))
 @given(scripts)
 def test_the_service_in_memory_agrees_with_the_model(script: list[tuple[Any, ...]]) -> None:
     run(partial(play, None, script))
 
 
-@settings(max_examples=cases(30, long=1000))
+@settings(max_examples=cases(20, long=1000))
 @given(scripts)
 def test_the_service_on_disk_agrees_with_the_model(script: list[tuple[Any, ...]]) -> None:
     with tempfile.TemporaryDirectory() as directory:

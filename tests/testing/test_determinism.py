@@ -65,7 +65,7 @@ async def test_hours(virtual_clock, dispatch_service, dispatcher, nursery):
         nursery.start_soon(follow, number, dispatcher.running_status_change.new_receiver())
         nursery.start_soon(follow, -number, dispatcher.lifecycle_events.new_receiver())
         nursery.start_soon(change, number)
-    for _ in range(12):
+    for _ in range(6):
         await virtual_clock.advance(timedelta(minutes=20))
         for method in ("stream", "list"):
             dispatch_service.fail_next(method, Status.UNAVAILABLE, times=random.randrange(1, 5))
@@ -79,7 +79,7 @@ async def test_hours(virtual_clock, dispatch_service, dispatcher, nursery):
             case 3:
                 dispatch_service.delay("list", "update", seconds=random.uniform(0, 20)).close()
     logging.getLogger("trio_dispatch").removeHandler(handler)
-    assert len(lines) > 1500
+    assert len(lines) > 700
     Path("log").write_text("\\n".join(lines))
 '''
 

@@ -12,7 +12,7 @@ import trio.testing
 from tests.helpers.paging import Browser, Site, paged
 from trio_dispatch import Frequency, RecurrenceRule, TargetIds
 from trio_dispatch.service import Keys
-from trio_dispatch.web import views
+from trio_dispatch.web import sessions, views
 
 HOUR = timedelta(hours=1)
 
@@ -173,13 +173,14 @@ async def test_lost_service_is_shown_and_the_page_catches_up(
 
 
 async def test_heartbeat_keeps_the_stream_and_the_session(
-    autojump_clock: trio.testing.MockClock,
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(sessions, "IDLE", HOUR)
     async with paged() as site:
         browser = await site.browser()
         async with browser.events() as events:
-            await trio.sleep(16 * 3600)
-            assert events.pings == pytest.approx(16 * 240, abs=20)
+            await trio.sleep(2 * 3600)
+            assert events.pings == pytest.approx(2 * 240, abs=20)
             assert not events.ended
         assert (await browser.get("/api/plan")).status_code == 400
 

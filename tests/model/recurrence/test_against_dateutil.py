@@ -282,7 +282,7 @@ def shifted(moment: datetime, by: timedelta) -> datetime:
 
 
 @pytest.mark.parametrize("frequency", FREQUENCIES, ids=lambda frequency: frequency.name)
-@examples(120)
+@examples(70)
 @given(data=st.data(), start=starts(), age=ages())
 def test_occurrences_are_those_of_dateutil(
     frequency: Frequency, data: st.DataObject, start: datetime, age: timedelta
