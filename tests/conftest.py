@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -43,6 +44,11 @@ def database(postgres: PostgresServer) -> Iterator[str]:
     """The URL of an empty database in PostgreSQL."""
     with postgres.database() as url:
         yield url
+
+
+def pytest_collection_finish() -> None:
+    """Keep the garbage collector away from what was imported and collected, which is much."""
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

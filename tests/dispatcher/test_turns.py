@@ -150,7 +150,7 @@ async def test_outage_is_one_warning_and_probes_are_spread_afterwards(
         await trio.sleep(5)
         assert are_live(opened)
         service.probes.clear()
-        await trio.sleep(29)
+        await trio.sleep(36)
         times = service.probes
         assert len(times) >= COUNT
         assert max(sum(at <= other < at + 1 for other in times) for at in times) < COUNT / 6

@@ -284,7 +284,7 @@ async def test_metrics_and_logs_report_calls(tmp_path: Path) -> None:
 
 @within(60)
 async def test_backup_of_a_running_service(tmp_path: Path) -> None:
-    db, copies = tmp_path / "x.db", [tmp_path / f"copy-{number}.db" for number in range(3)]
+    db, copies = tmp_path / "x.db", [tmp_path / f"copy-{number}.db" for number in range(2)]
     async with (
         run_service(tmp_path / "log", "--key", KEY, "--db", db) as service,
         open_client(service.url, key=KEY) as client,

@@ -31,7 +31,7 @@ from trio_dispatch import (
 from trio_dispatch.grpc import Status
 from trio_dispatch.service import Keys
 
-CALLS = cases(300, long=3000)
+CALLS = cases(200, long=3000)
 
 T = TypeVar("T")
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from pathlib import Path
 
 import pytest
+import trio
 
 from tests.helpers.service import NOW, data
 from trio_dispatch.api import wire
@@ -20,17 +22,26 @@ from trio_dispatch.service.store.sqlite import open_sqlite
 HIGH = (1 << 63) + 5
 
 
-@pytest.fixture
-async def source(tmp_path: Path) -> Path:
-    """A database with some of everything."""
-    path = tmp_path / "dispatches.db"
+async def fill(path: Path) -> None:
     async with open_sqlite(path) as store:
         for number in range(1200):
             await store.create(number % 3, data(type=f"T{number}"), now=NOW + number)
         await store.update(1, 2, lambda content: content, now=NOW, author=Author("a\0b", "peer"))
         await store.delete(0, 1)
         await store.raise_stamp(b"key", 17)
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("filled") / "dispatches.db"
+    trio.run(fill, path)
     return path
+
+
+@pytest.fixture
+def source(filled: Path, tmp_path: Path) -> Path:
+    """A database with some of everything."""
+    return Path(shutil.copy(filled, tmp_path))
 
 
 async def test_everything_is_moved(source: Path, database: str) -> None:
