@@ -7,6 +7,7 @@ import logging
 import socket
 import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -233,7 +234,7 @@ def test_a_backup_of_something_else(db: Path, tmp_path: Path) -> None:
     text.write_text("Buy milk. " * 100)
     assert f"{text} cannot be read: file is not a database" in refused("backup", "--db", text, copy)
     other = tmp_path / "other.db"
-    with sqlite3.connect(other) as connection:
+    with closing(sqlite3.connect(other)) as connection, connection:
         connection.execute("CREATE TABLE cookies (x)")
     connection.close()
     assert "not of a dispatch service" in refused("backup", "--db", other, copy)

@@ -8,7 +8,7 @@ import math
 import random
 import sqlite3
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import trio
@@ -76,6 +76,6 @@ async def test_acknowledged_writes_survive_repeated_kills(tmp_path: Path) -> Non
     db = tmp_path / "dispatches.db"
     known = await kill_again_and_again(db, cases(4, long=50), seed)
     assert known.acknowledged > 100
-    with sqlite3.connect(db) as connection:
+    with closing(sqlite3.connect(db)) as connection, connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     connection.close()

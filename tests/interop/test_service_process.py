@@ -8,7 +8,7 @@ import signal
 import sqlite3
 import subprocess
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -306,7 +306,7 @@ async def test_backup_of_a_running_service(tmp_path: Path) -> None:
             known.append(before)
         nursery.cancel_scope.cancel()
     for copy, before in zip(copies, known, strict=True):
-        with sqlite3.connect(copy) as connection:
+        with closing(sqlite3.connect(copy)) as connection, connection:
             there = [row[0] for row in connection.execute("SELECT id FROM dispatches ORDER BY id")]
             (last,) = connection.execute("SELECT last_id FROM counters").fetchone()
         connection.close()

@@ -67,7 +67,7 @@ async def test_a_file_that_is_not_a_database_is_refused(path: Path) -> None:
 
 async def test_a_database_of_another_application_is_refused(path: Path) -> None:
     for statement in ("CREATE TABLE cookies (x)", "PRAGMA application_id = 5"):
-        with sqlite3.connect(path) as connection:
+        with closing(sqlite3.connect(path)) as connection, connection:
             connection.execute(statement)
         connection.close()
         before = path.read_bytes()
@@ -78,7 +78,7 @@ async def test_a_database_of_another_application_is_refused(path: Path) -> None:
 async def test_a_newer_schema_is_refused(path: Path) -> None:
     async with open_store(path):
         pass
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("PRAGMA user_version = 4711")
     connection.close()
     await refuse_to_open(path, "newer version.*4711")
@@ -110,7 +110,7 @@ async def test_a_migration_runs_once(path: Path, monkeypatch: pytest.MonkeyPatch
     for _ in range(2):
         async with open_store(path) as store:
             assert (await store.get(1, 1)).id == 1
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (version,)
         assert connection.execute("SELECT extra FROM counters").fetchall() == [(5,)]
     connection.close()
@@ -702,7 +702,7 @@ async def test_acknowledged_writes_survive_a_kill(path: Path, tmp_path: Path, li
         assert created - {id_ for id_ in created if id_ % 3 == 0} <= there
         assert not there & deleted
         assert (await store.create(1, data(), now=NOW)).id > max(created | there)
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     connection.close()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -96,7 +97,7 @@ async def test_a_source_that_cannot_be_used_is_refused(
             await migrate_file(source, database)
     with pytest.raises(StoreError, match="there is no database"):
         await migrate_file(tmp_path / "missing.db", database)
-    with sqlite3.connect(source) as connection:
+    with closing(sqlite3.connect(source)) as connection, connection:
         connection.execute("PRAGMA user_version = 1")
     with pytest.raises(StoreError, match="last opened by another version"):
         await migrate_file(source, database)
