@@ -129,7 +129,9 @@ class Witness:
             return
         # A dispatch that is extended after its run was over runs again.  A run that ended early may
         # also have ended with its process, and its count goes on: `calls` is the limit.
-        may_begin_count = seen.how in {"over", "early"} and not seen.by_itself
+        may_begin_count = (
+            self._has_paused(key, seen.touched) if seen.by_itself else seen.how in {"over", "early"}
+        )
         seen.unsure |= self._is_forgotten(seen, now)
         seen.touched = now
         seen.calls += 1
@@ -147,6 +149,11 @@ class Witness:
         seen.touched = seen.ended = now
         seen.by_itself = bool(how)
         seen.how = how or ("over" if until is not None and until <= now else "early")
+
+    def _has_paused(self, key: Key, since: datetime) -> bool:
+        """Whether a dispatch did not run for a time since its actor ended by itself."""
+        announced = self.seen.get((key[0], key[1], False))
+        return announced is not None and (announced.ended is not None or announced.touched >= since)
 
     def _is_forgotten(self, seen: Seen, now: datetime) -> bool:
         """Whether the service may have removed its record of a run."""
