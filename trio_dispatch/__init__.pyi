@@ -18,6 +18,7 @@ from .client.client import (
     SortBy as SortBy,
     Unset as Unset,
     open_client as open_client,
+    open_service_channel as open_service_channel,
 )
 from .client.errors import ServiceError as ServiceError
 from .client.stream import DispatchStream as DispatchStream, RunStream as RunStream

@@ -98,7 +98,7 @@ async def open_client(
 def open_service_channel(
     server_url: str, *, signed: bool = False
 ) -> AbstractAsyncContextManager[Channel]:
-    """Open a channel as `open_client` does, for several clients.
+    """Open a channel as `open_client` does, for several clients and dispatchers to share.
 
     Args:
       server_url: ``grpc://host[:port][?param=value&...]``.
