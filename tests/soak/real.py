@@ -333,7 +333,6 @@ class Soak:
                 compared = await self._watch(begin)
                 troubles.cancel_scope.cancel()
             say("the faults have ended")
-            self.proxy.release()
             await trio.sleep(120)
             end = clock.now()
             closing.set()
@@ -384,10 +383,13 @@ class Soak:
                     await self.proxy.cut()
                 case 1 | 2:
                     self.proxy.stall()
-                    await trio.sleep(rng.uniform(1, 110))
-                    if rng.random() < 0.5:
-                        await self.proxy.cut()
-                    self.proxy.release()
+                    # Also at the end of the soak: a change under way is waited for.
+                    try:
+                        await trio.sleep(rng.uniform(1, 110))
+                        if rng.random() < 0.5:
+                            await self.proxy.cut()
+                    finally:
+                        self.proxy.release()
                 case 3:
                     await self.proxy.cut()
                     await trio.sleep(1)
