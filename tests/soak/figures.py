@@ -16,8 +16,9 @@ __all__ = ["FLAT", "flatness_problems", "folder_size", "header", "row", "usage",
 FLAT = {"used_mb": 0.05, "db_mb": 0.1, "cache_mb": 0.1, "reports_mb": 0.5, "objects": 0.05}
 """By how much the mean of the last three tenths may exceed that of the second to fourth.
 
-Tasks, file descriptors and threads are counts: the last three may not exceed the largest of the
-second to fourth by more than one in ten and two.
+Tasks, file descriptors and threads are counts, which rise for moments, such as when dispatchers
+reconnect.  The least of the last ones may not exceed the largest of the early ones by more than one
+in ten and two.
 """
 _COUNTS = ("tasks", "fds", "threads")
 
@@ -119,6 +120,6 @@ def flatness_problems(
     for name in rows[0]:
         if name.endswith(_COUNTS):
             limit = max(row[name] for row in rows[early])
-            most = max(row[name] for row in rows[late])
-            if most > limit * 1.1 + 2:
-                yield f"{name} grew from {limit:,.0f} to {most:,.0f}"
+            least = min(row[name] for row in rows[late])
+            if least > limit * 1.1 + 2:
+                yield f"{name} grew from {limit:,.0f} to {least:,.0f}"

@@ -54,6 +54,8 @@ HABITS = Habits(
 # A process is down for half a minute at most, and a connection stalled for two.
 MARGINS = Margins(lag=10 * MINUTE, settled=5 * MINUTE, known=6 * MINUTE)
 PROCESSES = 5
+KEPT = 20 * MINUTE
+"""So short that the database is full after half of the time."""
 FLAT = {"service_rss_mb": 0.05, "first_rss_mb": 0.05, "own_rss_mb": 0.1, "db_mb": 0.5}
 KEYS = {"dispatchers": ["read", "report"], "changes": ["read", "write"], "accounts": ["read"]}
 
@@ -67,7 +69,10 @@ class RealSite:
     batteries: Batteries
     witness: Witness = field(
         default_factory=lambda: Witness(
-            tolerance=timedelta(seconds=1), delay=timedelta(seconds=5), lag=timedelta(seconds=15)
+            tolerance=timedelta(seconds=1),
+            delay=timedelta(seconds=5),
+            lag=timedelta(seconds=15),
+            kept=KEPT,
         )
     )
 
@@ -226,10 +231,11 @@ class Service:
                 for name, rights in KEYS.items()
             )
         )
+        kept = f"{KEPT // MINUTE}m"
         self._command = [
             *(str(Path(sys.executable).with_name("trio-dispatch")), "serve"),
             *("--listen", f"127.0.0.1:{port}", "--db", str(folder / "service.db")),
-            *("--keys", str(keys), "--keep-runs", "20m", "--keep-changes", "20m"),
+            *("--keys", str(keys), "--keep-runs", kept, "--keep-changes", kept),
         ]
 
     async def start(self) -> None:
