@@ -17,7 +17,10 @@ def forget_handshake(stream: trio.SSLStream[_T]) -> None:
     Until then the stream refers to itself, so that only the garbage collector would free it.  The
     collector does not know how much memory OpenSSL has for each stream, and would let it grow.
     """
-    stream._handshook._afn = _do_nothing
+    # Private to Trio: where another version lacks it, the garbage collector frees the stream.
+    handshake = getattr(stream, "_handshook", None)
+    if handshake is not None:
+        handshake._afn = _do_nothing
 
 
 async def _do_nothing(*_: object) -> None:
