@@ -29,6 +29,8 @@ async def test_both_notice_the_same(service: OurService, ours: DispatchClient) -
             assert ours_is is RunningState(running)
 
         assert json.loads(await theirs.line()) == ["begun", None]
+        # It lists first and opens its stream later: what happens in between, it does not notice.
+        await service.wait_watched(2)
         await ours.create(
             MICROGRID,
             type="CHARGE",

@@ -24,15 +24,22 @@ from trio_dispatch import (
     TargetIds,
     Weekday,
 )
-from trio_dispatch.service import Keys, open_service, open_store
+from trio_dispatch.service import Keys, Store, open_service, open_store
 
 
 @dataclass(frozen=True)
 class OurService:
-    """A running service, and its process unless it runs in this one."""
+    """A running service, with its process, or its store if it runs in this one."""
 
     url: str
     peer: Peer | None = None
+    store: Store | None = None
+
+    async def wait_watched(self, watchers: int) -> None:
+        """Wait until a number of clients stream the dispatches of a service in this process."""
+        assert self.store is not None
+        while self.store.watchers.statistics().watchers < watchers:  # noqa: ASYNC110 - no event says it
+            await trio.sleep(0.01)
 
 
 @asynccontextmanager
@@ -44,7 +51,7 @@ async def serve_here(db: Path | str, keys: Keys) -> AsyncIterator[OurService]:
         trio.open_nursery() as nursery,
     ):
         [address] = await nursery.start(partial(service.server.serve_tcp, 0, host="127.0.0.1"))
-        yield OurService(f"grpc://127.0.0.1:{address[1]}?ssl=false")
+        yield OurService(f"grpc://127.0.0.1:{address[1]}?ssl=false", store=store)
         nursery.cancel_scope.cancel()
 
 
